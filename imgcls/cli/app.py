@@ -1,0 +1,110 @@
+"""The `imgcls` command: its subcommands, and the one place where an error becomes an exit code."""
+
+import functools
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Annotated, ParamSpec
+
+import typer
+
+from imgcls._version import __version__
+from imgcls.cli import console
+from imgcls.errors import ExitCode, ImgclsError
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    name="imgcls",
+    help="Classify images from the command line: check the machine, train, evaluate, predict.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Terminated(BaseException):
+    """SIGTERM, raised where the program stands so that files are closed on the way out."""
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Run a command function and turn whatever it raises into a message on stderr and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        _catch_sigterm()
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except (typer.Exit, typer.Abort):
+            raise
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except Terminated:
+            raise typer.Exit(ExitCode.TERMINATED) from None
+        except BrokenPipeError:
+            # The reader has gone (`| head`): nothing to say, and the interpreter's own last flush must not fail either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ExitCode.CLOSED_PIPE) from None
+        except ImgclsError as exc:
+            if os.environ.get("IMGCLS_DEBUG"):
+                traceback.print_exc()
+            console.error(exc)
+            raise typer.Exit(exc.exit_code) from None
+        except Exception:
+            traceback.print_exc()
+            console.warn("this is a defect of imgcls; please report it with the lines above")
+            raise typer.Exit(ExitCode.DEFECT) from None
+
+    return run
+
+
+def _catch_sigterm() -> None:
+    def terminate(_signum: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    try:
+        signal.signal(signal.SIGTERM, terminate)
+    except ValueError:
+        # Not in the main thread, as when a test runs the command in one: signals stay whoever's they are.
+        return
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        console.data(f"imgcls {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Classify images from the command line: check the machine, train, evaluate, predict."""
+
+
+def _register() -> None:
+    # Imported here, light as they are, because each of them needs what stands above.
+    from imgcls.cli import env_check, evaluate, predict, train
+
+    for name, module, function in (
+        ("env-check", env_check, env_check.env_check),
+        ("train", train, train.train),
+        ("eval", evaluate, evaluate.evaluate),
+        ("predict", predict, predict.predict),
+    ):
+        app.command(name, epilog=module.EXAMPLE)(guarded(function))
+
+
+_register()
+
+
+def main() -> None:
+    """Entry point of the `imgcls` script."""
+    app()

@@ -1,0 +1,94 @@
+"""The only printer: data goes to stdout, talk goes to stderr."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from imgcls.errors import ImgclsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+quiet = False
+
+
+def data(text: str) -> None:
+    """Write a line of the answer to stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def talk(text: str) -> None:
+    """Say something to the person, unless --quiet."""
+    if not quiet:
+        _stderr_line(text)
+
+
+def warn(text: str) -> None:
+    """Say something that the person must know, --quiet or not."""
+    _stderr_line(f"warning: {text}")
+
+
+def error(exc: ImgclsError) -> None:
+    """Say what went wrong, in one line, and what to do next."""
+    _stderr_line(f"error: {exc.message}")
+    if exc.hint:
+        _stderr_line(f"  hint: {exc.hint}")
+
+
+def is_terminal() -> bool:
+    """Whether the person sees stderr on a terminal, so that a live display makes sense."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def stdout_console() -> "Console":
+    """A rich console for tables on stdout; colours only on a terminal, and never with NO_COLOR."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def stderr_console() -> "Console":
+    """A rich console for progress on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def download_progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a download on stderr: a bar on a terminal, else a line at its start.
+
+    Yields:
+        A function to call with bytes so far and in all (None when unknown); nothing shows before the first call.
+    """
+    if quiet or not is_terminal():
+        said = False
+
+        def line(_done: int, total: int | None) -> None:
+            nonlocal said
+            if not said:
+                said = True
+                talk(f"downloading {what}" + (f" ({total / 2**20:.0f} MiB)" if total else ""))
+
+        yield line
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=stderr_console(), transient=True) as bar:
+        task = None
+
+        def move(done: int, total: int | None) -> None:
+            nonlocal task
+            if task is None:
+                task = bar.add_task(f"downloading {what}", total=total)
+            bar.update(task, completed=done, total=total)
+
+        yield move
+
+
+def _stderr_line(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

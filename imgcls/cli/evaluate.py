@@ -1,0 +1,7 @@
+"""`imgcls evaluate`."""
+
+EXAMPLE = ""
+
+
+def evaluate() -> None:
+    """Not written yet."""

@@ -1,0 +1,7 @@
+"""`imgcls predict`."""
+
+EXAMPLE = ""
+
+
+def predict() -> None:
+    """Not written yet."""

@@ -1,0 +1,7 @@
+"""`imgcls train`."""
+
+EXAMPLE = ""
+
+
+def train() -> None:
+    """Not written yet."""

@@ -1,0 +1,1 @@
+"""What every command shares: devices, transforms, checkpoints, files and weights on disk."""

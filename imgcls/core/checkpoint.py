@@ -1,0 +1,149 @@
+"""A checkpoint: one file of tensors and plain values that holds all it takes to use a network.
+
+    format_version  1
+    model           {"name": "cnn", "arguments": {...}}
+    classes         ["airplane", ...]
+    transform       Transform.to_dict()
+    weights         state_dict
+    metrics         {"top1": 0.9, ...}
+    recipe          the resolved configuration of the run
+    versions        {"imgcls": ..., "torch": ...}
+    resume          only in last.pt: optimiser, schedule, epoch, random states
+
+Read with `torch.load(weights_only=True)`, so that a file from a stranger can't run code.
+"""
+
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imgcls.core.files import replacing
+from imgcls.core.transforms import Transform
+from imgcls.core.versions import versions
+from imgcls.errors import ModelError
+
+FORMAT_VERSION = 1
+REQUIRED = ("model", "classes", "transform", "weights")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes:
+        model_name: a name that `imgcls.models` builds (`mlp`, `cnn`, or one of torchvision's).
+        model_arguments: keyword arguments of its builder, beside the number of classes.
+        classes: labels in the order of the network's outputs.
+        transform: the preprocessing that the network was trained for.
+        weights: the network's state_dict, on the CPU.
+        metrics: figures on the validation set, as `eval` names them.
+        recipe: the resolved configuration that trained it.
+        versions: of imgcls, Python, torch, ... at the time of writing.
+        resume: optimiser, schedule and random states; empty except in `last.pt`.
+    """
+
+    model_name: str
+    model_arguments: dict[str, Any]
+    classes: tuple[str, ...]
+    transform: Transform
+    weights: dict[str, Tensor]
+    metrics: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=versions)
+    resume: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint whole or not at all.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    content = {
+        "format_version": FORMAT_VERSION,
+        "model": {"name": checkpoint.model_name, "arguments": checkpoint.model_arguments},
+        "classes": list(checkpoint.classes),
+        "transform": checkpoint.transform.to_dict(),
+        "weights": {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()},
+        "metrics": checkpoint.metrics,
+        "recipe": checkpoint.recipe,
+        "versions": checkpoint.versions,
+    }
+    if checkpoint.resume:
+        content["resume"] = checkpoint.resume
+    with replacing(path) as part:
+        try:
+            torch.save(content, part)
+        except RuntimeError as exc:
+            # PyTorch's zip writer reports a full disk as a RuntimeError.
+            raise OSError(str(exc).splitlines()[0]) from exc
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, with its tensors on the CPU.
+
+    Raises:
+        ModelError: not one of ours, written by a newer imgcls, or damaged.
+    """
+    content = load_tensors(path)
+    if not isinstance(content, dict) or "format_version" not in content:
+        raise ModelError(
+            f"{path} is not a checkpoint of imgcls",
+            hint="for a plain state_dict, name its architecture: --model NAME --weights FILE",
+        )
+    version = content["format_version"]
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise ModelError(
+            f"{path} has checkpoint format {version}; this imgcls reads up to {FORMAT_VERSION}",
+            hint="pip install --upgrade imgcls",
+        )
+    missing = [key for key in REQUIRED if key not in content]
+    if missing:
+        raise ModelError(f"{path} lacks {', '.join(missing)}", hint="the file is damaged; use another checkpoint")
+    try:
+        classes = tuple(str(name) for name in content["classes"])
+        return Checkpoint(
+            model_name=str(content["model"]["name"]),
+            model_arguments=dict(content["model"]["arguments"]),
+            classes=classes,
+            transform=Transform.from_dict(dict(content["transform"])),
+            weights=dict(content["weights"]),
+            metrics=dict(content.get("metrics", {})),
+            recipe=dict(content.get("recipe", {})),
+            versions=dict(content.get("versions", {})),
+            resume=dict(content.get("resume", {})),
+        )
+    except (KeyError, TypeError, ValueError) as exc:
+        raise ModelError(f"{path} is damaged: {exc!r}", hint="use another checkpoint") from exc
+
+
+def load_tensors(path: Path) -> Any:
+    """Read a file of tensors and plain values, mapped into memory where its format allows; never runs its code.
+
+    Raises:
+        ModelError: missing, unreadable, not such a file, or one that would have to run code.
+    """
+    if not path.is_file():
+        raise ModelError(f"no such weights file: {path}", hint="check the path, or list the models: imgcls models")
+    try:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as exc:
+            # Files written before torch 1.6 can't be mapped.
+            if "mmap can only be used" not in str(exc):
+                raise
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as exc:
+        raise ModelError(
+            f"{path} holds more than tensors and plain values, and was not loaded: it could run code",
+            hint="save its state_dict alone: torch.save(model.state_dict(), FILE)",
+        ) from exc
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as exc:
+        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        raise ModelError(
+            f"{path} can't be read: {reason}", hint="the file is damaged; fetch or train it again"
+        ) from exc

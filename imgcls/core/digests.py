@@ -1,0 +1,51 @@
+"""SHA-256 of files, remembered once per version of a file.
+
+Hashing AlexNet's 233 MiB costs more than classifying a picture with it, so the digest is kept with the file's size and
+modification time and computed again as soon as either changes.
+"""
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+
+from imgcls.core import paths
+from imgcls.core.files import write_text
+from imgcls.errors import OutputError
+
+# Beyond this many files the oldest entries are forgotten; each is some 150 bytes.
+MAX_REMEMBERED = 512
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes as 64 hexadecimal digits, from memory when the file hasn't changed.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    stat = path.stat()
+    key = str(path.resolve())
+    version = [stat.st_size, stat.st_mtime_ns]
+    store = paths.cache_folder() / "digests.json"
+    remembered = _read(store)
+    entry = remembered.get(key)
+    if entry is not None and entry[:2] == version:
+        return str(entry[2])
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    remembered.pop(key, None)
+    remembered[key] = [*version, digest]
+    # A cache that can't be written costs time, never the answer.
+    with contextlib.suppress(OutputError):
+        write_text(store, json.dumps(dict(list(remembered.items())[-MAX_REMEMBERED:]), indent=0))
+    return digest
+
+
+def _read(store: Path) -> dict[str, list[int | str]]:
+    try:
+        entries = json.loads(store.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(entries, dict):
+        return {}
+    return {key: value for key, value in entries.items() if isinstance(value, list) and len(value) == 3}

@@ -1,0 +1,69 @@
+"""Files are written whole or not at all."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from imgcls.errors import OutputError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move it into place when the block ends well.
+
+    A reader sees the old file or the whole new one, whatever happens to this process. The folder is made if missing.
+
+    Args:
+        path: the file to create or to replace.
+    Raises:
+        OutputError: the folder or the file can't be written.
+    """
+    # A device or a pipe (/dev/stdout, /dev/null) must be written to, not replaced by a file.
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+    except OSError as exc:
+        raise output_error(path, exc) from exc
+    part = Path(name)
+    try:
+        yield part
+        # mkstemp makes the file private; the finished one gets what an ordinary open() would have given.
+        part.chmod(0o666 & ~_umask())
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as exc:
+        raise output_error(path, exc) from exc
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file whole or not at all.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def output_error(path: Path, exc: OSError) -> OutputError:
+    """The typed error for a file that could not be written."""
+    return OutputError(
+        f"can't write {path}: {exc.strerror or exc}", hint="free some space, or name another place with --output"
+    )
+
+
+def _umask() -> int:
+    # The only portable way to read it is to set it; 0o022 keeps a race with another thread harmless.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,119 @@
+"""One preprocessing for validation, eval, predict and export: resize, centre crop, normalise.
+
+The geometry runs on the decoded picture with Pillow, in whichever thread decoded it, and ends in bytes; the arithmetic
+runs once a batch where the network lives. The numbers are those of torchvision's classification presets on a Pillow
+image, without the second that importing torchvision costs.
+
+Shapes: B batch, H height, W width, C channels (3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from PIL import Image
+
+from imgcls.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """What happens to a picture between decoding and the network.
+
+    Attributes:
+        resize_px: the shorter side after resizing; the other follows in proportion.
+        crop_px: side of the square cut from the centre; larger than the picture means black borders.
+        mean: per channel (red, green, blue), on the scale where white is 1.
+        std: per channel, on the same scale.
+        interpolation: Pillow's filter; all but `nearest` are antialiased.
+    """
+
+    resize_px: int
+    crop_px: int
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    interpolation: Interpolation = "bilinear"
+
+    def crop(self, image: Image.Image) -> Pixels:
+        """Resize the shorter side and cut the centre.
+
+        Args:
+            image: mode RGB, any size.
+        Returns:
+            Bytes of shape (crop_px, crop_px, 3).
+        Source: torchvision.transforms.functional.resize and center_crop on Pillow images.
+        """
+        width, height = self.resized_size(*image.size)
+        if (width, height) != image.size:
+            image = image.resize((width, height), getattr(Image.Resampling, self.interpolation.upper()))
+        left = round((width - self.crop_px) / 2)
+        top = round((height - self.crop_px) / 2)
+        if (left, top, width, height) != (0, 0, self.crop_px, self.crop_px):
+            image = image.crop((left, top, left + self.crop_px, top + self.crop_px))
+        return np.asarray(image, dtype=np.uint8)
+
+    def resized_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height after the resize, in pixels."""
+        short, long = sorted((width, height))
+        scaled = max(self.crop_px if short == 0 else int(self.resize_px * long / short), 1)
+        return (self.resize_px, scaled) if width <= height else (scaled, self.resize_px)
+
+    def normalise(self, images_BCHW: Tensor) -> Tensor:
+        """Turn bytes into the network's input, on whatever device they are.
+
+        Args:
+            images_BCHW: uint8, shape (batch, 3, height, width).
+        Returns:
+            float32, the same shape and memory format.
+        """
+        import torch
+
+        mean, std = (
+            torch.tensor(value, dtype=torch.float32, device=images_BCHW.device).view(3, 1, 1)
+            for value in (self.mean, self.std)
+        )
+        return images_BCHW.float().div_(255).sub_(mean).div_(std)
+
+    def normalise_array(self, images_BHWC: Pixels) -> Floats:
+        """The same arithmetic without torch: (batch, height, width, 3) bytes to (batch, 3, height, width) float32."""
+        scaled = np.ascontiguousarray(images_BHWC.transpose(0, 3, 1, 2)).astype(np.float32)
+        scaled /= np.float32(255)
+        scaled -= np.asarray(self.mean, np.float32).reshape(3, 1, 1)
+        scaled /= np.asarray(self.std, np.float32).reshape(3, 1, 1)
+        return scaled
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for checkpoints and records."""
+        values = asdict(self)
+        values["mean"], values["std"] = list(self.mean), list(self.std)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Transform:
+        """The transform that `to_dict` described.
+
+        Raises:
+            ModelError: a field is missing, unknown or of the wrong kind.
+        """
+        try:
+            mean, std = (tuple(float(v) for v in values[key]) for key in ("mean", "std"))
+            if len(mean) != 3 or len(std) != 3 or values["interpolation"] not in get_args(Interpolation):
+                raise ValueError("mean and std take three numbers; interpolation is one of Pillow's filters")
+            sizes = {key: int(values[key]) for key in ("resize_px", "crop_px")}
+            if min(sizes.values()) < 1 or min(std) <= 0:
+                raise ValueError("sizes and std must be positive")
+            return cls(**sizes, mean=mean, std=std, interpolation=values["interpolation"])
+        except (KeyError, TypeError, ValueError) as exc:
+            raise ModelError(f"the stored transform can't be read: {exc!r}", hint="write the checkpoint again") from exc

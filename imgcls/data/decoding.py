@@ -1,0 +1,117 @@
+"""From a file's bytes to an upright RGB picture, or to the reason why not."""
+
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from imgcls.errors import ImageError
+
+# Where Pillow itself gives up: 2 x Image.MAX_IMAGE_PIXELS. Decoded it takes 512 MiB.
+DEFAULT_MAX_PIXELS = 178_956_970
+ORIENTATION_TAG = 0x0112
+# Pillow's names for pixels of 16 bits; it would clip them to 8 bits, not scale them.
+MODES_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+SCALED_MODES = (*MODES_16_BIT, "I", "F")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """A picture ready for a transform.
+
+    Attributes:
+        image: mode RGB, upright.
+        width, height: in pixels, after the EXIF orientation.
+    """
+
+    image: Image.Image
+    width: int
+    height: int
+
+
+def decode_image(source: Path | bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> DecodedImage:
+    """Decode a picture: EXIF orientation applied, then RGB as Pillow converts it, 16-bit and float pixels scaled.
+
+    Args:
+        source: a file, or an encoded picture's bytes.
+        max_pixels: refuse larger pictures before decoding them.
+    Raises:
+        ImageError: the file is missing, unreadable, no picture, damaged, or too large.
+    """
+    if isinstance(source, bytes) and not source:
+        raise ImageError("not_an_image", "no bytes")
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+            if opened.width * opened.height > max_pixels:
+                raise ImageError("too_large", f"{opened.width} x {opened.height} is more than {max_pixels:,} pixels")
+            image = to_rgb(upright(opened))
+    except ImageError:
+        raise
+    except FileNotFoundError as exc:
+        raise ImageError("not_found", "no such file") from exc
+    except PermissionError as exc:
+        raise ImageError("permission_denied", "permission denied") from exc
+    except IsADirectoryError as exc:
+        raise ImageError("not_an_image", "is a folder") from exc
+    except Image.DecompressionBombError as exc:
+        raise ImageError("too_large", str(exc)) from exc
+    except UnidentifiedImageError as exc:
+        raise ImageError("not_an_image", _why_unidentified(source)) from exc
+    except MemoryError as exc:
+        raise ImageError("too_large", "not enough memory to decode it") from exc
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as exc:
+        # Pillow's plugins raise all of these on damaged files.
+        raise ImageError("corrupt_image", str(exc) or type(exc).__name__) from exc
+    return DecodedImage(image, *image.size)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; a damaged EXIF block counts as none."""
+    try:
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    except (OSError, SyntaxError, ValueError, EOFError, KeyError, TypeError, struct.error):
+        return image
+    # exif_transpose copies the pixels even where there is nothing to turn.
+    return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert to RGB as Pillow does, except that 16-bit, 32-bit and float pixels are scaled instead of clipped."""
+    if image.mode in SCALED_MODES:
+        return Image.fromarray(scale_to_bytes(np.asarray(image), image.mode)).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def scale_to_bytes(values: np.ndarray[Any, np.dtype[Any]], mode: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Map deep grey values to 0..255.
+
+    Args:
+        values: shape (height, width).
+        mode: Pillow's name of the pixel type. 16-bit values map from 0..65535. Float values map from 0..1, and 32-bit
+            and other float ones from their own range where they leave 0..255.
+    """
+    if mode in MODES_16_BIT:
+        return np.round(values.astype(np.float32) / 257).astype(np.uint8)
+    scaled = np.nan_to_num(values.astype(np.float64))
+    low, high = float(scaled.min()), float(scaled.max())
+    if mode == "I" and low >= 0 and 255 < high <= 65535:
+        scaled = scaled / 257
+    elif mode == "F" and low >= 0 and high <= 1:
+        scaled = scaled * 255
+    elif low < 0 or high > 255:
+        scaled = (scaled - low) * (255 / (high - low))
+    return np.round(scaled).astype(np.uint8)
+
+
+def _why_unidentified(source: Path | bytes) -> str:
+    if isinstance(source, Path):
+        try:
+            if source.stat().st_size == 0:
+                return "the file is empty"
+        except OSError:
+            return "the file has gone"
+    return "not a picture in any format that Pillow reads"

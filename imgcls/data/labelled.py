@@ -1,0 +1,88 @@
+"""Labelled pictures, in memory or on disk, behind one way to walk through them in batches.
+
+Shapes: N images of the set, B batch, C channels (3), H height, W width.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from imgcls.errors import ImageErrorKind
+
+
+class Batch(NamedTuple):
+    """Pictures and their labels, on the device.
+
+    Attributes:
+        images_BCHW: uint8, before `Transform.normalise`.
+        labels_B: int64.
+    """
+
+    images_BCHW: Tensor
+    labels_B: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedImage:
+    """A file that could not be decoded, and why."""
+
+    path: Path
+    kind: ImageErrorKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataDescription:
+    """Where labelled pictures came from, so that a figure can be traced.
+
+    Attributes:
+        name: `cifar10`, or the folder as the user named it.
+        split: `train`, `val` or `test`.
+        fingerprint: SHA-256 over the files' names, sizes and times (folders) or contents (CIFAR-10).
+        modified: whether CIFAR-10's files have other checksums than the published ones.
+    """
+
+    name: str
+    split: str
+    fingerprint: str
+    modified: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON and checkpoints."""
+        return {"name": self.name, "split": self.split, "fingerprint": self.fingerprint, "modified": self.modified}
+
+
+class LabelledImages(Protocol):
+    """One split of a data set."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels, in the order of the class indices."""
+
+    @property
+    def labels_N(self) -> Tensor:
+        """Class indices, int64, on the CPU; pictures known to be damaged are not among them."""
+
+    @property
+    def description(self) -> DataDescription:
+        """Where the pictures came from."""
+
+    @property
+    def skipped(self) -> tuple[SkippedImage, ...]:
+        """The damaged files found so far."""
+
+    def __len__(self) -> int:
+        """How many pictures, N."""
+
+    def batches(self, order: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
+        """Walk through some or all pictures in a given order.
+
+        Args:
+            order: indices in [0, N), int64, on the CPU.
+            batch_size: of every batch but the last.
+            device: where the batches go.
+        """

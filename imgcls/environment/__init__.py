@@ -1,0 +1,1 @@
+"""The probes behind `imgcls env-check`."""

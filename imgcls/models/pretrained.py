@@ -1,0 +1,131 @@
+"""torchvision's classifiers: which there are, how they are built, where their weights and transforms come from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from imgcls.core.transforms import Transform
+from imgcls.errors import ModelError
+from imgcls.models import alexnet
+
+# torchvision's own builders change these two when they load pretrained weights; without, the state_dict doesn't fit.
+PRETRAINED_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "googlenet": {"transform_input": True, "aux_logits": True, "init_weights": False},
+    "inception_v3": {"transform_input": True, "aux_logits": True, "init_weights": False},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainedEntry:
+    """What torchvision's catalogue says of one network's default ImageNet weights.
+
+    Attributes:
+        name: as in `torchvision.models.get_model`.
+        url: where the weights are published; its last part is the cached file's name and holds the hash's first digits.
+        transform: the preprocessing that they were measured with.
+        num_params: of the whole network.
+        size_mib: of the weights file, in MiB.
+        top1, top5: published accuracy on ImageNet's validation set, as fractions.
+    """
+
+    name: str
+    url: str
+    transform: Transform
+    num_params: int
+    size_mib: float
+    top1: float
+    top5: float
+
+
+ALEXNET = PretrainedEntry(
+    name="alexnet",
+    url=alexnet.URL,
+    transform=Transform(resize_px=256, crop_px=224),
+    num_params=61_100_840,
+    size_mib=233.087,
+    top1=0.56522,
+    top5=0.79066,
+)
+
+
+def pretrained_names() -> list[str]:
+    """Every torchvision classifier, sorted; imports torchvision."""
+    import torchvision.models
+
+    return sorted(torchvision.models.list_models(module=torchvision.models))
+
+
+def is_pretrained_name(name: str) -> bool:
+    """Whether torchvision has a classifier of that name."""
+    return name == ALEXNET.name or name in pretrained_names()
+
+
+def pretrained_entry(name: str) -> PretrainedEntry:
+    """The catalogue's entry for a classifier's default weights.
+
+    Raises:
+        ModelError: torchvision has no such classifier.
+    """
+    if name == ALEXNET.name:
+        return ALEXNET
+    return catalogue_entry(name)
+
+
+def catalogue_entry(name: str) -> PretrainedEntry:
+    """Like `pretrained_entry`, always from torchvision itself."""
+    import torchvision.models
+
+    try:
+        weights = torchvision.models.get_model_weights(name).DEFAULT
+    except ValueError as exc:
+        raise ModelError(f"unknown model {name!r}", hint="imgcls models lists the names") from exc
+    preset = weights.transforms()
+    metrics = weights.meta["_metrics"]["ImageNet-1K"]
+    return PretrainedEntry(
+        name=name,
+        url=weights.url,
+        transform=Transform(
+            resize_px=preset.resize_size[0],
+            crop_px=preset.crop_size[0],
+            mean=tuple(preset.mean),
+            std=tuple(preset.std),
+            interpolation=preset.interpolation.value,
+        ),
+        num_params=weights.meta["num_params"],
+        size_mib=weights.meta["_file_size"],
+        top1=metrics["acc@1"] / 100,
+        top5=metrics["acc@5"] / 100,
+    )
+
+
+def build_pretrained(name: str, *, num_classes: int = 1000, **arguments: Any) -> nn.Module:
+    """An untrained network of torchvision's, on the current default device (`meta` costs no time).
+
+    Args:
+        name: one of `pretrained_names()`.
+        num_classes: outputs of the last layer.
+        arguments: of torchvision's builder.
+    Raises:
+        ModelError: torchvision has no such classifier, or it doesn't take the arguments.
+    """
+    if name == ALEXNET.name:
+        return alexnet.AlexNet(num_classes, **arguments)
+    import torchvision.models
+
+    arguments = {**PRETRAINED_ARGUMENTS.get(name, {}), **arguments}
+    try:
+        network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
+    except (TypeError, ValueError) as exc:
+        raise ModelError(f"can't build {name!r}: {exc}", hint="imgcls models lists the names") from exc
+    return network
+
+
+def drop_auxiliary_heads(network: nn.Module) -> nn.Module:
+    """Take off the training-only outputs of GoogLeNet and Inception v3, as torchvision does after loading weights."""
+    if getattr(network, "aux_logits", False):
+        network.aux_logits = False  # type: ignore[assignment]
+        for head in ("aux1", "aux2", "AuxLogits"):
+            if hasattr(network, head):
+                setattr(network, head, None)
+    return network

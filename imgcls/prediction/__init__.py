@@ -1,0 +1,1 @@
+"""Classifying pictures: streams in, records out."""
