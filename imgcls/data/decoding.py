@@ -104,7 +104,8 @@ def scale_to_bytes(values: np.ndarray[Any, np.dtype[Any]], mode: str) -> np.ndar
         scaled = scaled * 255
     elif low < 0 or high > 255:
         scaled = (scaled - low) * (255 / (high - low))
-    return np.round(scaled).astype(np.uint8)
+    result: np.ndarray[Any, np.dtype[np.uint8]] = np.round(scaled).astype(np.uint8)
+    return result
 
 
 def _why_unidentified(source: Path | bytes) -> str:

@@ -29,11 +29,12 @@ def build_network(name: str, *, num_classes: int, arguments: Mapping[str, Any] |
     settings = {key: tuple(value) if isinstance(value, list) else value for key, value in (arguments or {}).items()}
     if name in OWN:
         try:
-            return OWN[name](num_classes, **settings)
+            network: nn.Module = OWN[name](num_classes, **settings)
         except (TypeError, ValueError, RuntimeError) as exc:
             raise ModelError(
                 f"can't build {name!r} with {settings}: {exc}", hint="check [model] in the recipe"
             ) from exc
+        return network
     if not is_pretrained_name(name):
         raise ModelError(f"unknown model {name!r}", hint=f"use {', '.join(OWN)} or a name that 'imgcls models' lists")
     return build_pretrained(name, num_classes=num_classes, **settings)
