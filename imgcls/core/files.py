@@ -3,10 +3,15 @@
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from imgcls.errors import OutputError
+
+# A temporary file that nobody has written to for so long belongs to a process that was killed.
+STALE_SEC = 3600
+PART_SUFFIX = ".part"
 
 
 @contextlib.contextmanager
@@ -26,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_part_prefix(path), suffix=PART_SUFFIX, dir=path.parent)
         os.close(handle)
     except OSError as exc:
         raise output_error(path, exc) from exc
@@ -55,11 +60,26 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8", newline="\n")
 
 
+def remove_stale_parts(path: Path) -> None:
+    """Delete what processes killed while `replacing` this file left beside it; what is still written to stays."""
+    with contextlib.suppress(OSError):
+        for part in path.parent.iterdir():
+            if part.name.startswith(_part_prefix(path)) and part.name.endswith(PART_SUFFIX):
+                with contextlib.suppress(OSError):
+                    if time.time() - part.stat().st_mtime > STALE_SEC:
+                        part.unlink()
+
+
 def output_error(path: Path, exc: OSError) -> OutputError:
     """The typed error for a file that could not be written."""
     return OutputError(
         f"can't write {path}: {exc.strerror or exc}", hint="free some space, or name another place with --output"
     )
+
+
+def _part_prefix(path: Path) -> str:
+    # Hidden, and short enough that a name of the allowed length stays one.
+    return f".{path.name[:80]}."
 
 
 def _umask() -> int:
