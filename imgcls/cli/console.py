@@ -42,6 +42,11 @@ def is_terminal() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def stdout_has_colour() -> bool:
+    """Whether colours make sense on stdout: a terminal that shows them, and no NO_COLOR."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def stdout_console() -> "Console":
     """A rich console for tables on stdout; colours only on a terminal, and never with NO_COLOR."""
     from rich.console import Console

@@ -1,0 +1,60 @@
+"""The network as a function from pixels to probabilities.
+
+Shapes: B batch, H height, W width, C channels (3), K classes.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from imgcls.core.transforms import Floats, Pixels, Transform
+
+
+class Runner(Protocol):
+    """What the stream needs of a model, whatever runs it.
+
+    Attributes:
+        id: name and first digits of the weights' SHA-256.
+        classes: labels in the order of the outputs.
+        transform: whose geometry the pixels have.
+    """
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def transform(self) -> Transform: ...
+
+    def describe(self) -> dict[str, Any]:
+        """The `model` object of every JSON answer."""
+
+    def probabilities(self, images_BHWC: Pixels) -> Floats:
+        """Classify a batch.
+
+        Args:
+            images_BHWC: uint8, shape (batch, crop, crop, 3).
+        Returns:
+            Softmax outputs, float32, shape (batch, K).
+        """
+
+
+def top_classes(probabilities_K: Floats, top_k: int) -> list[int]:
+    """The most probable classes, falling; of equal ones the lower index first.
+
+    Args:
+        probabilities_K: shape (K,).
+        top_k: how many, at most K.
+    """
+    num_classes = len(probabilities_K)
+    top_k = min(top_k, num_classes)
+    if top_k < num_classes:
+        # Everything as probable as the k-th, so that ties are broken by index and not by the partition's whim.
+        threshold = np.partition(probabilities_K, num_classes - top_k)[num_classes - top_k]
+        candidates = np.flatnonzero(probabilities_K >= threshold)
+    else:
+        candidates = np.arange(num_classes)
+    order = np.argsort(-probabilities_K[candidates], kind="stable")
+    return [int(index) for index in candidates[order][:top_k]]

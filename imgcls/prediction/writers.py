@@ -1,0 +1,111 @@
+"""Records as text: a table for people; JSON, JSON Lines and CSV for parsers. Each record is written as it comes."""
+
+import csv
+import json
+from typing import Any, Protocol, TextIO
+
+from imgcls.prediction.records import ImageRecord, Summary
+
+SCHEMA = 1
+BAR_WIDTH = 20
+
+
+class RecordWriter(Protocol):
+    """One way to write records."""
+
+    def write(self, record: ImageRecord) -> None:
+        """Write one record."""
+
+    def finish(self, summary: Summary) -> None:
+        """Write what comes after the last record."""
+
+
+class JsonlWriter:
+    """One JSON object a line."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, record: ImageRecord) -> None:
+        """Write one line."""
+        self._file.write(json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False) + "\n")
+
+    def finish(self, summary: Summary) -> None:
+        """Nothing comes after the last line."""
+
+
+class JsonWriter:
+    """One JSON object: `schema`, `model`, `results`, `summary`."""
+
+    def __init__(self, file: TextIO, model: dict[str, Any]) -> None:
+        self._file = file
+        self._separator = "\n"
+        head = json.dumps({"schema": SCHEMA, "model": model}, ensure_ascii=False, allow_nan=False)
+        file.write(head[:-1] + ', "results": [')
+
+    def write(self, record: ImageRecord) -> None:
+        """Write one element of `results`."""
+        self._file.write(self._separator + json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False))
+        self._separator = ",\n"
+
+    def finish(self, summary: Summary) -> None:
+        """Close the list and add the counts."""
+        self._file.write('\n], "summary": ' + json.dumps(summary.to_dict()) + "}\n")
+
+
+class CsvWriter:
+    """One line an input; the columns of classes that an input doesn't have are empty."""
+
+    def __init__(self, file: TextIO, top_k: int) -> None:
+        self._top_k = top_k
+        self._csv = csv.writer(file, lineterminator="\n")
+        pairs = [f"{column}_{rank}" for rank in range(1, top_k + 1) for column in ("label", "probability")]
+        self._csv.writerow(["input", "status", "error", *pairs])
+
+    def write(self, record: ImageRecord) -> None:
+        """Write one line."""
+        error = f"{record.error.kind}: {record.error.message}" if record.error else ""
+        cells = [cell for p in record.predictions for cell in (p.label, f"{p.probability:.7g}")]
+        padding = [""] * (2 * self._top_k - len(cells))
+        self._csv.writerow([record.input, record.status, error, *cells, *padding])
+
+    def finish(self, summary: Summary) -> None:
+        """Nothing comes after the last line."""
+
+
+class TableWriter:
+    """For people: a picture's name, then its classes with their share; one line a picture when one class is asked for.
+
+    Args:
+        file: where it goes.
+        top_k: how many classes a picture has.
+        colour: whether the terminal shows colours.
+    """
+
+    def __init__(self, file: TextIO, top_k: int, *, colour: bool) -> None:
+        self._file = file
+        self._top_k = top_k
+        self._bold, self._dim, self._red, self._off = (
+            ("\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m") if colour else ("", "", "", "")
+        )
+
+    def write(self, record: ImageRecord) -> None:
+        """Write one picture's block."""
+        # A name may hold line feeds or escape sequences; a terminal must see neither.
+        name = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in record.input)
+        if record.error:
+            reason = f"{record.error.kind}: {record.error.message}"
+            self._file.write(f"{self._bold}{name}{self._off}  {self._red}{reason}{self._off}\n")
+        elif self._top_k == 1:
+            best = record.predictions[0]
+            self._file.write(f"{best.probability:8.2%}  {best.label}  {self._dim}{name}{self._off}\n")
+        else:
+            self._file.write(f"{self._bold}{name}{self._off}  {self._dim}{record.width} x {record.height}{self._off}\n")
+            width = max(len(p.label) for p in record.predictions)
+            for p in record.predictions:
+                bar = "█" * round(p.probability * BAR_WIDTH)
+                line = f"  {p.probability:8.2%}  {p.label:<{width}}  {self._dim}{bar}"
+                self._file.write(line.rstrip() + self._off + "\n")
+
+    def finish(self, summary: Summary) -> None:
+        """Nothing comes after the last block."""
