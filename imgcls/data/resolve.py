@@ -1,0 +1,196 @@
+"""From what `--data` says to the pictures and labels of each split, before any picture is decoded."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgcls.core import paths
+from imgcls.core.download import DownloadProgress
+from imgcls.data import cifar10
+from imgcls.data.fetching import fetch_cifar10
+from imgcls.data.folder import LAYOUT_HINT, ScannedFolder, find_split_folders, scan_classes
+from imgcls.data.labelled import DataDescription
+from imgcls.data.pictures import ArrayPictures, FilePictures, Pictures
+from imgcls.data.splitting import split_stratified
+from imgcls.errors import DataError
+
+SPLITS = ("train", "val", "test")
+# The split of class folders alone that are evaluated as they are.
+WHOLE = "all"
+# Where there is neither a val nor a test folder, training must validate on something.
+DEFAULT_VAL_FRACTION = 0.2
+# How many names a warning spells out before it only counts them.
+NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ResolvedSplit:
+    """Which pictures a split has.
+
+    Attributes:
+        pictures: where they lie; splits that were carved from one set share it.
+        rows: indices in `pictures`.
+        labels: class index of each row.
+        description: for results.
+    """
+
+    pictures: Pictures
+    rows: Sequence[int]
+    labels: Sequence[int]
+    description: DataDescription
+
+
+@dataclass(frozen=True)
+class ResolvedData:
+    """A data set's splits.
+
+    Attributes:
+        classes: names in the order of the class indices.
+        splits: by name.
+        warnings: what the person should know about the data, a sentence each.
+    """
+
+    classes: tuple[str, ...]
+    splits: dict[str, ResolvedSplit]
+    warnings: tuple[str, ...] = ()
+
+
+def resolve(
+    spec: str,
+    *,
+    splits: Sequence[str] | None,
+    val_fraction: float | None = None,
+    seed: int = 0,
+    allow_modified: bool = False,
+    download_progress: DownloadProgress | None = None,
+) -> ResolvedData:
+    """Find a data set and the pictures of the splits asked for.
+
+    Args:
+        spec: `cifar10`, a folder that is or holds `cifar-10-batches-py`, or an image folder.
+        splits: names among `SPLITS`; those that don't exist are left out. None for the one to evaluate: test, else
+            val, else the whole of class folders alone.
+        val_fraction: what to carve from train where there is no val; None carves only where there is no test either.
+        seed: of the carving.
+        allow_modified: accept CIFAR-10 files with other checksums than the published ones.
+        download_progress: called with bytes so far and in all.
+    Raises:
+        DataError: no such data set, or it can't be used.
+        ConfigError: val_fraction is out of range.
+    """
+    if spec == "cifar10":
+        batches = cifar10.find_batches(paths.datasets_folder()) or fetch_cifar10(progress=download_progress)
+    else:
+        root = Path(spec).expanduser()
+        if not root.exists():
+            raise DataError(f"no such data set: {spec}", hint=f"use cifar10 or a folder; {LAYOUT_HINT}")
+        found = cifar10.find_batches(root) if root.is_dir() else None
+        if found is None:
+            return _resolve_folder(spec, root, splits, val_fraction, seed)
+        batches = found
+    return _resolve_cifar10(batches, splits or ("test",), val_fraction or 0, seed, allow_modified)
+
+
+def _resolve_cifar10(
+    folder: Path, splits: Sequence[str], val_fraction: float, seed: int, allow_modified: bool
+) -> ResolvedData:
+    resolved: dict[str, ResolvedSplit] = {}
+    classes: tuple[str, ...] = ()
+    for stored, wanted in (("train", {"train", "val"} if val_fraction else {"train"}), ("test", {"test"})):
+        if wanted.isdisjoint(splits):
+            continue
+        part = cifar10.read_split(folder, stored, allow_modified=allow_modified)
+        classes = part.classes
+        pictures = ArrayPictures(part.pixels_NCHW, folder, part.fingerprint)
+        if stored == "test" or not val_fraction:
+            description = DataDescription("cifar10", stored, part.fingerprint, part.modified)
+            resolved[stored] = ResolvedSplit(pictures, range(len(pictures)), part.labels, description)
+            continue
+        names = [f"{index:05d}" for index in range(len(pictures))]
+        for name, rows in _carve(part.labels, names, val_fraction, seed).items():
+            carved = hashlib.sha256(f"{part.fingerprint}/{name}/{val_fraction}/{seed}".encode()).hexdigest()
+            description = DataDescription("cifar10", name, carved, part.modified)
+            resolved[name] = ResolvedSplit(pictures, rows, [part.labels[row] for row in rows], description)
+    return ResolvedData(classes, {name: resolved[name] for name in splits if name in resolved})
+
+
+def _resolve_folder(
+    spec: str, root: Path, splits: Sequence[str] | None, val_fraction: float | None, seed: int
+) -> ResolvedData:
+    folders = find_split_folders(root)
+    if splits is None:
+        splits = next(((name,) for name in ("test", "val") if name in folders), (WHOLE,) if not folders else ())
+        if not splits:
+            raise DataError(
+                f"{root} has only a train folder", hint=f"name what to evaluate: --data {root / 'train'}, or --split"
+            )
+    source = folders.get("train") if folders else root
+    carve = "val" not in folders and source is not None
+    fraction = val_fraction if val_fraction is not None else 0 if "test" in folders else DEFAULT_VAL_FRACTION
+    scans = {name: scan_classes(folders[name]) for name in splits if name in folders and name != "train"}
+    train = None
+    if source is not None and (WHOLE in splits or "train" in splits or (carve and fraction and "val" in splits)):
+        train = scan_classes(source)
+    classes = train.classes if train else tuple(sorted({name for scan in scans.values() for name in scan.classes}))
+    index_of = {name: index for index, name in enumerate(classes)}
+    warnings = _name_empty(train) if train else []
+    resolved: dict[str, ResolvedSplit] = {}
+    if train is not None:
+        pictures = FilePictures(train.root, train.files)
+        labels = [index_of[file.label] for file in train.files]
+        rows_of: dict[str, Sequence[int]] = {"train": range(len(pictures)), WHOLE: range(len(pictures))}
+        if carve and fraction and WHOLE not in splits:
+            rows_of = dict(_carve(labels, [file.name for file in train.files], fraction, seed))
+            warnings += _name_singles(train)
+        for name, rows in rows_of.items():
+            if name in splits:
+                description = DataDescription(spec, name, pictures.fingerprint(rows))
+                resolved[name] = ResolvedSplit(pictures, rows, [labels[row] for row in rows], description)
+    for name, scan in scans.items():
+        unknown = [label for label in scan.classes if label not in index_of]
+        if unknown:
+            raise DataError(
+                f"{scan.root} has {_spell(unknown, 'class', 'classes')} that {source} lacks: {_names(unknown)}",
+                hint=f"add pictures of it to {source}, or remove it from {scan.root}",
+            )
+        absent = [label for label in classes if label not in scan.classes]
+        if absent:
+            warnings.append(f"{scan.root} has no pictures of {_names(absent)}")
+        pictures = FilePictures(scan.root, scan.files)
+        description = DataDescription(spec, name, pictures.fingerprint())
+        rows = range(len(pictures))
+        resolved[name] = ResolvedSplit(pictures, rows, [index_of[file.label] for file in scan.files], description)
+    return ResolvedData(classes, resolved, tuple(warnings))
+
+
+def _carve(labels: Sequence[int], names: Sequence[str], val_fraction: float, seed: int) -> dict[str, list[int]]:
+    train, val = split_stratified(labels, names, val_fraction=val_fraction, seed=seed)
+    return {"train": train, "val": val}
+
+
+def _name_empty(scan: ScannedFolder) -> list[str]:
+    if not scan.empty:
+        return []
+    return [f"{_spell(scan.empty, 'class folder has', 'class folders have')} no pictures and is left out: "
+            f"{_names(scan.empty)}"]  # fmt: skip
+
+
+def _name_singles(scan: ScannedFolder) -> list[str]:
+    counts = dict.fromkeys(scan.classes, 0)
+    for file in scan.files:
+        counts[file.label] += 1
+    single = [label for label, count in counts.items() if count == 1]
+    if not single:
+        return []
+    return [f"{_spell(single, 'class has', 'classes have')} a single picture, which goes to training, so that "
+            f"validation never sees it: {_names(single)}"]  # fmt: skip
+
+
+def _spell(items: Sequence[str], one: str, many: str) -> str:
+    return f"{len(items)} {one if len(items) == 1 else many}"
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:NAMES_SHOWN])
+    return shown + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")

@@ -1,0 +1,44 @@
+"""A stratified split that depends on names and a seed, not on a library's random generator."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+from imgcls.errors import ConfigError
+
+
+def split_stratified(
+    labels: Sequence[int], names: Sequence[str], *, val_fraction: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Choose the validation pictures of each class.
+
+    A class of two or more gives at least one picture to each side; a class of one goes to training. A picture's place
+    follows from its own name, so the same files split alike on every machine, and adding some moves few of the others.
+
+    Args:
+        labels: class index of each picture.
+        names: a name for each picture, unique.
+        val_fraction: share of every class to validate on, in [0, 1).
+        seed: another seed, another split.
+    Returns:
+        Indices of the training and of the validation pictures, both rising.
+    Raises:
+        ConfigError: val_fraction is out of range.
+    """
+    if not 0 <= val_fraction < 1:
+        raise ConfigError(f"val_fraction {val_fraction} is not in [0, 1)", hint="use 0.2, or 0 for no validation split")
+    members: dict[int, list[int]] = defaultdict(list)
+    for index, label in enumerate(labels):
+        members[label].append(index)
+    val: list[int] = []
+    for indices in members.values():
+        if val_fraction == 0 or len(indices) == 1:
+            continue
+        wanted = min(max(round(len(indices) * val_fraction), 1), len(indices) - 1)
+        val += sorted(indices, key=lambda index: _draw(names[index], seed))[:wanted]
+    chosen = set(val)
+    return [index for index in range(len(labels)) if index not in chosen], sorted(val)
+
+
+def _draw(name: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,66 @@
+"""Matching a data set's classes to a model's: by name or by WordNet ID, never by order."""
+
+import difflib
+import unicodedata
+from dataclasses import dataclass
+
+from imgcls.errors import DataError
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Where each class of a data set stands among a model's outputs.
+
+    Attributes:
+        classes: the model's, in the order of its outputs.
+        to_model: for each class of the data, its index in `classes`.
+        missing: the model's classes that the data lacks.
+    """
+
+    classes: tuple[str, ...]
+    to_model: tuple[int, ...]
+    missing: tuple[str, ...]
+
+
+def match_labels(
+    data_classes: tuple[str, ...], model_classes: tuple[str, ...], *, wordnet_ids: tuple[str, ...] = ()
+) -> LabelMap:
+    """Find every class of the data among the model's.
+
+    Args:
+        data_classes: labels of the data, such as the names of class folders.
+        model_classes: labels of the model, in the order of its outputs.
+        wordnet_ids: of the same classes in the same order, or empty.
+    Raises:
+        DataError: the model doesn't know a class, or its name stands for two of the model's classes.
+    """
+    indices_of: dict[str, list[int]] = {}
+    for names in (model_classes, wordnet_ids):
+        for index, name in enumerate(names):
+            indices_of.setdefault(_composed(name), []).append(index)
+    to_model = []
+    unknown = [name for name in data_classes if _composed(name) not in indices_of]
+    if unknown:
+        near = difflib.get_close_matches(_composed(unknown[0]), list(indices_of), n=1, cutoff=0)
+        count = f" ({len(unknown)} of {len(data_classes)} classes are unknown)" if len(data_classes) > 1 else ""
+        raise DataError(
+            f"the model has no class {unknown[0]!r}{count}; the nearest that it knows is {near[0]!r}",
+            hint="rename the class folder to the model's name for it, or take it out of the data",
+        )
+    for name in data_classes:
+        indices = indices_of[_composed(name)]
+        if len(indices) > 1:
+            ids = [wordnet_ids[index] for index in indices if wordnet_ids]
+            raise DataError(
+                f"{name!r} stands for {len(indices)} classes of the model",
+                hint=f"name the class folder by its WordNet ID: {' or '.join(ids)}" if ids else "rename the class",
+            )
+        to_model.append(indices[0])
+    present = set(to_model)
+    missing = tuple(name for index, name in enumerate(model_classes) if index not in present)
+    return LabelMap(model_classes, tuple(to_model), missing)
+
+
+def _composed(name: str) -> str:
+    # Some file systems store an accented letter as two characters; it is the same name.
+    return unicodedata.normalize("NFC", name)

@@ -1,0 +1,181 @@
+"""Measuring a network: images are counted, and divided once at the end.
+
+Shapes: N images, B batch, K classes of the model, C channels, H height, W width.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from imgcls.core.transforms import Transform
+from imgcls.data.labelled import LabelledImages
+from imgcls.errors import DataError
+from imgcls.evaluation.labels import LabelMap
+
+TOP_K = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ClassResult:
+    """One class's share of the result.
+
+    Attributes:
+        label: its name.
+        count: images that truly are of it.
+        correct: how many of them the model named first.
+        accuracy: correct / count, or None where the data has no such image.
+    """
+
+    label: str
+    count: int
+    correct: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """What a network got right.
+
+    Attributes:
+        labels: the model's classes, in the order of its outputs.
+        confusion_KK: images by true class (rows) and first guess (columns), int64, on the CPU.
+        top5_correct: images whose true class is among the first min(5, K) guesses.
+        loss: mean cross-entropy an image, in nats; not finite where the network's outputs aren't.
+    """
+
+    labels: tuple[str, ...]
+    confusion_KK: Tensor
+    top5_correct: int
+    loss: float
+
+    @cached_property
+    def count(self) -> int:
+        """Images measured."""
+        return int(self.confusion_KK.sum())
+
+    @cached_property
+    def correct(self) -> int:
+        """Images whose first guess is the true class."""
+        return int(self.confusion_KK.trace())
+
+    @property
+    def top1(self) -> float:
+        """Share of the images whose first guess is right, in [0, 1]."""
+        return self.correct / self.count
+
+    @property
+    def top5(self) -> float:
+        """Share of the images whose true class is among the first min(5, K) guesses, in [0, 1]."""
+        return self.top5_correct / self.count
+
+    @cached_property
+    def classes(self) -> tuple[ClassResult, ...]:
+        """Each class's own figures, in the order of the outputs."""
+        counts, rights = self.confusion_KK.sum(1).tolist(), self.confusion_KK.diagonal().tolist()
+        return tuple(
+            ClassResult(label, count, right, right / count if count else None)
+            for label, count, right in zip(self.labels, counts, rights, strict=True)
+        )
+
+
+def evaluate_network(
+    network: nn.Module,
+    images: LabelledImages,
+    *,
+    transform: Transform,
+    device: torch.device,
+    batch_size: int,
+    autocast_dtype: torch.dtype | None = None,
+    label_map: LabelMap | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> EvalResult:
+    """Run every picture through a network and count.
+
+    Args:
+        network: on `device`; in eval mode while measured, then as it was.
+        images: the pictures and their labels.
+        transform: its arithmetic; the geometry was applied when the pictures were decoded.
+        device: where the network is.
+        batch_size: images at once; changes the speed, and the last digits of the loss.
+        autocast_dtype: reduced precision for the forward pass, such as torch.bfloat16.
+        label_map: from the data's classes to the network's outputs; None where they are the same.
+        progress: called with images done and in all.
+    Raises:
+        DataError: no picture could be read.
+    """
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            parts = _run(network, images, transform, device, batch_size, autocast_dtype, label_map, progress)
+    finally:
+        network.train(was_training)
+    if parts is None:
+        raise DataError(f"none of the pictures of {images.description.name} can be read", hint="check the files")
+    labels = label_map.classes if label_map else images.classes
+    labels_N, guesses_N, in_top5_N, losses_N = parts
+    num_classes = len(labels)
+    confusion = torch.bincount(labels_N * num_classes + guesses_N, minlength=num_classes**2)
+    return EvalResult(
+        labels=labels,
+        confusion_KK=confusion.view(num_classes, num_classes),
+        top5_correct=int(in_top5_N.sum()),
+        # Float32 sums of many thousand losses lose digits; MPS has no float64, so the sum is made on the CPU.
+        loss=float(losses_N.double().mean()),
+    )
+
+
+def _run(
+    network: nn.Module,
+    images: LabelledImages,
+    transform: Transform,
+    device: torch.device,
+    batch_size: int,
+    autocast_dtype: torch.dtype | None,
+    label_map: LabelMap | None,
+    progress: Callable[[int, int], None] | None,
+) -> list[Tensor] | None:
+    """Labels, first guesses, whether in the top 5, and losses of all images, on the CPU."""
+    to_model_K = torch.tensor(label_map.to_model, device=device) if label_map else None
+    done, total = 0, len(images)
+    parts: list[tuple[Tensor, ...]] = []
+    for images_BCHW, raw_labels_B in images.batches(torch.arange(total), batch_size=batch_size, device=device):
+        labels_B = raw_labels_B if to_model_K is None else to_model_K[raw_labels_B]
+        with torch.autocast(device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None):
+            logits_BK = network(transform.normalise(images_BCHW))
+        logits_BK = logits_BK.float()
+        losses_B = cross_entropy(logits_BK, labels_B, reduction="none")
+        # The results stay on the device until the end: copying them after each batch would make it wait.
+        parts.append((labels_B, *rank_guesses(logits_BK, labels_B), losses_B))
+        done += len(labels_B)
+        if progress is not None:
+            progress(done, total)
+    return [torch.cat(column).cpu() for column in zip(*parts, strict=True)] if parts else None
+
+
+def rank_guesses(logits_BK: Tensor, labels_B: Tensor, *, k: int = TOP_K) -> tuple[Tensor, Tensor]:
+    """The first guess, and whether the true class is among the first k.
+
+    Equal logits rank by class index, so that the answer is the same on every device, and a network that gives all
+    classes the same score isn't called right every time. NaN ranks last.
+
+    Args:
+        logits_BK: unnormalised scores, float, shape (batch, num_classes).
+        labels_B: class indices in [0, num_classes), int64, shape (batch,).
+        k: how many guesses count; more than num_classes counts all.
+    Returns:
+        Class indices, int64, and booleans, both of shape (batch,).
+    """
+    scores_BK = logits_BK.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    true_B1 = scores_BK.gather(1, labels_B[:, None])
+    class_index_K = torch.arange(scores_BK.shape[1], device=scores_BK.device)
+    tied_before_BK = (scores_BK == true_B1) & (class_index_K < labels_B[:, None])
+    rank_B = ((scores_BK > true_B1) | tied_before_BK).sum(1)
+    # argmax leaves open which of several maxima it takes; rank 0 is the one of least index.
+    is_best_BK = scores_BK == scores_BK.amax(1, keepdim=True)
+    guesses_B = torch.where(is_best_BK, class_index_K, scores_BK.shape[1]).amin(1)
+    return guesses_B, rank_B < k
