@@ -14,6 +14,7 @@ Read with `torch.load(weights_only=True)`, so that a file from a stranger can't 
 """
 
 import pickle
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "model": {"name": checkpoint.model_name, "arguments": checkpoint.model_arguments},
         "classes": list(checkpoint.classes),
         "transform": checkpoint.transform.to_dict(),
-        "weights": {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()},
+        "weights": {name: _compact(tensor) for name, tensor in checkpoint.weights.items()},
         "metrics": checkpoint.metrics,
         "recipe": checkpoint.recipe,
         "versions": checkpoint.versions,
@@ -96,27 +97,29 @@ def load_checkpoint(path: Path) -> Checkpoint:
             hint="for a plain state_dict, name its architecture: --model NAME --weights FILE",
         )
     version = content["format_version"]
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise ModelError(
-            f"{path} has checkpoint format {version}; this imgcls reads up to {FORMAT_VERSION}",
+            f"{path} has checkpoint format {version!r}; this imgcls reads 1 to {FORMAT_VERSION}",
             hint="pip install --upgrade imgcls",
         )
     missing = [key for key in REQUIRED if key not in content]
     if missing:
         raise ModelError(f"{path} lacks {', '.join(missing)}", hint="the file is damaged; use another checkpoint")
     try:
-        classes = tuple(str(name) for name in content["classes"])
+        _check_kinds(content)
         return Checkpoint(
-            model_name=str(content["model"]["name"]),
+            model_name=content["model"]["name"],
             model_arguments=dict(content["model"]["arguments"]),
-            classes=classes,
-            transform=Transform.from_dict(dict(content["transform"])),
+            classes=tuple(content["classes"]),
+            transform=Transform.from_dict(content["transform"]),
             weights=dict(content["weights"]),
             metrics=dict(content.get("metrics", {})),
             recipe=dict(content.get("recipe", {})),
             versions=dict(content.get("versions", {})),
             resume=dict(content.get("resume", {})),
         )
+    except ModelError as exc:
+        raise ModelError(f"{path} is damaged: {exc.message}", hint="use another checkpoint") from exc
     except (KeyError, TypeError, ValueError) as exc:
         raise ModelError(f"{path} is damaged: {exc!r}", hint="use another checkpoint") from exc
 
@@ -130,6 +133,26 @@ def load_tensors(path: Path) -> Any:
     if not path.is_file():
         raise ModelError(f"no such weights file: {path}", hint="check the path, or list the models: imgcls models")
     try:
+        return _load_mapped(path)
+    except pickle.UnpicklingError as exc:
+        # Bytes that are no pickle at all end here too, as operands that nobody knows.
+        if "Unsupported operand" in str(exc):
+            raise _unreadable(path, "not a file that torch.save wrote") from exc
+        raise ModelError(
+            f"{path} holds more than tensors and plain values, and was not loaded: it could run code",
+            hint="save its state_dict alone: torch.save(model.state_dict(), FILE)",
+        ) from exc
+    except (OSError, RuntimeError) as exc:
+        raise _unreadable(path, str(exc).partition("\n")[0].partition(". ")[0]) from exc
+    except Exception as exc:
+        # Damaged bytes drive the unpickler into any error there is.
+        raise _unreadable(path, "not a file that torch.save wrote, or damaged") from exc
+
+
+def _load_mapped(path: Path) -> Any:
+    with warnings.catch_warnings():
+        # About other ways to open other kinds of files; what comes of this one is said by the result.
+        warnings.simplefilter("ignore")
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except RuntimeError as exc:
@@ -137,13 +160,23 @@ def load_tensors(path: Path) -> Any:
             if "mmap can only be used" not in str(exc):
                 raise
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as exc:
-        raise ModelError(
-            f"{path} holds more than tensors and plain values, and was not loaded: it could run code",
-            hint="save its state_dict alone: torch.save(model.state_dict(), FILE)",
-        ) from exc
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as exc:
-        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
-        raise ModelError(
-            f"{path} can't be read: {reason}", hint="the file is damaged; fetch or train it again"
-        ) from exc
+
+
+def _unreadable(path: Path, reason: str) -> ModelError:
+    return ModelError(f"{path} can't be read: {reason}", hint="the file is damaged; fetch or train it again")
+
+
+def _check_kinds(content: dict[str, Any]) -> None:
+    if not isinstance(content["model"]["name"], str):
+        raise TypeError("the model's name is no text")
+    classes, weights = content["classes"], content["weights"]
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        raise TypeError("classes is no list of names")
+    if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise TypeError("weights is no state_dict")
+
+
+def _compact(tensor: Tensor) -> Tensor:
+    """On the CPU, without the rest of a larger tensor that this one may be a view of, which would be saved as well."""
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

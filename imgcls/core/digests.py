@@ -48,4 +48,8 @@ def _read(store: Path) -> dict[str, list[int | str]]:
         return {}
     if not isinstance(entries, dict):
         return {}
-    return {key: value for key, value in entries.items() if isinstance(value, list) and len(value) == 3}
+    return {key: value for key, value in entries.items() if _is_entry(value)}
+
+
+def _is_entry(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and isinstance(value[2], str) and len(value[2]) == 64

@@ -25,26 +25,30 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder or the file can't be written.
     """
-    # A device or a pipe (/dev/stdout, /dev/null) must be written to, not replaced by a file.
-    if path.exists() and not path.is_file() and not path.is_dir():
-        yield path
-        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_part_prefix(path), suffix=PART_SUFFIX, dir=path.parent)
-        os.close(handle)
+        # A device or a pipe (/dev/stdout, /dev/null) must be written to, not replaced by a file.
+        is_special = path.exists() and not path.is_file() and not path.is_dir()
+        # Written through a link, as open() would, and not in the link's place.
+        target = Path(os.path.realpath(path)) if path.is_symlink() and not is_special else path
+        if not is_special:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=_part_prefix(target), suffix=PART_SUFFIX, dir=target.parent)
+            os.close(handle)
     except OSError as exc:
         raise output_error(path, exc) from exc
+    if is_special:
+        with _typed_errors(path):
+            yield target
+        return
     part = Path(name)
     try:
-        yield part
-        # mkstemp makes the file private; the finished one gets what an ordinary open() would have given.
-        part.chmod(0o666 & ~_umask())
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as exc:
-        raise output_error(path, exc) from exc
+        with _typed_errors(path):
+            yield part
+            # mkstemp makes the file private; the finished one gets what an ordinary open() would have given.
+            part.chmod(0o666 & ~_umask())
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.replace(target)
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
@@ -75,6 +79,17 @@ def output_error(path: Path, exc: OSError) -> OutputError:
     return OutputError(
         f"can't write {path}: {exc.strerror or exc}", hint="free some space, or name another place with --output"
     )
+
+
+@contextlib.contextmanager
+def _typed_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        # The reader of a pipe has gone: no fault of ours, and the command ends quietly.
+        raise
+    except OSError as exc:
+        raise output_error(path, exc) from exc
 
 
 def _part_prefix(path: Path) -> str:

@@ -9,7 +9,8 @@ Shapes: B batch, H height, W width, C channels (3).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -58,8 +59,7 @@ class Transform:
         width, height = self.resized_size(*image.size)
         if (width, height) != image.size:
             image = image.resize((width, height), getattr(Image.Resampling, self.interpolation.upper()))
-        left = round((width - self.crop_px) / 2)
-        top = round((height - self.crop_px) / 2)
+        left, top = self._crop_start(width), self._crop_start(height)
         if (left, top, width, height) != (0, 0, self.crop_px, self.crop_px):
             image = image.crop((left, top, left + self.crop_px, top + self.crop_px))
         return np.asarray(image, dtype=np.uint8)
@@ -69,6 +69,11 @@ class Transform:
         short, long = sorted((width, height))
         scaled = max(self.crop_px if short == 0 else int(self.resize_px * long / short), 1)
         return (self.resize_px, scaled) if width <= height else (scaled, self.resize_px)
+
+    def _crop_start(self, size: int) -> int:
+        # torchvision rounds towards even where it cuts, and down where it adds a border first.
+        beyond = size - self.crop_px
+        return round(beyond / 2) if beyond >= 0 else -(-beyond // 2)
 
     def normalise(self, images_BCHW: Tensor) -> Tensor:
         """Turn bytes into the network's input, on whatever device they are.
@@ -108,12 +113,16 @@ class Transform:
             ModelError: a field is missing, unknown or of the wrong kind.
         """
         try:
-            mean, std = (tuple(float(v) for v in values[key]) for key in ("mean", "std"))
-            if len(mean) != 3 or len(std) != 3 or values["interpolation"] not in get_args(Interpolation):
-                raise ValueError("mean and std take three numbers; interpolation is one of Pillow's filters")
-            sizes = {key: int(values[key]) for key in ("resize_px", "crop_px")}
-            if min(sizes.values()) < 1 or min(std) <= 0:
-                raise ValueError("sizes and std must be positive")
-            return cls(**sizes, mean=mean, std=std, interpolation=values["interpolation"])
+            if set(values) != {field.name for field in fields(cls)}:
+                raise ValueError(f"its fields are {', '.join(map(str, values))}")
+            sizes = [values["resize_px"], values["crop_px"]]
+            if not all(type(size) is int and size >= 1 for size in sizes):
+                raise ValueError("sizes must be whole numbers of at least 1")
+            mean, std = (tuple(float(number) for number in values[key]) for key in ("mean", "std"))
+            if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
+                raise ValueError("mean and std take three finite numbers, those of std above 0")
+            if values["interpolation"] not in get_args(Interpolation):
+                raise ValueError(f"interpolation must be one of {', '.join(get_args(Interpolation))}")
+            return cls(sizes[0], sizes[1], mean=mean, std=std, interpolation=values["interpolation"])
         except (KeyError, TypeError, ValueError) as exc:
-            raise ModelError(f"the stored transform can't be read: {exc!r}", hint="write the checkpoint again") from exc
+            raise ModelError(f"the stored transform can't be read: {exc}", hint="write the checkpoint again") from exc
