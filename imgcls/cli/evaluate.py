@@ -1,7 +1,186 @@
-"""`imgcls evaluate`."""
+"""`imgcls eval`: how often a model is right on labelled pictures."""
 
-EXAMPLE = ""
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from imgcls.cli import console, options
+from imgcls.errors import DataError, ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from imgcls.data.datasets import EvaluationData
+    from imgcls.data.labelled import SkippedImage
+    from imgcls.models.catalog import LoadedModel
+
+EXAMPLE = "Example: imgcls eval runs/cnn-20250101-120000   or: imgcls eval alexnet --data imagenet/val -f json"
+# How many damaged files, and how many class names, are spelt out on stderr.
+SHOWN = 5
 
 
-def evaluate() -> None:
-    """Not written yet."""
+class Split(StrEnum):
+    """Which part of the data to measure on."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+def evaluate(
+    model: Annotated[
+        Optional[str],  # noqa: UP045 - Typer reads it at run time
+        typer.Argument(help="A checkpoint, a run folder, a bundled model or a torchvision name.", metavar="MODEL"),
+    ] = None,
+    model_option: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--model", "-m", help="The same, as the other commands take it.", metavar="MODEL"),
+    ] = None,
+    data: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--data",
+            help="cifar10, or a folder of class folders; by default what the model was trained on.",
+            metavar="DATA",
+        ),
+    ] = None,
+    split: Annotated[
+        Optional[Split],  # noqa: UP045
+        typer.Option("--split", help="By default test, else val, else all of a folder without splits."),
+    ] = None,
+    weights: options.Weights = None,
+    device: options.Device = "auto",
+    batch_size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--batch-size", min=1, help="Pictures the network sees at once; by default by their size."),
+    ] = None,
+    workers: options.Workers = None,
+    format_: options.ReportFormatOption = options.ReportFormat.TABLE,
+    output: options.Output = None,
+    allow_modified_data: Annotated[
+        bool,
+        typer.Option("--allow-modified-data", help="Take CIFAR-10 files whose checksums are not the published ones."),
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse damaged pictures instead of skipping them.")] = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Measure a model on labelled pictures: loss, top-1, top-5, every class, and what is taken for what."""
+    console.quiet = quiet
+    if (model is None) == (model_option is None):
+        raise UsageError("name one model", hint="imgcls eval runs/my-run, or imgcls eval alexnet --data DIR")
+    spec = model or model_option or ""
+    from imgcls.core.device import choose_device
+    from imgcls.data.datasets import Opening
+    from imgcls.evaluation.report import evaluate_model
+    from imgcls.models.catalog import load_model
+
+    choice = choose_device(device)
+    with console.download_progress(f"the weights of {spec}") as downloading:
+        loaded = load_model(spec, weights=weights, progress=downloading)
+    if verbose:
+        console.talk(f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}")
+    # The output is opened first: a folder that can't be written must not be found out after an hour's work.
+    with _answer_to(output) as write:
+        with _progress("decoding") as decoding:
+            opening = Opening(transform=loaded.transform, strict=strict, workers=workers, progress=decoding)
+            found = _open_data(loaded, data, split, opening, allow_modified=allow_modified_data)
+        for text in found.warnings:
+            console.warn(text)
+        with _progress("evaluating") as evaluating:
+            report = evaluate_model(
+                loaded, found.images, device=choice.device, batch_size=batch_size, progress=evaluating
+            )
+        if format_ is options.ReportFormat.JSON:
+            write(json.dumps(report.to_dict(), ensure_ascii=False, allow_nan=False))
+        else:
+            from imgcls.cli.evaluation_table import render_report
+
+            write(render_report(report, colour=output is None and console.stdout_has_colour()))
+    if report.missing:
+        names = ", ".join(report.missing[:SHOWN]) + (", ..." if len(report.missing) > SHOWN else "")
+        console.warn(f"the data has no pictures of {len(report.missing)} of the model's classes: {names}")
+    if report.skipped:
+        _warn_skipped(report.skipped)
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _open_data(
+    loaded: "LoadedModel", data: str | None, split: Split | None, opening: Any, *, allow_modified: bool
+) -> "EvaluationData":
+    from imgcls.data.datasets import open_for_evaluation
+    from imgcls.evaluation.labels import match_labels
+
+    trained_on: dict[str, Any] = loaded.recipe.get("data", {})
+    source = data if data is not None else trained_on.get("source")
+    if not source:
+        raise UsageError(
+            f"{loaded.name} doesn't say what data it was trained on",
+            hint=f"imgcls eval {loaded.name} --data DIR, a folder of class folders",
+        )
+    if data is None and source != "cifar10" and not Path(source).exists():
+        raise DataError(
+            f"the data that {loaded.name} was trained on is not here: {source}", hint="name a data set with --data"
+        )
+    with console.download_progress("CIFAR-10") as downloading:
+        return open_for_evaluation(
+            source,
+            opening=opening,
+            split=split,
+            # The same carving as in training, so that no picture of the answer was trained on.
+            val_fraction=trained_on.get("val_fraction"),
+            seed=loaded.recipe.get("train", {}).get("seed", 0),
+            whole=data is not None,
+            allow_modified=allow_modified,
+            check_classes=lambda classes: match_labels(classes, loaded.classes, wordnet_ids=loaded.wordnet_ids),
+            download_progress=downloading,
+        )
+
+
+def _warn_skipped(skipped: "tuple[SkippedImage, ...]") -> None:
+    for bad in skipped[:SHOWN]:
+        console.warn(f"skipped {bad.path}: {bad.kind}: {bad.message}")
+    if len(skipped) > SHOWN:
+        console.warn(f"skipped {len(skipped) - SHOWN} more; -f json names them all")
+
+
+@contextlib.contextmanager
+def _answer_to(output: Path | None) -> Iterator[Callable[[str], None]]:
+    if output is None:
+        # The answer is UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere.
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+        yield console.data
+        return
+    from imgcls.core.files import replacing
+
+    with replacing(output) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+
+        def write(text: str) -> None:
+            file.write(text + "\n")
+
+        yield write
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on a terminal; nothing elsewhere, and nothing before the first call."""
+    if console.quiet or not console.is_terminal():
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console.stderr_console(), transient=True) as bar:
+        task = None
+
+        def move(done: int, total: int) -> None:
+            nonlocal task
+            if task is None:
+                task = bar.add_task(what, total=total)
+            bar.update(task, completed=done, total=total)
+
+        yield move

@@ -136,10 +136,12 @@ def open_for_evaluation(
     split: str | None = None,
     val_fraction: float | None = None,
     seed: int = 0,
+    whole: bool = True,
     allow_modified: bool = False,
+    check_classes: Callable[[tuple[str, ...]], object] | None = None,
     download_progress: DownloadProgress | None = None,
 ) -> EvaluationData:
-    """Open one split: the one named, or test, else val, else the whole of class folders alone.
+    """Open one split: the one named, or test, else val, else class folders alone as `whole` says.
 
     Args:
         spec: as for `open_dataset`.
@@ -147,7 +149,9 @@ def open_for_evaluation(
         split: `train`, `val` or `test`; None chooses.
         val_fraction: of the training whose carved split is wanted again.
         seed: of the same training.
+        whole: evaluate all of class folders alone, else only what training keeps for validation.
         allow_modified: as for `open_dataset`.
+        check_classes: called with the data's classes before any picture is decoded; raises where they can't be used.
         download_progress: called with bytes so far and in all.
     Raises:
         DataError: no such data set or split, it can't be used, or (strict) a picture is damaged.
@@ -157,11 +161,14 @@ def open_for_evaluation(
         splits=None if split is None else (split,),
         val_fraction=val_fraction,
         seed=seed,
+        whole=whole,
         allow_modified=allow_modified,
         download_progress=download_progress,
     )
     if not data.splits:
         raise DataError(f"{spec} has no {split} split", hint="leave out --split to evaluate what there is")
+    if check_classes is not None:
+        check_classes(data.classes)
     (images,) = open_splits(data, opening).values()
     return EvaluationData(images, data.warnings)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgcls.data.pictures import PictureFile
-from imgcls.data.sources import IMAGE_SUFFIXES
+from imgcls.data.sources import has_image_suffix
 from imgcls.errors import DataError
 
 # What people call the folders of each split.
@@ -67,7 +67,7 @@ def scan_classes(root: Path) -> ScannedFolder:
     loose = False
     for entry in _list(root):
         if not _is_folder(entry):
-            loose = loose or _has_image_suffix(entry.name)
+            loose = loose or has_image_suffix(entry.name)
             continue
         label = _label(entry)
         found = list(_walk(Path(entry.path), f"{entry.name}/", label, set()))
@@ -91,7 +91,7 @@ def _walk(folder: Path, prefix: str, label: str, seen: set[tuple[int, int]]) -> 
     for entry in _list(folder):
         if _is_folder(entry):
             yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", label, seen)
-        elif _has_image_suffix(entry.name):
+        elif has_image_suffix(entry.name):
             try:
                 stat = entry.stat()
             except OSError:
@@ -120,10 +120,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     except OSError:
         # A link that leads back to itself.
         return False
-
-
-def _has_image_suffix(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a Path for each file is slow
 
 
 def _label(entry: os.DirEntry[str]) -> str:

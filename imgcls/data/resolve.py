@@ -62,6 +62,7 @@ def resolve(
     splits: Sequence[str] | None,
     val_fraction: float | None = None,
     seed: int = 0,
+    whole: bool = True,
     allow_modified: bool = False,
     download_progress: DownloadProgress | None = None,
 ) -> ResolvedData:
@@ -70,9 +71,10 @@ def resolve(
     Args:
         spec: `cifar10`, a folder that is or holds `cifar-10-batches-py`, or an image folder.
         splits: names among `SPLITS`; those that don't exist are left out. None for the one to evaluate: test, else
-            val, else the whole of class folders alone.
+            val, else (class folders alone) what `whole` says.
         val_fraction: what to carve from train where there is no val; None carves only where there is no test either.
         seed: of the carving.
+        whole: evaluate all of class folders alone, else only what training keeps for validation.
         allow_modified: accept CIFAR-10 files with other checksums than the published ones.
         download_progress: called with bytes so far and in all.
     Raises:
@@ -87,7 +89,9 @@ def resolve(
             raise DataError(f"no such data set: {spec}", hint=f"use cifar10 or a folder; {LAYOUT_HINT}")
         found = cifar10.find_batches(root) if root.is_dir() else None
         if found is None:
-            return _resolve_folder(spec, root, splits, val_fraction, seed)
+            folders = find_split_folders(root)
+            chosen = _split_to_evaluate(root, folders, whole=whole) if splits is None else splits
+            return _resolve_folder(spec, root, folders, chosen, val_fraction, seed)
         batches = found
     return _resolve_cifar10(batches, splits or ("test",), val_fraction or 0, seed, allow_modified)
 
@@ -115,16 +119,28 @@ def _resolve_cifar10(
     return ResolvedData(classes, {name: resolved[name] for name in splits if name in resolved})
 
 
+def _split_to_evaluate(root: Path, folders: dict[str, Path], *, whole: bool) -> tuple[str]:
+    for name in ("test", "val"):
+        if name in folders:
+            return (name,)
+    if not whole:
+        return ("val",)
+    if folders:
+        raise DataError(
+            f"{root} has only a train folder",
+            hint=f"--data {root / 'train'} evaluates all of it, --split val what training keeps for validation",
+        )
+    return (WHOLE,)
+
+
 def _resolve_folder(
-    spec: str, root: Path, splits: Sequence[str] | None, val_fraction: float | None, seed: int
+    spec: str,
+    root: Path,
+    folders: dict[str, Path],
+    splits: Sequence[str],
+    val_fraction: float | None,
+    seed: int,
 ) -> ResolvedData:
-    folders = find_split_folders(root)
-    if splits is None:
-        splits = next(((name,) for name in ("test", "val") if name in folders), (WHOLE,) if not folders else ())
-        if not splits:
-            raise DataError(
-                f"{root} has only a train folder", hint=f"name what to evaluate: --data {root / 'train'}, or --split"
-            )
     source = folders.get("train") if folders else root
     carve = "val" not in folders and source is not None
     fraction = val_fraction if val_fraction is not None else 0 if "test" in folders else DEFAULT_VAL_FRACTION

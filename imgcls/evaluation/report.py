@@ -1,0 +1,141 @@
+"""The answer of `eval`: figures with all that is needed to trace them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+
+from imgcls.core.versions import versions
+from imgcls.data.labelled import DataDescription, LabelledImages, SkippedImage
+from imgcls.data.sources import display_name
+from imgcls.evaluation.labels import match_labels
+from imgcls.evaluation.metrics import EvalResult, evaluate_network
+from imgcls.models.catalog import LoadedModel
+
+SCHEMA = 1
+# Memory for activations grows with the area: these keep a ResNet-50 under 1 GiB and small networks busy.
+SMALL_PX = 64
+SMALL_BATCH = 500
+LARGE_BATCH = 64
+
+
+class Confusion(NamedTuple):
+    """One kind of mistake.
+
+    Attributes:
+        true: the class that the images are of.
+        guessed: the class that the model named first.
+        num_images: how many.
+        share: num_images over all images of the true class, in (0, 1].
+    """
+
+    true: str
+    guessed: str
+    num_images: int
+    share: float
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """What `eval` answers.
+
+    Attributes:
+        model: as `LoadedModel.describe` gives it.
+        data: where the pictures came from.
+        result: the figures.
+        missing: classes of the model that the data lacks.
+        skipped: damaged files, which count neither as right nor as wrong.
+        device: where the network ran.
+        versions: of imgcls, torch, ...
+    """
+
+    model: dict[str, Any]
+    data: DataDescription
+    result: EvalResult
+    missing: tuple[str, ...]
+    skipped: tuple[SkippedImage, ...]
+    device: str
+    versions: dict[str, str] = field(default_factory=versions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON answer, as the contract has it; a loss that is no number is None."""
+        result = self.result
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "data": self.data.to_dict(),
+            "count": result.count,
+            "correct": result.correct,
+            "top1": result.top1,
+            "top5": result.top5,
+            "loss": result.loss if math.isfinite(result.loss) else None,
+            "classes": [
+                {"label": each.label, "count": each.count, "correct": each.correct, "accuracy": each.accuracy}
+                for each in result.classes
+            ],
+            "confusion": result.confusion_KK.tolist(),
+            "missing_classes": list(self.missing),
+            "skipped_images": len(self.skipped),
+            "skipped": [
+                {"input": display_name(bad.path), "error": {"kind": bad.kind, "message": bad.message}}
+                for bad in self.skipped
+            ],
+            "device": self.device,
+            "versions": self.versions,
+        }
+
+    def largest_confusions(self, count: int = 10) -> list[Confusion]:
+        """The most frequent mistakes, falling; equal ones in the order of the classes."""
+        matrix_KK = self.result.confusion_KK.clone()
+        matrix_KK.fill_diagonal_(0)
+        totals = self.result.confusion_KK.sum(1)
+        labels, found = self.result.labels, []
+        values, places = matrix_KK.flatten().sort(descending=True, stable=True)
+        for value, place in zip(values[:count].tolist(), places[:count].tolist(), strict=True):
+            if value == 0:
+                break
+            row, column = divmod(place, len(labels))
+            found.append(Confusion(labels[row], labels[column], value, value / int(totals[row])))
+        return found
+
+
+def evaluate_model(
+    model: LoadedModel,
+    images: LabelledImages,
+    *,
+    device: torch.device,
+    batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> EvalReport:
+    """Measure a model on labelled pictures, whose classes are matched to the model's by name or WordNet ID.
+
+    Args:
+        model: any that `load_model` gives; its network is moved to the device.
+        images: opened with the model's own transform.
+        device: where to run.
+        batch_size: images at once; None chooses by their size.
+        progress: called with images done and in all.
+    Raises:
+        DataError: a class that the model doesn't know, or no picture that can be read.
+    """
+    label_map = match_labels(images.classes, model.classes, wordnet_ids=model.wordnet_ids)
+    small = model.transform.crop_px <= SMALL_PX
+    result = evaluate_network(
+        model.network.to(device),
+        images,
+        transform=model.transform,
+        device=device,
+        batch_size=batch_size or (SMALL_BATCH if small else LARGE_BATCH),
+        label_map=label_map,
+        progress=progress,
+    )
+    return EvalReport(
+        model=model.describe(),
+        data=images.description,
+        result=result,
+        missing=label_map.missing,
+        skipped=images.skipped,
+        device=str(device),
+    )
