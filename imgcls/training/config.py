@@ -1,0 +1,211 @@
+"""The recipe of a training run: every setting with its meaning, its range and its default.
+
+A recipe is TOML, one table a section. What is left out takes the default that stands here; `None` means that the value
+follows from the data and the model (`resolve_recipe`), so that a saved recipe holds numbers only.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+
+from imgcls.core.transforms import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Transform
+from imgcls.models.networks import OWN
+
+# Mean and standard deviation of CIFAR-10's training pixels.
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+CIFAR10_PX = 32
+# Own networks are small: this side keeps a photograph recognisable and an epoch on two CPU cores bearable.
+FOLDER_PX = 64
+TORCHVISION_PX = 224
+# Built without their second outputs: a run has one loss, and the weights then fit the network that predicts.
+ARGUMENTS_FOR_TRAINING: dict[str, dict[str, Any]] = {
+    "googlenet": {"aux_logits": False, "transform_input": False},
+    "inception_v3": {"aux_logits": False, "transform_input": False},
+}
+
+# TOML has arrays, not tuples; without this, strict validation would refuse them.
+RGB = Annotated[tuple[float, float, float], Strict(False)]
+Stage = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], Annotated[int, Field(ge=8)]], Strict(False)]
+Stages = Annotated[tuple[Stage, ...], Strict(False)]
+
+
+class Section(BaseModel):
+    """A table of the recipe: unknown keys are errors, `true` is no number, nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class ModelSettings(Section):
+    """[model]: which network."""
+
+    name: str = Field(
+        default="cnn", min_length=1, description="mlp, cnn or a torchvision classifier, trained from scratch"
+    )
+    arguments: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the network's builder")
+
+
+class DataSettings(Section):
+    """[data]: which pictures, and the one preprocessing that stays with the model."""
+
+    source: str = Field(default="", description="cifar10, or a folder of class folders")
+    image_px: int | None = Field(default=None, ge=8, le=1024, description="side of the square that the network sees")
+    resize_px: int | None = Field(
+        default=None, ge=8, le=2048, description="shorter side before the centre is cut; image_px by default"
+    )
+    mean: RGB | None = Field(
+        default=None, description="subtracted from red, green and blue, on the scale where white is 1"
+    )
+    std: RGB | None = Field(default=None, description="divides red, green and blue after that")
+    interpolation: Interpolation = Field(default="bilinear", description="filter of the resize, as Pillow names it")
+    val_fraction: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="share of the training pictures kept for validation; left out: the data set's own rule",
+    )
+    allow_modified: bool = Field(
+        default=False, description="take CIFAR-10 files whose checksums are not the published ones"
+    )
+    strict: bool = Field(default=False, description="refuse damaged pictures instead of skipping them")
+
+
+class OptimSettings(Section):
+    """[optim]: how weights move."""
+
+    name: Literal["sgd", "adamw", "muon"] = Field(
+        default="adamw", description="sgd (momentum), adamw, or muon for matrices and filters with adamw for the rest"
+    )
+    lr: float = Field(default=1e-3, gt=0, le=100, description="learning rate at the schedule's peak")
+    rest_lr: float = Field(
+        default=1e-3, gt=0, le=100, description="with muon: peak rate of what adamw moves (norms, biases, last layer)"
+    )
+    weight_decay: float = Field(
+        default=0.01, ge=0, le=10, description="pull towards zero; norms and biases are left out"
+    )
+    rest_weight_decay: float = Field(default=0.0, ge=0, le=10, description="with muon: the pull on what adamw moves")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd and muon; beta1 of adamw")
+    beta2: float = Field(default=0.999, gt=0, lt=1, description="adamw's memory of squared gradients")
+    nesterov: bool = Field(default=True, description="look one step ahead (sgd and muon)")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    grad_clip: float = Field(default=0.0, ge=0, description="largest norm of the gradient; 0 leaves it alone")
+
+
+class ScheduleSettings(Section):
+    """[schedule]: the learning rate over the run, as a factor of its peak."""
+
+    shape: Literal["one-cycle", "cosine", "linear", "constant"] = Field(
+        default="one-cycle", description="what follows the warm-up; one-cycle is torch's OneCycleLR"
+    )
+    warmup: float = Field(default=0.2, ge=0, lt=1, description="share of the run in which the rate rises")
+    final: float = Field(default=0.0, ge=0, le=1, description="factor at the end (cosine and linear)")
+
+
+class AugmentSettings(Section):
+    """[augment]: random changes of the training pictures, drawn anew each epoch."""
+
+    flip: Literal["off", "random", "alternate"] = Field(
+        default="random", description="mirror left and right: at random, or every second epoch from a random start"
+    )
+    translate_px: int = Field(default=0, ge=0, le=512, description="largest shift in either direction")
+    padding: Literal["reflect", "zero"] = Field(
+        default="reflect", description="what a shift brings in: a mirror image, or black"
+    )
+    cutout_px: int = Field(
+        default=0, ge=0, le=512, description="side of a square painted over with the mean colour; 0 for none"
+    )
+
+
+class TrainSettings(Section):
+    """[train]: how long, in what portions and with what arithmetic."""
+
+    epochs: int = Field(default=20, ge=1, le=100_000, description="passes over the training pictures")
+    batch_size: int = Field(default=64, ge=1, le=65_536, description="pictures in a step")
+    eval_batch_size: int = Field(default=500, ge=1, le=65_536, description="pictures at a time in validation")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="of weights, order, augmentation and the validation split")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="auto takes bf16 (autocast) where the device has it in hardware"
+    )
+    channels_last: bool = Field(default=True, description="memory layout; faster for convolutions, slower for mlp")
+    ema_decay: float = Field(
+        default=0.0, ge=0, lt=1, description="moving average of the weights, used for validation; 0 for none"
+    )
+    ema_every: int = Field(default=1, ge=1, le=1000, description="steps between updates of the average")
+    resolution: Stages = Field(
+        default=(), description="[until, px] pairs: smaller pictures until that fraction of the run, e.g. [[0.5, 24]]"
+    )
+
+    @model_validator(mode="after")
+    def _stages_rise(self) -> "TrainSettings":
+        ends = [until for until, _px in self.resolution]
+        if ends != sorted(set(ends)):
+            raise ValueError("resolution: the fractions must rise")
+        return self
+
+
+class Recipe(Section):
+    """A whole recipe."""
+
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    optim: OptimSettings = OptimSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    augment: AugmentSettings = AugmentSettings()
+    train: TrainSettings = TrainSettings()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values as TOML has them: lists for tuples, nothing for `None`."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "model": ModelSettings,
+    "data": DataSettings,
+    "optim": OptimSettings,
+    "schedule": ScheduleSettings,
+    "augment": AugmentSettings,
+    "train": TrainSettings,
+}
+
+
+def is_cifar10(recipe: Recipe) -> bool:
+    """Whether the recipe's pictures are CIFAR-10's, by name or as a folder that holds its files."""
+    source = recipe.data.source
+    if source == "cifar10":
+        return True
+    folder = Path(source)
+    return bool(source) and (folder.name == "cifar-10-batches-py" or (folder / "cifar-10-batches-py").is_dir())
+
+
+def resolve_recipe(recipe: Recipe) -> Recipe:
+    """Fill in what follows from the data and the model: size, mean, std, and the builder's arguments."""
+    cifar10, own = is_cifar10(recipe), recipe.model.name in OWN
+    data = recipe.data
+    image_px = data.image_px or (CIFAR10_PX if cifar10 else FOLDER_PX if own else TORCHVISION_PX)
+    arguments = {**ARGUMENTS_FOR_TRAINING.get(recipe.model.name, {}), **recipe.model.arguments}
+    if recipe.model.name == "mlp":
+        # Its first layer is as wide as the picture, so the size belongs to the network too.
+        arguments["image_px"] = image_px
+    filled = {
+        "image_px": image_px,
+        "resize_px": data.resize_px or image_px,
+        "mean": data.mean or (CIFAR10_MEAN if cifar10 else IMAGENET_MEAN),
+        "std": data.std or (CIFAR10_STD if cifar10 else IMAGENET_STD),
+    }
+    return recipe.model_copy(
+        update={
+            "data": data.model_copy(update=filled),
+            "model": recipe.model.model_copy(update={"arguments": arguments}),
+        }
+    )
+
+
+def transform_of(recipe: Recipe) -> Transform:
+    """The one preprocessing of a resolved recipe."""
+    data = recipe.data
+    if data.resize_px is None or data.image_px is None or data.mean is None or data.std is None:
+        raise ValueError("the recipe is not resolved")
+    return Transform(
+        resize_px=data.resize_px, crop_px=data.image_px, mean=data.mean, std=data.std, interpolation=data.interpolation
+    )

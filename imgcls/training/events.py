@@ -1,0 +1,176 @@
+"""What a run tells whoever watches it, and what it returns at the end."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from imgcls.data.labelled import SkippedImage
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Data and network are ready, and the first step comes next.
+
+    Attributes:
+        run: the run's folder.
+        model: the network's name.
+        num_parameters: that are trained.
+        num_classes: of the data.
+        num_train, num_val: pictures; no validation if 0.
+        validates_on: `val`; `test` where that stands in, and nothing is chosen by it; None without validation.
+        epochs, steps_per_epoch: of the whole run.
+        done_epochs, done_steps: where a resumed run goes on; done_steps counts within its epoch.
+        device: such as `cuda:0`.
+        reason: why that device.
+        precision: `fp32` or `bf16`.
+        skipped: damaged files found so far.
+        warnings: what the data set had to say.
+    """
+
+    run: Path
+    model: str
+    num_parameters: int
+    num_classes: int
+    num_train: int
+    num_val: int
+    validates_on: str | None
+    epochs: int
+    steps_per_epoch: int
+    done_epochs: int
+    done_steps: int
+    device: str
+    reason: str
+    precision: str
+    skipped: tuple[SkippedImage, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """Some steps are done; sent a few times a second at most.
+
+    Attributes:
+        epoch: counted from 1.
+        step: done in this epoch.
+        steps_per_epoch: in all.
+        loss: mean over this epoch's pictures so far.
+        lr: learning rate of the last step.
+        images_per_sec: of this epoch.
+    """
+
+    epoch: int
+    step: int
+    steps_per_epoch: int
+    loss: float
+    lr: float
+    images_per_sec: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnd:
+    """An epoch is done, measured and saved; a line of metrics.jsonl.
+
+    Attributes:
+        epoch: counted from 1.
+        step: steps since the run began.
+        lr: learning rate of the last step.
+        train_loss: mean over the epoch's pictures, as they were augmented.
+        loss, top1, top5: on the validation pictures; None without any. top5 is None below five classes.
+        seconds: of training, without validation.
+        images_per_sec: of training.
+    """
+
+    epoch: int
+    step: int
+    lr: float
+    train_loss: float
+    loss: float | None
+    top1: float | None
+    top5: float | None
+    seconds: float
+    images_per_sec: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+Event = Started | StepProgress | EpochEnd
+OnEvent = Callable[[Event], None]
+# Asked after every step: None to go on, else the reason to stop, such as `SIGINT`.
+ShouldStop = Callable[[], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """An epoch's figures on the validation pictures; None where there are none.
+
+    Attributes:
+        epoch: counted from 1.
+        top1: fraction.
+        loss: mean cross-entropy.
+    """
+
+    epoch: int
+    top1: float | None
+    loss: float | None
+
+    def beats(self, other: "Score | None") -> bool:
+        """Whether this is the better epoch: higher top-1, then lower loss; without validation the later one."""
+        if other is None or self.top1 is None or self.loss is None or other.top1 is None or other.loss is None:
+            return True
+        return (self.top1, -self.loss) > (other.top1, -other.loss)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a run came to.
+
+    Attributes:
+        run: the run's folder.
+        best, last: scores of the epochs behind best.pt and the last whole epoch; None before the first has ended.
+        epochs: whole epochs done.
+        train_sec: in training steps alone: loading, validation and saving are left out.
+        images_per_sec: training pictures over train_sec.
+        skipped: damaged files that were left out of training and validation.
+        device: that the run ended on.
+        seed: of the recipe.
+        precision: `fp32` or `bf16`.
+        data: where the training pictures came from, as `DataDescription.to_dict` has it.
+        stopped: why the run ended before its last epoch; None if it didn't.
+        test: figures of best.pt on the data set's test pictures, if it has any and the run is complete.
+    """
+
+    run: Path
+    best: Score | None
+    last: Score | None
+    epochs: int
+    train_sec: float
+    images_per_sec: float
+    skipped: tuple[SkippedImage, ...]
+    device: str
+    seed: int
+    precision: str
+    data: dict[str, Any]
+    stopped: str | None = None
+    test: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON answer of `imgcls train`."""
+        return {
+            "schema": 1,
+            "run": str(self.run),
+            "best": asdict(self.best) if self.best else None,
+            "last": asdict(self.last) if self.last else None,
+            "test": self.test,
+            "epochs": self.epochs,
+            "train_sec": round(self.train_sec, 3),
+            "images_per_sec": round(self.images_per_sec, 1),
+            "skipped_images": len(self.skipped),
+            "device": self.device,
+            "precision": self.precision,
+            "seed": self.seed,
+            "data": self.data,
+            "stopped": self.stopped,
+        }

@@ -1,0 +1,52 @@
+"""Random numbers that depend on the seed, the epoch and their purpose, and on nothing that came before.
+
+So an epoch can be done again from its start with nothing saved but its number; only a run that is cut within an epoch
+has to save where its generators stand.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+
+def seed_for(seed: int, purpose: str, epoch: int = 0) -> int:
+    """A seed of 63 bits for one purpose in one epoch; streams of different purposes are unrelated."""
+    digest = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator_for(seed: int, purpose: str, epoch: int = 0, *, device: torch.device | str = "cpu") -> Generator:
+    """A generator seeded with `seed_for`."""
+    return Generator(device=device).manual_seed(seed_for(seed, purpose, epoch))
+
+
+def epoch_order(seed: int, epoch: int, num_images: int) -> Tensor:
+    """The order of an epoch's pictures: a permutation, int64, made on the CPU to be the same on every device."""
+    return torch.randperm(num_images, generator=generator_for(seed, "order", epoch))
+
+
+@contextmanager
+def own_global_stream(device: torch.device) -> Iterator[None]:
+    """Give torch's global generators, which dropout and initialisation use, back as they were found."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        yield
+
+
+def global_state(device: torch.device) -> dict[str, Any]:
+    """Where torch's global generators stand: the CPU's and the device's."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        state[device.type] = torch.get_device_module(device).get_rng_state()
+    return state
+
+
+def set_global_state(state: dict[str, Any], device: torch.device) -> None:
+    """Put torch's global generators where `global_state` found them; another kind of device has nothing to restore."""
+    torch.set_rng_state(state["cpu"])
+    if device.type in state and device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(state[device.type])

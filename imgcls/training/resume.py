@@ -1,0 +1,112 @@
+"""What `last.pt` holds beyond a checkpoint, and whether a run may go on from it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imgcls.core.checkpoint import load_checkpoint
+from imgcls.data.labelled import LabelledImages
+from imgcls.errors import ConfigError, DataError, ModelError
+from imgcls.training.config import Recipe
+from imgcls.training.events import Score
+from imgcls.training.loop import Loop
+from imgcls.training.recipes import differing_keys
+
+# The pictures themselves are compared, so that a data set may have moved.
+MAY_DIFFER = ("data.source",)
+KEYS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run as its last.pt left it.
+
+    Attributes:
+        loop: what `Loop.load_state_dict` takes.
+        best, last: scores so far.
+        data: description of the training pictures.
+    """
+
+    loop: dict[str, Any]
+    best: Score | None
+    last: Score | None
+    data: dict[str, Any]
+
+
+def resume_state(loop: Loop, images: LabelledImages, *, best: Score | None, last: Score | None) -> dict[str, Any]:
+    """The `resume` part of last.pt: tensors and plain values."""
+    return {
+        "loop": loop.state_dict(),
+        "best": asdict(best) if best else None,
+        "last": asdict(last) if last else None,
+        "data": images.description.to_dict(),
+    }
+
+
+def load_saved(path: Path) -> Saved:
+    """Read a last.pt.
+
+    Raises:
+        ModelError: it can't be read, or holds nothing to resume from.
+    """
+    state = load_checkpoint(path).resume
+    try:
+        best, last = (Score(**state[key]) if state[key] else None for key in ("best", "last"))
+        # The file is mapped into memory; a copy lets go of it, since the run is going to replace it.
+        return Saved(loop=copied(state["loop"]), best=best, last=last, data=dict(state["data"]))
+    except (KeyError, TypeError) as exc:
+        raise ModelError(f"{path} holds nothing to resume from", hint="resume from the last.pt of a run") from exc
+
+
+def copied(values: Any) -> Any:
+    """The same tree of dictionaries and lists with tensors of its own."""
+    if isinstance(values, torch.Tensor):
+        return values.clone()
+    if isinstance(values, dict):
+        return {key: copied(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return type(values)(copied(value) for value in values)
+    return values
+
+
+def check_same_recipe(stored: Recipe, wanted: Recipe, run: Path) -> None:
+    """Refuse to go on with other settings than the run began with.
+
+    Raises:
+        ConfigError: names the first keys that differ.
+    """
+    old, new = stored.to_dict(), wanted.to_dict()
+    keys = [key for key in differing_keys(old, new) if key not in MAY_DIFFER]
+    if not keys:
+        return
+    shown = "; ".join(f"{key} was {value_at(old, key)!r}, now {value_at(new, key)!r}" for key in keys[:KEYS_SHOWN])
+    more = f"; and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
+    raise ConfigError(
+        f"the run in {run} has another recipe: {shown}{more}",
+        hint=f"imgcls train --resume {run} goes on as it began; for other settings start a new run",
+    )
+
+
+def check_same_data(saved: Saved, images: LabelledImages, run: Path) -> None:
+    """Refuse to go on with other pictures than the run began with.
+
+    Raises:
+        DataError: another fingerprint.
+    """
+    before, now = saved.data.get("fingerprint"), images.description.fingerprint
+    if before != now:
+        raise DataError(
+            f"the training pictures are not those that the run in {run} began with: "
+            f"fingerprint {str(before)[:12]} then, {now[:12]} now",
+            hint="restore the data, or start a new run",
+        )
+
+
+def value_at(values: dict[str, Any], dotted: str) -> Any:
+    """The value of a dotted key; None where it is missing."""
+    found: Any = values
+    for part in dotted.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found

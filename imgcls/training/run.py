@@ -1,0 +1,114 @@
+"""`train`: from a recipe to a finished run, or on with one that was cut."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from imgcls.core.device import choose_device
+from imgcls.data.datasets import Dataset, open_dataset
+from imgcls.errors import ConfigError, UsageError
+from imgcls.training.config import Recipe, resolve_recipe, transform_of
+from imgcls.training.events import OnEvent, ShouldStop, TrainResult
+from imgcls.training.recipes import load_recipe, recipe_text
+from imgcls.training.resume import check_same_recipe, load_saved
+from imgcls.training.run_folder import RunFolder
+from imgcls.training.session import Session
+
+Progress = Callable[[int, int], None]
+DownloadProgress = Callable[[int, int | None], None]
+
+
+def train(
+    recipe: Recipe | None = None,
+    *,
+    output: Path | None = None,
+    resume: Path | None = None,
+    name: str = "",
+    device: str = "auto",
+    workers: int | None = None,
+    on_event: OnEvent = lambda event: None,
+    should_stop: ShouldStop = lambda: None,
+    progress: Progress | None = None,
+    download_progress: DownloadProgress | None = None,
+) -> TrainResult:
+    """Train a network as a recipe says, and leave a run's folder behind.
+
+    Args:
+        recipe: None takes the one that `resume` began with.
+        output: the run's folder; None makes `runs/<name>-<date>-<time>`.
+        resume: the folder of a run to go on with; ends with the same weights as if it had never been cut.
+        name: of the recipe, for the folder; the model's by default.
+        device: as `choose_device` takes it.
+        workers: threads or processes that decode; None for one a core.
+        on_event: told of the start, of progress and of every epoch's end.
+        should_stop: asked after every step; a reason makes the run save its state and end.
+        progress: called with pictures decoded and in all, while the data set is opened.
+        download_progress: called with bytes so far and in all, while a data set is downloaded.
+    Raises:
+        UsageError: no data set named, `output` together with `resume`, or `resume` isn't a run's folder.
+        ConfigError: the recipe doesn't fit the model, or differs from that of the run to resume.
+        DataError: the data can't be used or aren't those of the run to resume, or the loss diverged.
+        ModelError: unknown model, or last.pt is damaged.
+        DeviceError: the device isn't there.
+        OutputError: the folder isn't empty, can't be written, or another process holds it.
+    """
+    if resume is not None and output is not None and output.resolve() != resume.resolve():
+        raise UsageError(f"--output {output} and --resume {resume} contradict each other", hint=f"--resume {resume}")
+    if resume is None and recipe is None:
+        raise UsageError("nothing to train: neither a recipe nor a run to resume", hint="imgcls train --data DIR")
+    recipe = resolve_recipe(recipe) if recipe is not None else None
+    choice = choose_device(device)
+    if resume is None:
+        assert recipe is not None
+        check_recipe_fits(recipe)
+        dataset = _open(recipe, workers, progress, download_progress)
+        with RunFolder.create(output, name=name or recipe.model.name) as folder:
+            folder.write_config(recipe_text(recipe))
+            return Session(recipe, dataset, folder, choice).run(on_event, should_stop)
+    with RunFolder.reopen(resume) as folder:
+        stored = load_recipe(folder.path / "config.toml")
+        recipe = recipe or stored
+        check_same_recipe(stored, recipe, folder.path)
+        # A run that was killed before its first epoch ended has saved nothing, and just begins again.
+        saved = load_saved(folder.last_path) if folder.last_path.exists() else None
+        dataset = _open(recipe, workers, progress, download_progress)
+        session = Session(recipe, dataset, folder, choice)
+        if saved is not None:
+            session.take_up(saved)
+        folder.drop_metrics_after(session.loop.position.epoch)
+        return session.run(on_event, should_stop)
+
+
+def check_recipe_fits(recipe: Recipe) -> None:
+    """Check what no single key shows.
+
+    Raises:
+        UsageError: no data set.
+        ConfigError: keys that contradict each other.
+    """
+    if not recipe.data.source:
+        raise UsageError("no data set given", hint="imgcls train --data DIR, or --data cifar10")
+    transform = transform_of(recipe)
+    if recipe.train.resolution and recipe.model.name == "mlp":
+        raise ConfigError("train.resolution doesn't go with mlp, whose first layer has one size", hint="leave it out")
+    too_large = [px for _until, px in recipe.train.resolution if px > transform.crop_px]
+    if too_large:
+        raise ConfigError(
+            f"train.resolution has {too_large[0]} px, more than data.image_px = {transform.crop_px}",
+            hint="it is for smaller pictures at first; raise data.image_px",
+        )
+
+
+def _open(
+    recipe: Recipe, workers: int | None, progress: Progress | None, download_progress: DownloadProgress | None
+) -> Dataset:
+    return open_dataset(
+        recipe.data.source,
+        transform=transform_of(recipe),
+        val_fraction=recipe.data.val_fraction,
+        seed=recipe.train.seed,
+        allow_modified=recipe.data.allow_modified,
+        strict=recipe.data.strict,
+        workers=workers,
+        progress=progress,
+        download_progress=download_progress,
+    )

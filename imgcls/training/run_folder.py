@@ -1,0 +1,147 @@
+"""The folder that a run leaves behind: config.toml, metrics.jsonl, best.pt, last.pt, result.json."""
+
+import json
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from imgcls.core.files import output_error, replacing, write_text
+from imgcls.errors import OutputError, UsageError
+
+RUNS = Path("runs")
+LOCK_NAME = ".lock"
+
+
+class RunFolder:
+    """A run's folder, held by this process until it is closed.
+
+    Use `create` or `reopen`; both lock the folder, so that two runs can't write to one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FileLock(path / LOCK_NAME)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as exc:
+            raise OutputError(
+                f"another imgcls train is writing to {path}", hint="wait for it to end, or name another folder: -o DIR"
+            ) from exc
+        except OSError as exc:
+            raise output_error(path, exc) from exc
+
+    @classmethod
+    def create(cls, path: Path | None, *, name: str) -> Self:
+        """A new folder.
+
+        Args:
+            path: as the user named it; None for `runs/<name>-<date>-<time>`.
+            name: of the recipe.
+        Raises:
+            OutputError: it exists and isn't empty, or can't be made.
+        """
+        try:
+            if path is None:
+                path = _new_folder(RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+            else:
+                path.mkdir(parents=True, exist_ok=True)
+                if any(entry.name != LOCK_NAME for entry in path.iterdir()):
+                    raise OutputError(
+                        f"{path} is not empty",
+                        hint=f"continue the run in it with --resume {path}, or name another folder",
+                    )
+        except OSError as exc:
+            raise output_error(path or RUNS, exc) from exc
+        return cls(path)
+
+    @classmethod
+    def reopen(cls, path: Path) -> Self:
+        """The folder of a run that is to go on.
+
+        Raises:
+            UsageError: it isn't a run's folder.
+            OutputError: another process holds it.
+        """
+        if not (path / "config.toml").is_file():
+            raise UsageError(
+                f"{path} is not the folder of a run: it holds no config.toml",
+                hint="name the folder that 'imgcls train' made, such as runs/cnn-20260131-120000",
+            )
+        return cls(path)
+
+    @property
+    def best_path(self) -> Path:
+        """The checkpoint of the best epoch."""
+        return self.path / "best.pt"
+
+    @property
+    def last_path(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.path / "last.pt"
+
+    def write_config(self, text: str) -> None:
+        """Store the resolved recipe."""
+        write_text(self.path / "config.toml", text)
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Store what the run came to."""
+        write_text(self.path / "result.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add an epoch's line to metrics.jsonl, on disk before this returns.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        path = self.path / "metrics.jsonl"
+        try:
+            with path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as exc:
+            raise output_error(path, exc) from exc
+
+    def drop_metrics_after(self, epoch: int) -> None:
+        """Keep the lines of epochs up to `epoch`: later or torn ones are written again by the resumed run."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if 0 < _epoch_of(line) <= epoch]
+        with replacing(path) as part:
+            part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8", newline="\n")
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _new_folder(wanted: Path) -> Path:
+    # Two runs may start within one second.
+    for number in range(1, 1000):
+        path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise OutputError(f"{wanted} and a thousand like it exist", hint="name another folder: -o DIR")
+
+
+def _epoch_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["epoch"])
+    except (ValueError, KeyError, TypeError):
+        return 0

@@ -1,0 +1,254 @@
+"""A run in its folder: epochs with validation, checkpoints, result."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from imgcls.core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from imgcls.core.device import DeviceChoice, supports_bfloat16
+from imgcls.data.datasets import Dataset
+from imgcls.data.labelled import LabelledImages, SkippedImage
+from imgcls.errors import DataError
+from imgcls.evaluation.metrics import EvalResult, evaluate_network
+from imgcls.models.networks import build_network, build_with_weights
+from imgcls.training.config import Recipe, transform_of
+from imgcls.training.events import EpochEnd, OnEvent, Score, ShouldStop, Started, TrainResult
+from imgcls.training.loop import EpochSummary, Loop
+from imgcls.training.monitor import DivergedError, diverged
+from imgcls.training.random_streams import own_global_stream, seed_for
+from imgcls.training.resume import Saved, check_same_data, resume_state
+from imgcls.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Figures after an epoch, and the epoch they belong to."""
+
+    epoch: EpochEnd
+    metrics: dict[str, Any]
+
+    @property
+    def score(self) -> Score:
+        return Score(self.epoch.epoch, self.epoch.top1, self.epoch.loss)
+
+
+class Session:
+    """A run from its first step, or from where it was cut, to its end.
+
+    Args:
+        recipe: resolved.
+        dataset: with a train split.
+        folder: locked, for the run's files.
+        choice: the device.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, folder: RunFolder, choice: DeviceChoice) -> None:
+        if dataset.train is None:
+            raise DataError(f"{recipe.data.source} has no training pictures", hint="check --data")
+        self.recipe, self.dataset, self.folder, self.choice = recipe, dataset, folder, choice
+        self.device = choice.device
+        self.images: LabelledImages = dataset.train
+        self.transform = transform_of(recipe)
+        precision = recipe.train.precision
+        wants_bf16 = precision == "bf16" or (precision == "auto" and supports_bfloat16(self.device))
+        self.autocast_dtype = torch.bfloat16 if wants_bf16 else None
+        self.best: Score | None = None
+        self.last: Score | None = None
+        with own_global_stream(self.device):
+            torch.manual_seed(seed_for(recipe.train.seed, "weights"))
+            network = build_network(
+                recipe.model.name, num_classes=len(dataset.classes), arguments=recipe.model.arguments
+            )
+        network.to(self.device)
+        if recipe.train.channels_last:
+            network.to(memory_format=torch.channels_last)
+        self.loop = Loop(
+            network,
+            self.images,
+            recipe,
+            transform=self.transform,
+            device=self.device,
+            autocast_dtype=self.autocast_dtype,
+        )
+
+    def take_up(self, saved: Saved) -> None:
+        """Go on from where a run was cut.
+
+        Raises:
+            DataError: the pictures are others.
+        """
+        check_same_data(saved, self.images, self.folder.path)
+        self.loop.load_state_dict(saved.loop)
+        self.best, self.last = saved.best, saved.last
+
+    def run(self, on_event: OnEvent, should_stop: ShouldStop) -> TrainResult:
+        """Train until the last epoch, or until `should_stop` gives a reason; see `train`."""
+        on_event(self._started())
+        reason: str | None = None
+        try:
+            with own_global_stream(self.device):
+                while self.loop.position.epoch < self.recipe.train.epochs and reason is None:
+                    summary = self.loop.run_epoch(on_event, should_stop)
+                    if isinstance(summary, str):
+                        reason = summary
+                        self._check_weights()
+                        self._save(self.folder.last_path, {}, resume=True)
+                        continue
+                    self._finish_epoch(summary, on_event)
+                    if self.loop.position.epoch < self.recipe.train.epochs:
+                        reason = should_stop()
+        except DivergedError as exc:
+            self.folder.write_result(self._result("diverged", None).to_dict())
+            good = self.folder.best_path if self.best else None
+            kept = f"; the last good weights are in {good}" if good else ""
+            raise DivergedError(exc.message + kept, hint=exc.hint, step=exc.step) from exc
+        result = self._result(reason, self._test() if reason is None else None)
+        self.folder.write_result(result.to_dict())
+        return result
+
+    def _finish_epoch(self, summary: EpochSummary, on_event: OnEvent) -> None:
+        measured = self._measure(summary)
+        self._check_weights()
+        if not math.isfinite(measured.epoch.loss or 0.0):
+            step = self.loop.position.step
+            raise diverged(
+                f"the validation loss became {measured.epoch.loss} after step {step}", self._peak(), step=step
+            )
+        # The order matters to a run that is killed in between: last.pt comes last, so that what it knows of is there.
+        self.folder.append_metrics(measured.epoch.to_dict())
+        self.last = measured.score
+        # Nothing is chosen by the test pictures: where they stand in for validation, the latest epoch is the one kept.
+        if self.dataset.val is None or self.last.beats(self.best):
+            self.best = self.last
+            self._save(self.folder.best_path, measured.metrics, resume=False)
+        self._save(self.folder.last_path, measured.metrics, resume=True)
+        on_event(measured.epoch)
+
+    def _measure(self, summary: EpochSummary) -> _Measured:
+        images = self.dataset.validation
+        result = self._evaluate(self.loop.evaluated_network, images) if images is not None else None
+        position = self.loop.position
+        epoch = EpochEnd(
+            epoch=position.epoch,
+            step=position.step,
+            lr=summary.lr,
+            train_loss=summary.train_loss,
+            loss=result.loss if result else None,
+            top1=result.top1 if result else None,
+            top5=result.top5 if result else None,
+            seconds=summary.seconds,
+            images_per_sec=summary.images_per_sec,
+        )
+        metrics: dict[str, Any] = {"epoch": position.epoch, "train_loss": summary.train_loss}
+        if result is not None and images is not None:
+            metrics |= figures(result) | {"data": images.description.to_dict()}
+        return _Measured(epoch, metrics)
+
+    def _evaluate(self, network: nn.Module, images: LabelledImages) -> EvalResult:
+        return evaluate_network(
+            network,
+            images,
+            transform=self.transform,
+            device=self.device,
+            batch_size=self.recipe.train.eval_batch_size,
+            autocast_dtype=self.autocast_dtype,
+        )
+
+    def _test(self) -> dict[str, Any] | None:
+        images = self.dataset.test
+        if images is None:
+            return None
+        best = load_checkpoint(self.folder.best_path)
+        network = build_with_weights(
+            best.model_name, num_classes=len(best.classes), weights=best.weights, arguments=best.model_arguments
+        )
+        return figures(self._evaluate(network.to(self.device), images)) | {"data": images.description.to_dict()}
+
+    def _check_weights(self) -> None:
+        # One number for all weights, so that the device is asked once.
+        with torch.no_grad():
+            values = [v for v in self.loop.network.state_dict().values() if v.is_floating_point()]
+            finite = bool(torch.stack([value.isfinite().all() for value in values]).all())
+        if not finite:
+            step = self.loop.position.step
+            raise diverged(f"a weight became NaN or infinite by step {step}", self._peak(), step=step)
+
+    def _peak(self) -> float:
+        return self.recipe.optim.lr
+
+    def _save(self, path: Path, metrics: dict[str, Any], *, resume: bool) -> None:
+        state = resume_state(self.loop, self.images, best=self.best, last=self.last) if resume else {}
+        checkpoint = Checkpoint(
+            model_name=self.recipe.model.name,
+            model_arguments=self.recipe.to_dict()["model"]["arguments"],
+            classes=self.dataset.classes,
+            transform=self.transform,
+            weights=self.loop.evaluated_network.state_dict(),
+            metrics=metrics,
+            recipe=self.recipe.to_dict(),
+            resume=state,
+        )
+        save_checkpoint(checkpoint, path)
+
+    def _skipped(self) -> tuple[SkippedImage, ...]:
+        found = list(self.images.skipped)
+        if self.dataset.val is not None:
+            found += self.dataset.val.skipped
+        return tuple(found)
+
+    def _started(self) -> Started:
+        position, validation = self.loop.position, self.dataset.validation
+        return Started(
+            run=self.folder.path,
+            model=self.recipe.model.name,
+            num_parameters=sum(p.numel() for p in self.loop.optimisers.parameters),
+            num_classes=len(self.dataset.classes),
+            num_train=len(self.images),
+            num_val=len(validation) if validation is not None else 0,
+            validates_on=validation.description.split if validation is not None else None,
+            epochs=self.recipe.train.epochs,
+            steps_per_epoch=self.loop.steps_per_epoch,
+            done_epochs=position.epoch,
+            done_steps=position.batch,
+            device=str(self.device),
+            reason=self.choice.reason,
+            precision=self._precision(),
+            skipped=self._skipped(),
+            warnings=self.dataset.warnings,
+        )
+
+    def _precision(self) -> str:
+        return "bf16" if self.autocast_dtype else "fp32"
+
+    def _result(self, stopped: str | None, test: dict[str, Any] | None) -> TrainResult:
+        position = self.loop.position
+        return TrainResult(
+            run=self.folder.path,
+            best=self.best,
+            last=self.last,
+            epochs=position.epoch,
+            train_sec=position.train_sec,
+            images_per_sec=position.images / position.train_sec if position.train_sec else 0.0,
+            skipped=self._skipped(),
+            device=str(self.device),
+            seed=self.recipe.train.seed,
+            precision=self._precision(),
+            data=self.images.description.to_dict(),
+            stopped=stopped,
+            test=test,
+        )
+
+
+def figures(result: EvalResult) -> dict[str, Any]:
+    """What `eval` calls an evaluation's figures."""
+    return {
+        "count": result.count,
+        "correct": result.correct,
+        "top1": result.top1,
+        "top5": result.top5,
+        "loss": result.loss,
+    }
