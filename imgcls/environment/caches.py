@@ -86,28 +86,35 @@ def check_disk(caches: tuple[CacheResult, ...]) -> Check:
     return Check("disk", Status.OK, detail, data=data)
 
 
-def probe_offline(weights: CacheResult, *, bundled_folder: Path | None = None) -> tuple[OfflineResult, Check]:
-    """Say which models answer without a network.
+def probe_offline(
+    weights: CacheResult, datasets: CacheResult, *, bundled_folder: Path | None = None
+) -> tuple[OfflineResult, Check]:
+    """Say which models and data sets can be used without a network.
 
     Args:
         weights: the weights folder as `probe_folder` saw it.
+        datasets: the data sets' folder, likewise.
         bundled_folder: where the package's own models lie, if not in the package.
     """
     bundled = _bundled_names(bundled_folder)
     alexnet, digest_differs = _alexnet_is_here(Path(weights.path) / ALEXNET_FILE)
     others = tuple(name for name in weights.names if name != ALEXNET_FILE)
     forced = paths.is_offline()
-    result = OfflineResult(bundled=bundled, alexnet=alexnet, weights=others, forced=forced)
+    result = OfflineResult(bundled=bundled, alexnet=alexnet, weights=others, datasets=datasets.names, forced=forced)
     data = asdict(result)
-    parts = [f"{', '.join(bundled) or 'none'} (bundled): {_yes(bool(bundled))}", f"alexnet: {_yes(alexnet)}"]
-    parts.append(f"others: {', '.join(others) or 'none'}")
-    detail = "without a network: " + "; ".join(parts) + ("; IMGCLS_OFFLINE is set" if forced else "")
+    alexnet_words = "yes" if alexnet else "no, its file is damaged" if digest_differs else "no"
+    detail = (
+        f"works without a network: {', '.join(f'{name} yes (bundled)' for name in bundled) or 'no bundled model'}; "
+        f"alexnet {alexnet_words}; other weights {', '.join(others) or 'none'}; "
+        f"data sets {', '.join(datasets.names) or 'none'}"
+        f"{'; IMGCLS_OFFLINE is set' if forced else ''}"
+    )
     if not bundled:
         advice = "this installation is damaged: pip install --force-reinstall --no-deps imgcls"
-        return result, Check("offline", Status.FAULT, f"the bundled model is missing; {detail}", advice, data)
+        return result, Check("offline", Status.FAULT, detail, advice, data)
     if digest_differs:
-        file = Path(weights.path) / ALEXNET_FILE
-        return result, Check("offline", Status.WARNING, f"{detail}; {file} is damaged", "delete that file", data)
+        advice = f"delete {Path(weights.path) / ALEXNET_FILE}; it is fetched again when it is needed"
+        return result, Check("offline", Status.WARNING, detail, advice, data)
     if alexnet:
         return result, Check("offline", Status.OK, detail, data=data)
     advice = (
@@ -121,10 +128,6 @@ def probe_offline(weights: CacheResult, *, bundled_folder: Path | None = None) -
 def plural(noun: str, count: int) -> str:
     """`file` or `files`."""
     return noun if count == 1 else f"{noun}s"
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
 
 
 def _alexnet_is_here(file: Path) -> tuple[bool, bool]:

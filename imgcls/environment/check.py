@@ -39,7 +39,7 @@ def check_environment(device: str = "auto", *, time_limit_sec: float = TIME_LIMI
         with probing(device) as process:
             limits = read_limits()
             caches = probe_caches()
-            offline, offline_check = probe_offline(caches[0])
+            offline, offline_check = probe_offline(caches[0], caches[1])
             driver = NvidiaDriver() if only_cpu else probe_nvidia_driver()
             machine = [check_python(), check_system(), check_cores(limits), check_memory(limits), check_disk(caches)]
             outcome = read_outcome(process, time_limit_sec=time_limit_sec)

@@ -111,12 +111,14 @@ class OfflineResult:
         bundled: models that ship with imgcls.
         alexnet: whether the default model's weights are here and whole.
         weights: other weights files that are here, by name.
+        datasets: downloaded data sets that are here, by folder.
         forced: whether `IMGCLS_OFFLINE` forbids the network.
     """
 
     bundled: tuple[str, ...]
     alexnet: bool
     weights: tuple[str, ...]
+    datasets: tuple[str, ...]
     forced: bool
 
 
