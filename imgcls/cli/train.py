@@ -1,7 +1,200 @@
-"""`imgcls train`."""
+"""`imgcls train`: from a recipe and labelled pictures to a run's folder."""
 
-EXAMPLE = ""
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Optional, Self
+
+import typer
+
+from imgcls.cli import console, options
+from imgcls.errors import UsageError
+
+if TYPE_CHECKING:
+    from imgcls.training.events import TrainResult
+
+EXAMPLE = "Example: imgcls train -c configs/cnn.toml --data cifar10   or: imgcls train --data DIR --epochs 30"
 
 
-def train() -> None:
-    """Not written yet."""
+def train(
+    config: Annotated[
+        Optional[Path],  # noqa: UP045 - Typer reads it at run time
+        typer.Option("--config", "-c", help="A recipe; without one the defaults hold.", metavar="RECIPE.toml"),
+    ] = None,
+    data: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--data", help="cifar10, or a folder of class folders.", metavar="DATA"),
+    ] = None,
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--model", "-m", help="mlp, cnn or a torchvision classifier; replaces [model].", metavar="NAME"),
+    ] = None,
+    epochs: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--epochs", help="Passes over the training pictures.", metavar="N"),
+    ] = None,
+    batch_size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--batch-size", help="Pictures in a step.", metavar="N"),
+    ] = None,
+    lr: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--lr", help="Learning rate at the schedule's peak.", metavar="X"),
+    ] = None,
+    seed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--seed", help="Of weights, order, augmentation and validation split.", metavar="N"),
+    ] = None,
+    device: options.Device = "auto",
+    workers: options.Workers = None,
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", help="Any setting of the recipe; may be repeated.", metavar="SECTION.KEY=VALUE"),
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", "-o", help="The run's folder; by default runs/<recipe>-<date>-<time>.", metavar="DIR"),
+    ] = None,
+    resume: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--resume", help="Go on with a run that was cut; ends as if it never had been.", metavar="RUN"),
+    ] = None,
+    allow_modified_data: Annotated[
+        bool,
+        typer.Option("--allow-modified-data", help="Take CIFAR-10 files whose checksums are not the published ones."),
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse damaged pictures instead of skipping them.")] = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the resolved recipe as TOML, and stop.")
+    ] = False,
+    format_: options.ReportFormatOption = options.ReportFormat.TABLE,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Train a network on CIFAR-10 or on your own pictures. Ctrl-C saves; --resume goes on."""
+    console.quiet = quiet
+    from imgcls.training.recipes import load_recipe, recipe_text
+
+    flags: dict[str, Any] = {
+        "data.source": data,
+        "data.allow_modified": allow_modified_data or None,
+        "data.strict": strict or None,
+        "model.name": model,
+        "optim.lr": lr,
+        "train.epochs": epochs,
+        "train.batch_size": batch_size,
+        "train.seed": seed,
+    }
+    if resume is not None and config is None:
+        config = _recipe_of(resume)
+    recipe = load_recipe(config, assignments=set_ or (), flags=flags)
+    if print_config:
+        _use_utf8_stdout()
+        console.data(recipe_text(recipe, explained=True).rstrip("\n"))
+        return
+    from imgcls.cli.train_display import TrainDisplay
+    from imgcls.training.run import train as train_network
+
+    with StopRequest() as stop, TrainDisplay(verbose=verbose) as display:
+        display.on_started = stop.arm
+        with console.download_progress("CIFAR-10") as downloading:
+            result = train_network(
+                recipe,
+                output=output,
+                resume=resume,
+                name=config.stem if config is not None else "",
+                device=device,
+                workers=workers,
+                on_event=display.on_event,
+                should_stop=stop.reason,
+                progress=display.decoding,
+                download_progress=downloading,
+            )
+        display.finish(result)
+    _report(result, format_)
+    if result.stopped is not None:
+        stop.leave()
+
+
+class StopRequest:
+    """Ctrl-C and SIGTERM during training: the step in hand is finished and saved; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self._name: str | None = None
+        self._said = False
+        self._armed = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._handle)
+            except ValueError:
+                # Not in the main thread, as in a notebook's or a test's: signals stay whoever's they are.
+                break
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def arm(self) -> None:
+        """From now on there is something to save."""
+        self._armed = True
+
+    def reason(self) -> str | None:
+        """The signal's name once there was one; asked after every step."""
+        if self._name is not None and not self._said:
+            self._said = True
+            console.talk(f"{self._name}: saving (once more to stop at once)")
+        return self._name
+
+    def leave(self) -> None:
+        """End the command with the exit code of the signal."""
+        self._raise(self._name)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if not self._armed or self._name is not None:
+            self._raise(name)
+        # Nothing is printed here: the handler may have interrupted a write to the same stream.
+        self._name = name
+
+    @staticmethod
+    def _raise(name: str | None) -> None:
+        from imgcls.cli.app import Terminated
+
+        raise Terminated if name == "SIGTERM" else KeyboardInterrupt
+
+
+def _recipe_of(run: Path) -> Path:
+    config = run / "config.toml"
+    if not config.is_file():
+        raise UsageError(
+            f"{run} is not the folder of a run: it holds no config.toml",
+            hint="name the folder that 'imgcls train' made, such as runs/cnn-20260131-120000",
+        )
+    return config
+
+
+def _report(result: "TrainResult", format_: options.ReportFormat) -> None:
+    _use_utf8_stdout()
+    if format_ is options.ReportFormat.JSON:
+        console.data(json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False))
+    elif result.stopped is None:
+        from imgcls.cli.train_display import summary_lines
+
+        for line in summary_lines(result):
+            console.data(line)
+    if result.stopped is not None:
+        console.warn(f"stopped by {result.stopped} after {result.epochs} whole epochs; all is saved in {result.run}")
+        console.warn(f"go on with: imgcls train --resume {result.run}")
+
+
+def _use_utf8_stdout() -> None:
+    # The answer is UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere.
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
