@@ -1,88 +1,109 @@
 """`imgcls predict`: the top classes of any picture."""
 
 import contextlib
-import itertools
+import functools
 import sys
-from collections.abc import Iterator
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, TextIO
+from typing import TYPE_CHECKING
 
 import typer
 
 from imgcls.cli import console, options
-from imgcls.errors import DataError, ExitCode, UsageError
+from imgcls.cli import predict_options as choices
+from imgcls.cli.interrupts import noted_interruptions
+from imgcls.cli.predict_progress import progress_bar
+from imgcls.errors import ExitCode
 
 if TYPE_CHECKING:
+    from imgcls.data.selection import InputSelection
+    from imgcls.prediction.batch import BatchResult
     from imgcls.prediction.runner import Runner
-    from imgcls.prediction.writers import RecordWriter
 
-EXAMPLE = "Example: imgcls predict coffee.jpg   or: imgcls predict -m cifar10-cnn shots/ -f jsonl -o results.jsonl"
+EXAMPLE = "Example: imgcls predict coffee.jpg   or: imgcls predict shots/ -f jsonl -o results.jsonl --resume"
 
 
 def predict(
-    inputs: Annotated[
-        Optional[list[str]],  # noqa: UP045 - Typer reads it at run time
-        typer.Argument(help="Files, folders, glob patterns, URLs, or - for one picture on stdin.", metavar="INPUT..."),
-    ] = None,
+    inputs: choices.Inputs = None,
     model: options.Model = "alexnet",
     weights: options.Weights = None,
-    files_from: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--files-from", help="A list of inputs, one a line; - for stdin.", metavar="FILE"),
-    ] = None,
-    null: Annotated[bool, typer.Option("--null", "-0", help="The list's entries end with a NUL byte.")] = False,
-    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes to name.")] = 5,
-    format_: Annotated[
-        options.Format, typer.Option("--format", "-f", help="How to print the records.")
-    ] = options.Format.TABLE,
-    output: options.Output = None,
+    top_k: choices.TopK = 5,
+    threshold: choices.Threshold = None,
     device: options.Device = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures the network sees at once.")] = 32,
+    batch_size: choices.BatchSize = 32,
     workers: options.Workers = None,
-    max_pixels: Annotated[
-        int, typer.Option("--max-pixels", min=1, help="Refuse larger pictures.", show_default=True)
-    ] = 178_956_970,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    files_from: choices.FilesFrom = None,
+    null: choices.Null = False,
+    include: choices.Include = None,
+    exclude: choices.Exclude = None,
+    shard: choices.ShardOption = None,
+    newer_than: choices.NewerThan = None,
+    format_: choices.FormatOption = options.Format.TABLE,
+    output: choices.Output = None,
+    resume: choices.Resume = False,
+    overwrite: choices.Overwrite = False,
+    max_pixels: choices.MaxPixels = 178_956_970,
+    image_timeout: choices.ImageTimeout = 120.0,
+    url_timeout: choices.UrlTimeout = 60.0,
+    url_max_mib: choices.UrlMaxMib = 64.0,
+    max_errors: choices.MaxErrors = None,
+    fail_fast: choices.FailFast = False,
 ) -> None:
     """Name the most probable classes of any picture: one record an input, also for those that can't be read."""
     console.quiet = quiet
-    if not inputs and files_from is None:
-        raise UsageError("nothing to classify", hint="imgcls predict photo.jpg, or --files-from LIST")
-    # The command has its own process, so Pillow's global limit may make way for --max-pixels.
     from PIL import Image
 
-    from imgcls.data.sources import check_stdin_use, iterate_sources, read_list
-    from imgcls.prediction.records import Summary
-    from imgcls.prediction.stream import StreamSettings, classify_stream
+    from imgcls.data.selection import InputSelection
+    from imgcls.prediction.batch import Destination, ErrorLimits, run_batch
+    from imgcls.prediction.fetch import fetch_image
+    from imgcls.prediction.stream import StreamSettings
 
+    # The command has its own process, so Pillow's global limit may make way for --max-pixels.
     Image.MAX_IMAGE_PIXELS = None
-    check_stdin_use(inputs or (), files_from)
-    listed = read_list(files_from, nul=null) if files_from is not None else ()
-    runner = load_runner(model, weights, device, verbose=verbose)
-    settings = StreamSettings(
-        top_k=min(top_k, len(runner.classes)), batch_size=batch_size, num_threads=workers, max_pixels=max_pixels
+    selection = InputSelection(
+        tuple(inputs or ()), files_from, null, tuple(include or ()), tuple(exclude or ()), shard, newer_than
     )
-    summary = Summary()
-    sources = iterate_sources(itertools.chain(inputs or (), listed))
-    with _opened(output) as file:
-        writer = build_writer(format_, file, runner, settings.top_k)
-        for record in classify_stream(sources, runner, settings):
-            summary.add(record)
-            writer.write(record)
-            file.flush()
-        writer.finish(summary)
-        if summary.count == 0:
-            raise DataError("no pictures among the inputs", hint="name a file, or a folder that holds pictures")
-    if summary.num_failed:
-        if summary.count > 1:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in summary.kinds.items())
-            console.talk(f"{summary.count:,} images: {summary.num_ok:,} ok, {summary.num_failed:,} failed ({kinds})")
+    sources = selection.open()
+    destination = Destination(format_.value, output, resume, overwrite, colour=console.stdout_has_colour())
+    destination.check()
+    runner, device_name = load_runner(model, weights, device, verbose=verbose)
+    # Data is UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere.
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    started = time.monotonic()
+    countable = None if "-" in (*selection.arguments, files_from) else selection.open
+    with contextlib.ExitStack() as stack:
+        interruption = stack.enter_context(noted_interruptions())
+        on_record = stack.enter_context(progress_bar(countable)) if _watches(selection, output) else None
+        result = run_batch(
+            runner,
+            sources,
+            destination,
+            StreamSettings(
+                top_k=top_k,
+                batch_size=batch_size,
+                num_threads=workers or None,
+                max_pixels=max_pixels,
+                decode_limit_sec=image_timeout,
+                fetch_limit_sec=url_timeout,
+                threshold=threshold,
+                fetch=functools.partial(fetch_image, max_bytes=int(url_max_mib * 2**20), time_limit_sec=url_timeout),
+                should_stop=interruption.has_come,
+            ),
+            device=device_name,
+            limits=ErrorLimits(0 if fail_fast else max_errors),
+            on_record=on_record or (lambda _record, _summary: None),
+        )
+    _say_how_it_ended(result, time.monotonic() - started, output, is_log=destination.is_log)
+    if interruption.exit_code is not None:
+        raise typer.Exit(interruption.exit_code)
+    if result.summary.num_failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def load_runner(model: str, weights: Path | None, device: str, *, verbose: bool = False) -> "Runner":
-    """Load the model that the options name, showing a download on stderr."""
+def load_runner(model: str, weights: Path | None, device: str, *, verbose: bool = False) -> "tuple[Runner, str]":
+    """Load the model that the options name, showing a download on stderr; also says which device it runs on."""
     from imgcls.core.device import choose_device
     from imgcls.models.catalog import load_model
     from imgcls.prediction.torch_runner import TorchRunner
@@ -92,30 +113,23 @@ def load_runner(model: str, weights: Path | None, device: str, *, verbose: bool 
         loaded = load_model(model, weights=weights, progress=progress)
     if verbose:
         console.talk(f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}")
-    return TorchRunner(loaded, choice.device)
+    return TorchRunner(loaded, choice.device), str(choice.device)
 
 
-def build_writer(format_: options.Format, file: TextIO, runner: "Runner", top_k: int) -> "RecordWriter":
-    """The writer for a format."""
-    from imgcls.prediction import writers
-
-    if format_ is options.Format.JSON:
-        return writers.JsonWriter(file, runner.describe())
-    if format_ is options.Format.JSONL:
-        return writers.JsonlWriter(file)
-    if format_ is options.Format.CSV:
-        return writers.CsvWriter(file, top_k)
-    return writers.TableWriter(file, top_k, colour=file is sys.stdout and console.stdout_has_colour())
+def _watches(selection: "InputSelection", output: Path | None) -> bool:
+    """Whether a progress bar helps: there is more than one input, and the records don't scroll past on the screen."""
+    single = (
+        len(selection.arguments) == 1 and selection.files_from is None and not Path(selection.arguments[0]).is_dir()
+    )
+    return not single and (output is not None or not sys.stdout.isatty())
 
 
-@contextlib.contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
-    if output is None:
-        # Data is UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere.
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-        yield sys.stdout
-        return
-    from imgcls.core.files import replacing
-
-    with replacing(output) as part, part.open("w", encoding="utf-8", newline="\n") as file:
-        yield file
+def _say_how_it_ended(result: "BatchResult", seconds: float, output: Path | None, *, is_log: bool) -> None:
+    summary = result.summary
+    fresh = summary.count - summary.num_kept
+    if summary.count > 1 or output is not None:
+        rate = f", {fresh / seconds:.0f} img/s" if fresh > 1 else ""
+        console.talk(f"{summary}{rate}")
+    if result.ended != "finished":
+        why = "interrupted" if result.ended == "interrupted" else "stopped: too many inputs failed"
+        console.talk(f"{why}; {'what is done is kept, --resume continues it' if is_log else 'the rest is not done'}")

@@ -1,6 +1,9 @@
 """From a file's bytes to an upright RGB picture, or to the reason why not."""
 
+import errno
 import io
+import math
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,8 @@ DEFAULT_MAX_PIXELS = 178_956_970
 ORIENTATION_TAG = 0x0112
 # Pillow's names for pixels of 16 bits; it would clip them to 8 bits, not scale them.
 MODES_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+# A path that leads nowhere, rather than a file that is damaged.
+UNREACHABLE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ESTALE)
 SCALED_MODES = (*MODES_16_BIT, "I", "F")
 
 
@@ -33,22 +38,31 @@ class DecodedImage:
     height: int
 
 
-def decode_image(source: Path | bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> DecodedImage:
+def decode_image(source: Path | bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, smallest_px: int = 0) -> DecodedImage:
     """Decode a picture: EXIF orientation applied, then RGB as Pillow converts it, 16-bit and float pixels scaled.
 
     Args:
         source: a file, or an encoded picture's bytes.
         max_pixels: refuse larger pictures before decoding them.
+        smallest_px: when positive, JPEGs may be scaled while they are decoded, by 2, 4 or 8, as long as the shorter
+            side keeps at least this many pixels: several times faster, and the answers shift a little.
     Raises:
         ImageError: the file is missing, unreadable, no picture, damaged, or too large.
     """
-    if isinstance(source, bytes) and not source:
-        raise ImageError("not_an_image", "no bytes")
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-            if opened.width * opened.height > max_pixels:
-                raise ImageError("too_large", f"{opened.width} x {opened.height} is more than {max_pixels:,} pixels")
-            image = to_rgb(upright(opened))
+        with Image.open(_openable(source)) as opened:
+            width, height = opened.size
+            if width * height > max_pixels:
+                raise ImageError("too_large", f"{width} x {height} is more than {max_pixels:,} pixels")
+            if smallest_px:
+                scale = smallest_px / min(width, height)
+                opened.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
+            # Here, where a damaged file's errors are caught: Pillow decodes only when pixels are asked for.
+            opened.load()
+            turned = upright(opened)
+            if (turned.width > turned.height) != (opened.width > opened.height):
+                width, height = height, width
+            image = to_rgb(turned)
     except ImageError:
         raise
     except FileNotFoundError as exc:
@@ -63,17 +77,25 @@ def decode_image(source: Path | bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) 
         raise ImageError("not_an_image", _why_unidentified(source)) from exc
     except MemoryError as exc:
         raise ImageError("too_large", "not enough memory to decode it") from exc
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as exc:
+    except OSError as exc:
+        if exc.errno in UNREACHABLE:
+            raise ImageError("not_found", exc.strerror or str(exc)) from exc
+        raise ImageError("corrupt_image", exc.strerror or str(exc)) from exc
+    except (SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as exc:
         # Pillow's plugins raise all of these on damaged files.
         raise ImageError("corrupt_image", str(exc) or type(exc).__name__) from exc
-    return DecodedImage(image, *image.size)
+    return DecodedImage(image, width, height)
 
 
 def upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; a damaged EXIF block counts as none."""
     try:
         orientation = image.getexif().get(ORIENTATION_TAG, 1)
-    except (OSError, SyntaxError, ValueError, EOFError, KeyError, TypeError, struct.error):
+    except OSError as exc:
+        if exc.errno in UNREACHABLE:
+            raise ImageError("not_found", exc.strerror or str(exc)) from exc
+        raise ImageError("corrupt_image", exc.strerror or str(exc)) from exc
+    except (SyntaxError, ValueError, EOFError, KeyError, TypeError, struct.error):
         return image
     # exif_transpose copies the pixels even where there is nothing to turn.
     return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
@@ -106,6 +128,27 @@ def scale_to_bytes(values: np.ndarray[Any, np.dtype[Any]], mode: str) -> np.ndar
         scaled = (scaled - low) * (255 / (high - low))
     result: np.ndarray[Any, np.dtype[np.uint8]] = np.round(scaled).astype(np.uint8)
     return result
+
+
+def _openable(source: Path | bytes) -> Path | io.BytesIO:
+    """What Pillow can open without being held up.
+
+    Raises:
+        ImageError: empty, a folder, or something that isn't a file (a named pipe would block for ever).
+        OSError: it isn't there.
+    """
+    if isinstance(source, bytes):
+        if not source:
+            raise ImageError("not_an_image", "no bytes")
+        return io.BytesIO(source)
+    if "\0" in str(source):
+        raise ImageError("not_found", "a path can't hold a NUL byte")
+    mode = source.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise ImageError("not_an_image", "is a folder")
+    if not stat.S_ISREG(mode):
+        raise ImageError("not_an_image", "is not a regular file; pipe a picture in with '-'")
+    return source
 
 
 def _why_unidentified(source: Path | bytes) -> str:

@@ -52,7 +52,7 @@ class Classifier:
             ImageError: it can't be read; `kind` and `message` say why.
         """
         name, image = _load(picture)
-        pixels_BHWC = self._runner.transform.crop(image)[None]
+        pixels_BHWC = np.stack([self._runner.transform.crop(image)])
         probabilities_K = self._runner.probabilities(pixels_BHWC)[0]
         return ImageRecord(
             input=name,
@@ -77,7 +77,9 @@ class Classifier:
             num_threads: that decode; None for one a core.
         """
         settings = StreamSettings(top_k=top_k, batch_size=batch_size, num_threads=num_threads)
-        return classify_stream(iterate_sources(str(item) for item in inputs), self._runner, settings)
+        for record in classify_stream(iterate_sources(str(item) for item in inputs), self._runner, settings):
+            assert isinstance(record, ImageRecord)
+            yield record
 
     def __repr__(self) -> str:
         """Model and number of classes."""

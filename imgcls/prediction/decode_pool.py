@@ -4,16 +4,21 @@ Threads, not processes: Pillow and NumPy let go of the interpreter while they de
 cores without copying pictures between processes.
 """
 
+import io
 import queue
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
 
 from imgcls.core.transforms import Pixels, Transform
 from imgcls.data.decoding import decode_image
 from imgcls.data.sources import Source
 from imgcls.errors import ImageError
+from imgcls.prediction.records import FileVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +28,13 @@ class Crop:
     Attributes:
         pixels_HWC: uint8, after the transform's geometry.
         width, height: of the upright picture, in pixels.
+        thumbnail: a small JPEG, where the pool makes them.
     """
 
     pixels_HWC: Pixels
     width: int
     height: int
+    thumbnail: bytes | None = None
 
 
 @dataclass(eq=False)
@@ -37,12 +44,16 @@ class DecodeTask:
     Attributes:
         source: the input.
         outcome: its pixels or the reason why not, once `done` is set.
+        version: of the file, taken before it was opened; None for URLs, stdin and files that aren't there.
         started: time.monotonic() when a thread took it up, else None.
+        is_given_up: whether its thread was left behind, to end when it is through with it.
     """
 
     source: Source
     outcome: Crop | ImageError | None = None
+    version: FileVersion | None = None
     started: float | None = None
+    is_given_up: bool = False
     done: threading.Event = field(default_factory=threading.Event)
 
 
@@ -54,7 +65,10 @@ class DecodePool:
         num_threads: at least 1.
         max_pixels: larger pictures are refused.
         time_limit_sec: how long one picture may take.
+        fetch_limit_sec: how much longer one that must be fetched first may take.
         fetch: turns a URL into bytes; raises ImageError.
+        fast_decode: let the JPEG decoder scale pictures down to what the transform needs.
+        thumbnail_px: side of the thumbnails to make, 0 for none.
     """
 
     def __init__(
@@ -64,12 +78,18 @@ class DecodePool:
         num_threads: int,
         max_pixels: int,
         time_limit_sec: float,
+        fetch_limit_sec: float,
         fetch: Callable[[str], bytes],
+        fast_decode: bool = False,
+        thumbnail_px: int = 0,
     ) -> None:
         self._transform = transform
         self._max_pixels = max_pixels
         self._time_limit_sec = time_limit_sec
+        self._fetch_limit_sec = fetch_limit_sec
         self._fetch = fetch
+        self._smallest_px = transform.resize_px if fast_decode else 0
+        self._thumbnail_px = thumbnail_px
         self._tasks: queue.SimpleQueue[DecodeTask | None] = queue.SimpleQueue()
         self._num_threads = num_threads
         for _ in range(num_threads):
@@ -86,8 +106,9 @@ class DecodePool:
         while not task.done.wait(self._patience(task)):
             if self._patience(task) <= 0:
                 # The thread can't be stopped, only left behind; another takes its place.
+                task.is_given_up = True
                 self._start_thread()
-                return ImageError("corrupt_image", f"decoding took more than {self._time_limit_sec:g} s")
+                return ImageError("corrupt_image", f"decoding took more than {self._limit_sec(task):g} s")
         assert task.outcome is not None
         return task.outcome
 
@@ -96,10 +117,13 @@ class DecodePool:
         for _ in range(self._num_threads):
             self._tasks.put(None)
 
+    def _limit_sec(self, task: DecodeTask) -> float:
+        return self._time_limit_sec + (self._fetch_limit_sec if task.source.url else 0.0)
+
     def _patience(self, task: DecodeTask) -> float:
         if task.started is None:
-            return self._time_limit_sec
-        return task.started + self._time_limit_sec - time.monotonic()
+            return self._limit_sec(task)
+        return task.started + self._limit_sec(task) - time.monotonic()
 
     def _start_thread(self) -> None:
         threading.Thread(target=self._work, name="decode", daemon=True).start()
@@ -108,6 +132,7 @@ class DecodePool:
         while (task := self._tasks.get()) is not None:
             task.started = time.monotonic()
             try:
+                task.version = file_version(task.source.path)
                 task.outcome = self._decode(task.source)
             except ImageError as exc:
                 task.outcome = exc
@@ -115,10 +140,42 @@ class DecodePool:
                 # Whatever a plugin of Pillow's makes of a crafted file, the other inputs must not suffer from it.
                 task.outcome = ImageError("corrupt_image", f"{type(exc).__name__}: {exc}")
             task.done.set()
-            if time.monotonic() - task.started > self._time_limit_sec:
+            if task.is_given_up:
                 return
 
     def _decode(self, source: Source) -> Crop:
         content = self._fetch(source.url) if source.url else source.content
-        decoded = decode_image(source.path if content is None else content, max_pixels=self._max_pixels)  # type: ignore[arg-type]
-        return Crop(self._transform.crop(decoded.image), decoded.width, decoded.height)
+        if content is None:
+            assert source.path is not None
+            decoded = decode_image(source.path, max_pixels=self._max_pixels, smallest_px=self._smallest_px)
+        else:
+            decoded = decode_image(content, max_pixels=self._max_pixels, smallest_px=self._smallest_px)
+        thumbnail = make_thumbnail(decoded.image, self._thumbnail_px) if self._thumbnail_px else None
+        return Crop(self._transform.crop(decoded.image), decoded.width, decoded.height, thumbnail)
+
+
+def file_version(path: Path | None) -> FileVersion | None:
+    """Size and modification time, or None where there is no such file."""
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return FileVersion(status.st_size, status.st_mtime_ns)
+
+
+def make_thumbnail(image: Image.Image, side_px: int) -> bytes:
+    """A JPEG of at most side_px x side_px, in proportion.
+
+    Args:
+        image: mode RGB.
+        side_px: of the square that it fits into.
+    """
+    scale = side_px / max(image.size)
+    size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+    # reducing_gap averages whole blocks of a large picture first: thumbnails need speed, not exactness.
+    small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
+    encoded = io.BytesIO()
+    small.save(encoded, "jpeg", quality=70)
+    return encoded.getvalue()

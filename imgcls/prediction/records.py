@@ -1,8 +1,9 @@
 """What classifying one input gives: the record of the contract, as an object and as plain values."""
 
 import html
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from imgcls.errors import ImageError, ImageErrorKind
 
@@ -30,6 +31,18 @@ class RecordError:
     message: str
 
 
+class FileVersion(NamedTuple):
+    """What tells one version of a file from the next.
+
+    Attributes:
+        size_bytes: of the file.
+        modified_ns: its modification time, nanoseconds since 1970.
+    """
+
+    size_bytes: int
+    modified_ns: int
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
     """The answer for one input.
@@ -40,6 +53,9 @@ class ImageRecord:
         predictions: most probable first; empty when the input failed.
         width, height: of the upright picture, in pixels; None when the input failed.
         error: why it failed, or None.
+        uncertain: whether the most probable class stays under the threshold; None when none was asked for.
+        version: which version of the file was classified; None for URLs and stdin.
+        thumbnail: a small JPEG for reports, if asked for; never part of the written record.
     """
 
     input: str
@@ -48,6 +64,9 @@ class ImageRecord:
     width: int | None = None
     height: int | None = None
     error: RecordError | None = None
+    uncertain: bool | None = None
+    version: FileVersion | None = None
+    thumbnail: bytes | None = None
 
     @property
     def status(self) -> Literal["ok", "error"]:
@@ -69,7 +88,7 @@ class ImageRecord:
         if self.error:
             error = {"kind": self.error.kind, "message": self.error.message}
             return {"input": self.input, "status": "error", "model": self.model, "error": error}
-        return {
+        record: dict[str, Any] = {
             "input": self.input,
             "status": "ok",
             "width": self.width,
@@ -80,6 +99,9 @@ class ImageRecord:
                 for p in self.predictions
             ],
         }
+        if self.uncertain is not None:
+            record["uncertain"] = self.uncertain
+        return record
 
     def __str__(self) -> str:
         """One line for people."""
@@ -102,9 +124,30 @@ class ImageRecord:
         return f"<div>{head}<table>{rows}</table></div>"
 
 
-def failed_record(name: str, model: str, error: ImageError) -> ImageRecord:
+def failed_record(name: str, model: str, error: ImageError, version: FileVersion | None = None) -> ImageRecord:
     """The record of an input that could not be classified."""
-    return ImageRecord(name, model, error=RecordError(error.kind, error.message))
+    # One line, and valid Unicode, whatever a decoder or a file name put into the reason.
+    message = " ".join(error.message.encode("utf-8", "backslashreplace").decode("utf-8").split())
+    return ImageRecord(name, model, error=RecordError(error.kind, message), version=version)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRecord:
+    """A record of an earlier run that still holds, so that its input isn't classified again.
+
+    Attributes:
+        input: the input's name.
+        start, length: where its bytes stand in the earlier output.
+        in_part: whether that is the part file of a run that was cut, rather than a finished output.
+        label, probability: of the most probable class.
+    """
+
+    input: str
+    start: int
+    length: int
+    in_part: bool
+    label: str
+    probability: float
 
 
 @dataclass
@@ -113,26 +156,50 @@ class Summary:
 
     Attributes:
         num_ok, num_failed: records of each status.
+        num_kept: of the good ones, how many an earlier run had made.
         kinds: failures by kind.
+        labels: good records by most probable class.
+        confidence_sum: of their probabilities.
     """
 
     num_ok: int = 0
     num_failed: int = 0
-    kinds: dict[str, int] = field(default_factory=dict)
+    num_kept: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    confidence_sum: float = 0.0
 
     @property
     def count(self) -> int:
         """All records."""
         return self.num_ok + self.num_failed
 
-    def add(self, record: ImageRecord) -> None:
+    @property
+    def mean_confidence(self) -> float | None:
+        """Mean probability of the most probable class; None without a good record."""
+        return self.confidence_sum / self.num_ok if self.num_ok else None
+
+    def add(self, record: ImageRecord | KeptRecord) -> None:
         """Count one record."""
-        if record.error:
+        if isinstance(record, ImageRecord) and record.error:
             self.num_failed += 1
-            self.kinds[record.error.kind] = self.kinds.get(record.error.kind, 0) + 1
-        else:
-            self.num_ok += 1
+            self.kinds[record.error.kind] += 1
+            return
+        self.num_ok += 1
+        self.num_kept += isinstance(record, KeptRecord)
+        self.labels[record.label] += 1
+        self.confidence_sum += record.probability
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {"count": self.count, "ok": self.num_ok, "failed": self.num_failed, "errors": dict(self.kinds)}
+
+    def __str__(self) -> str:
+        """One line for people: `12,480 images: 12,471 ok, 9 failed (7 corrupt_image, 2 not_found)`."""
+        line = f"{self.count:,} {'image' if self.count == 1 else 'images'}: {self.num_ok:,} ok"
+        if self.num_kept:
+            line += f" ({self.num_kept:,} kept from before)"
+        if self.num_failed:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common())
+            line += f", {self.num_failed:,} failed ({kinds})"
+        return line

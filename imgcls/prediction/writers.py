@@ -21,14 +21,25 @@ class RecordWriter(Protocol):
 
 
 class JsonlWriter:
-    """One JSON object a line."""
+    """One JSON object a line.
 
-    def __init__(self, file: TextIO) -> None:
+    Args:
+        file: where it goes.
+        settings: for an output that a later run may continue: a digest of what shaped the answers, written into each
+            record with the file's version.
+    """
+
+    def __init__(self, file: TextIO, *, settings: str = "") -> None:
         self._file = file
+        self._settings = settings
 
     def write(self, record: ImageRecord) -> None:
         """Write one line."""
-        self._file.write(json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False) + "\n")
+        values = record.to_dict()
+        if self._settings:
+            size_bytes, modified_ns = record.version or (None, None)
+            values |= {"size_bytes": size_bytes, "modified_ns": modified_ns, "settings": self._settings}
+        self._file.write(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
 
     def finish(self, summary: Summary) -> None:
         """Nothing comes after the last line."""
@@ -54,20 +65,41 @@ class JsonWriter:
 
 
 class CsvWriter:
-    """One line an input; the columns of classes that an input doesn't have are empty."""
+    """One line an input; the columns of classes that an input doesn't have are empty.
 
-    def __init__(self, file: TextIO, top_k: int) -> None:
+    Args:
+        file: where it goes.
+        top_k: how many classes a record names.
+        threshold: whether a column says which answers are uncertain.
+        settings: as for `JsonlWriter`; three columns more.
+        header: whether to write the names of the columns first.
+    """
+
+    def __init__(
+        self, file: TextIO, top_k: int, *, threshold: bool = False, settings: str = "", header: bool = True
+    ) -> None:
         self._top_k = top_k
+        self._threshold = threshold
+        self._settings = settings
         self._csv = csv.writer(file, lineterminator="\n")
-        pairs = [f"{column}_{rank}" for rank in range(1, top_k + 1) for column in ("label", "probability")]
-        self._csv.writerow(["input", "status", "error", *pairs])
+        if header:
+            pairs = [f"{column}_{rank}" for rank in range(1, top_k + 1) for column in ("label", "probability")]
+            extra = (["uncertain"] if threshold else []) + (
+                ["size_bytes", "modified_ns", "settings"] if settings else []
+            )
+            self._csv.writerow(["input", "status", "error", *pairs, *extra])
 
     def write(self, record: ImageRecord) -> None:
         """Write one line."""
         error = f"{record.error.kind}: {record.error.message}" if record.error else ""
         cells = [cell for p in record.predictions for cell in (p.label, f"{p.probability:.7g}")]
         padding = [""] * (2 * self._top_k - len(cells))
-        self._csv.writerow([record.input, record.status, error, *cells, *padding])
+        extra: list[object] = []
+        if self._threshold:
+            extra.append("" if record.uncertain is None else str(record.uncertain).lower())
+        if self._settings:
+            extra += [*(record.version or ("", "")), self._settings]
+        self._csv.writerow([record.input, record.status, error, *cells, *padding, *extra])
 
     def finish(self, summary: Summary) -> None:
         """Nothing comes after the last line."""
@@ -93,14 +125,16 @@ class TableWriter:
         """Write one picture's block."""
         # A name may hold line feeds or escape sequences; a terminal must see neither.
         name = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in record.input)
+        doubt = " (uncertain)" if record.uncertain else ""
         if record.error:
             reason = f"{record.error.kind}: {record.error.message}"
             self._file.write(f"{self._bold}{name}{self._off}  {self._red}{reason}{self._off}\n")
         elif self._top_k == 1:
             best = record.predictions[0]
-            self._file.write(f"{best.probability:8.2%}  {best.label}  {self._dim}{name}{self._off}\n")
+            self._file.write(f"{best.probability:8.2%}  {best.label}{doubt}  {self._dim}{name}{self._off}\n")
         else:
-            self._file.write(f"{self._bold}{name}{self._off}  {self._dim}{record.width} x {record.height}{self._off}\n")
+            size = f"{record.width} x {record.height}"
+            self._file.write(f"{self._bold}{name}{self._off}  {self._dim}{size}{self._off}{doubt}\n")
             width = max(len(p.label) for p in record.predictions)
             for p in record.predictions:
                 bar = "█" * round(p.probability * BAR_WIDTH)
@@ -109,3 +143,25 @@ class TableWriter:
 
     def finish(self, summary: Summary) -> None:
         """Nothing comes after the last block."""
+
+
+def build_writer(
+    format_: str, file: TextIO, *, model: dict[str, Any], top_k: int, threshold: bool = False, colour: bool = False
+) -> RecordWriter:
+    """The writer for a format.
+
+    Args:
+        format_: `table`, `json`, `jsonl` or `csv`.
+        file: where it goes.
+        model: `Runner.describe()`.
+        top_k: how many classes a record names.
+        threshold: whether answers are marked as uncertain.
+        colour: whether a table has colours.
+    """
+    if format_ == "json":
+        return JsonWriter(file, model)
+    if format_ == "jsonl":
+        return JsonlWriter(file)
+    if format_ == "csv":
+        return CsvWriter(file, top_k, threshold=threshold)
+    return TableWriter(file, top_k, colour=colour)

@@ -1,0 +1,104 @@
+"""The options of `imgcls predict`, grouped as its --help shows them."""
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from imgcls.cli import options
+
+INPUT = "Which inputs"
+OUTPUT = "Output"
+LIMITS = "Limits"
+
+# Typer reads these at run time, and asks for Optional where None may stand.
+# ruff: noqa: UP045
+Inputs = Annotated[
+    Optional[list[str]],
+    typer.Argument(help="Files, folders, glob patterns, URLs, or - for one picture on stdin.", metavar="INPUT..."),
+]
+FilesFrom = Annotated[
+    Optional[str],
+    typer.Option(
+        "--files-from", help="A list of inputs, one a line; - for stdin.", metavar="FILE", rich_help_panel=INPUT
+    ),
+]
+Null = Annotated[
+    bool, typer.Option("--null", "-0", help="The list's entries end with a NUL byte.", rich_help_panel=INPUT)
+]
+Include = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--include",
+        help="Of folders, patterns: only names like this, such as '*.png'; may be repeated.",
+        metavar="PATTERN",
+        rich_help_panel=INPUT,
+    ),
+]
+Exclude = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--exclude",
+        help="Of folders, patterns: no names like this; may be repeated.",
+        metavar="PATTERN",
+        rich_help_panel=INPUT,
+    ),
+]
+ShardOption = Annotated[
+    Optional[str],
+    typer.Option(
+        "--shard",
+        help="Only share I of N, split by name, the same on every machine.",
+        metavar="I/N",
+        rich_help_panel=INPUT,
+    ),
+]
+NewerThan = Annotated[
+    Optional[str],
+    typer.Option(
+        "--newer-than",
+        help="Only files changed since: an age (36h, 7d), a date, or another file.",
+        metavar="WHEN",
+        rich_help_panel=INPUT,
+    ),
+]
+TopK = Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes to name.")]
+Threshold = Annotated[
+    Optional[float],
+    typer.Option("--threshold", min=0, max=1, help="Mark answers less probable than this as uncertain."),
+]
+FormatOption = Annotated[
+    options.Format, typer.Option("--format", "-f", help="How to print the records.", rich_help_panel=OUTPUT)
+]
+Output = Annotated[
+    Optional[Path],
+    typer.Option("--output", "-o", help="Write here instead of to stdout.", metavar="FILE", rich_help_panel=OUTPUT),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Keep what --output already has of unchanged files; classify the rest (jsonl, csv).",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=OUTPUT)]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures the network sees at once.")]
+MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, help="Refuse larger pictures.", rich_help_panel=LIMITS)]
+ImageTimeout = Annotated[
+    float,
+    typer.Option(
+        "--image-timeout", min=0.001, help="Seconds that one picture may take to decode.", rich_help_panel=LIMITS
+    ),
+]
+UrlTimeout = Annotated[
+    float, typer.Option("--url-timeout", min=0.001, help="Seconds that one URL may take.", rich_help_panel=LIMITS)
+]
+UrlMaxMib = Annotated[
+    float, typer.Option("--url-max-mib", min=0.001, help="Refuse larger downloads.", rich_help_panel=LIMITS)
+]
+MaxErrors = Annotated[
+    Optional[int],
+    typer.Option("--max-errors", min=0, help="Stop when more inputs than this have failed.", rich_help_panel=LIMITS),
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.", rich_help_panel=LIMITS)]

@@ -1,0 +1,277 @@
+"""An output file that survives being cut at any moment, and that a later run continues.
+
+While a run works, its records go to `NAME.part`, line by line, where a reader can follow them. When it ends, the part
+becomes `NAME` in one step; so `NAME` is always whole, and a part that lies there means that a run was cut. A run that
+resumes keeps the records of both that still hold, appends what it makes anew to the part, and at its end writes the
+records of all inputs, in input order, to the final file.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import os
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from imgcls.core.files import output_error, replacing
+from imgcls.errors import OutputError
+from imgcls.prediction.records import ImageRecord, KeptRecord
+from imgcls.prediction.writers import CsvWriter, JsonlWriter, RecordWriter
+
+LogFormat = Literal["jsonl", "csv"]
+# Bytes copied at a time when the final file is put together.
+COPY_BYTES = 1 << 20
+
+
+class Span(NamedTuple):
+    """Where one record stands in a file, in bytes."""
+
+    start: int
+    length: int
+
+
+def part_path(path: Path) -> Path:
+    """The file that a run in progress, or one that was cut, leaves beside its output."""
+    return path.with_name(path.name + ".part")
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, *, holder: str) -> Iterator[None]:
+    """Hold an output, so that no second run writes to it.
+
+    Args:
+        path: the output.
+        holder: who has it, for the message, in case somebody does.
+    Raises:
+        OutputError: another process holds it, or its folder can't be written.
+    """
+    lock_path = path.with_name(f".{path.name}.lock")
+    try:
+        lock_path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(lock_path, timeout=0)
+        lock.acquire()
+    except Timeout as exc:
+        raise OutputError(
+            f"another run is writing {path}{holder}", hint="wait for it to end, or name another --output"
+        ) from exc
+    except OSError as exc:
+        raise output_error(path, exc) from exc
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            lock_path.unlink(missing_ok=True)
+        lock.release()
+
+
+def scan_records(file: BinaryIO, format_: LogFormat) -> Iterator[tuple[Span, bytes]]:
+    """Walk through a file's whole records; one that is torn off at the end is left out.
+
+    Args:
+        file: at its start.
+        format_: `csv` records, whose header is left out too, may hold line feeds inside quotes.
+    """
+    start = 0
+    record = b""
+    quotes = 0
+    is_header = format_ == "csv"
+    for line in file:
+        record += line
+        quotes += line.count(b'"') if format_ == "csv" else 0
+        if not line.endswith(b"\n") or quotes % 2:
+            continue
+        if not is_header:
+            yield Span(start, len(record)), record
+        start += len(record)
+        record, quotes, is_header = b"", 0, False
+
+
+class OutputLog:
+    """The part file of a run, and the order in which its records end up.
+
+    Args:
+        path: the final output.
+        format_: of both.
+        top_k: classes a record, for CSV's columns.
+        threshold: whether records say which answers are uncertain.
+        settings: digest of what shapes an answer, written into each record.
+        resume: continue the part that lies there, instead of starting a new one.
+    Raises:
+        OutputError: the part can't be written.
+    """
+
+    def __init__(
+        self, path: Path, format_: LogFormat, *, top_k: int, threshold: bool, settings: str, resume: bool
+    ) -> None:
+        self._path = path
+        self._part = part_path(path)
+        self._format: LogFormat = format_
+        self._top_k = top_k
+        self._threshold = threshold
+        self._settings = settings
+        self._starts = array("q")
+        self._lengths = array("q")
+        self._from_part = array("b")
+        try:
+            if resume and self._part.exists():
+                self._cut_torn_end()
+                self._file = self._part.open("ab")
+            else:
+                self._file = self._part.open("wb")
+            self._position = self._file.tell()
+            if format_ == "csv" and self._position == 0:
+                self._write(self._header())
+        except OSError as exc:
+            raise output_error(path, exc) from exc
+
+    def append(self, record: ImageRecord | KeptRecord) -> None:
+        """Take the next record; a new one is on its way to the disk when this returns.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        if isinstance(record, KeptRecord):
+            self._remember(Span(record.start, record.length), in_part=record.in_part)
+            return
+        content = self._encoded(record)
+        start = self._position
+        try:
+            self._write(content)
+        except OSError as exc:
+            raise output_error(self._path, exc) from exc
+        self._remember(Span(start, len(content)), in_part=True)
+
+    def finish(self) -> None:
+        """Make the output whole: all records, in input order, under its own name.
+
+        Raises:
+            OutputError: it can't be written; the part stays.
+        """
+        try:
+            self._file.close()
+            if self._is_in_order():
+                with self._part.open("rb+") as file:
+                    os.fsync(file.fileno())
+                self._part.replace(self._path)
+                return
+            with replacing(self._path) as whole:
+                self._copy_in_order(whole)
+            self._part.unlink()
+        except OSError as exc:
+            raise output_error(self._path, exc) from exc
+
+    def abandon(self) -> None:
+        """Leave the part as it is, for a later run to continue."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _write(self, content: bytes) -> None:
+        self._file.write(content)
+        self._file.flush()
+        self._position += len(content)
+
+    def _remember(self, span: Span, *, in_part: bool) -> None:
+        self._starts.append(span.start)
+        self._lengths.append(span.length)
+        self._from_part.append(in_part)
+
+    def _encoded(self, record: ImageRecord) -> bytes:
+        text = io.StringIO()
+        self._writer(text, header=False).write(record)
+        return text.getvalue().encode("utf-8")
+
+    def _header(self) -> bytes:
+        text = io.StringIO()
+        self._writer(text, header=True)
+        return text.getvalue().encode("utf-8")
+
+    def _writer(self, text: io.StringIO, *, header: bool) -> RecordWriter:
+        if self._format == "jsonl":
+            return JsonlWriter(text, settings=self._settings)
+        return CsvWriter(text, self._top_k, threshold=self._threshold, settings=self._settings, header=header)
+
+    def _cut_torn_end(self) -> None:
+        header = self._header()
+        with self._part.open("rb+") as file:
+            # A header for another number of classes belongs to another run: start over.
+            whole = len(header) if file.read(len(header)) == header else 0
+            file.seek(0)
+            if whole or self._format == "jsonl":
+                for span, _record in scan_records(file, self._format):
+                    whole = span.start + span.length
+            file.truncate(whole)
+
+    def _is_in_order(self) -> bool:
+        expected = len(self._header())
+        for start, length, in_part in zip(self._starts, self._lengths, self._from_part, strict=True):
+            if not in_part or start != expected:
+                return False
+            expected += length
+        return expected == self._position
+
+    def _copy_in_order(self, whole: Path) -> None:
+        with contextlib.ExitStack() as files:
+            target = files.enter_context(whole.open("wb", buffering=COPY_BYTES))
+            part = files.enter_context(self._part.open("rb"))
+            finished = files.enter_context(self._path.open("rb")) if self._path.exists() else part
+            target.write(self._header())
+            for start, length, in_part in zip(self._starts, self._lengths, self._from_part, strict=True):
+                source = part if in_part else finished
+                source.seek(start)
+                target.write(source.read(length))
+
+
+class WrittenRecord(NamedTuple):
+    """What a later run needs to know of a record in a file.
+
+    Attributes:
+        input: the input's name.
+        is_ok: whether it was classified.
+        settings: digest of what shaped the answer.
+        size_bytes, modified_ns: the file's version, or None.
+        label, probability: of the most probable class.
+    """
+
+    input: str
+    is_ok: bool
+    settings: str
+    size_bytes: int | None
+    modified_ns: int | None
+    label: str
+    probability: float
+
+
+def read_record(content: bytes, format_: LogFormat, columns: list[str]) -> WrittenRecord | None:
+    """Read a record back, or None where it isn't one of ours.
+
+    Args:
+        content: its bytes, as `scan_records` gives them.
+        format_: of the file.
+        columns: CSV's header, else empty.
+    """
+    try:
+        if format_ == "jsonl":
+            values = json.loads(content)
+            best = values["predictions"][0] if values["status"] == "ok" else {}
+            size, modified = values.get("size_bytes"), values.get("modified_ns")
+        else:
+            row = next(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
+            values = dict(zip(columns, row, strict=True))
+            best = {"label": values["label_1"], "probability": values["probability_1"] or 0}
+            size, modified = (int(values[key]) if values[key] else None for key in ("size_bytes", "modified_ns"))
+        return WrittenRecord(
+            input=values["input"],
+            is_ok=values["status"] == "ok",
+            settings=values.get("settings", ""),
+            size_bytes=size,
+            modified_ns=modified,
+            label=best.get("label", ""),
+            probability=float(best.get("probability", 0)),
+        )
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration, csv.Error):
+        return None

@@ -1,0 +1,151 @@
+"""The note beside an output: what made it, when, from what, and how its answers differ from the last run's."""
+
+import hashlib
+import json
+import os
+import socket
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from imgcls.core.files import write_text
+from imgcls.core.versions import versions
+from imgcls.prediction.records import Summary
+
+SCHEMA = 1
+# A run is compared with the last one by these parts of its note.
+COMPARED = ("started", "finished", "counts", "classes", "mean_confidence", "model")
+
+
+def settings_digest(model: dict[str, Any], *, top_k: int, threshold: float | None, fast_decode: bool) -> str:
+    """Sixteen hexadecimal digits that change with whatever shapes an answer.
+
+    Args:
+        model: `Runner.describe()`: name, weights, transform.
+        top_k: how many classes a record names.
+        threshold: below which answers are marked uncertain.
+        fast_decode: whether JPEGs were scaled while decoding.
+    """
+    shape = {"model": model, "top_k": top_k, "threshold": threshold, "fast_decode": fast_decode}
+    return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def note_path(output: Path) -> Path:
+    """`results.run.json` for `results.jsonl`."""
+    return output.with_name(f"{output.stem}.run.json")
+
+
+def read_note(output: Path) -> dict[str, Any]:
+    """The note of the run that wrote an output, finished or not; empty where there is none."""
+    try:
+        note = json.loads(note_path(output).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def describe_holder(output: Path) -> str:
+    """Who holds an output, as a clause for a message."""
+    note = read_note(output)
+    if note.get("status") != "running":
+        return ""
+    return f" (process {note.get('pid')} on {note.get('host')}, since {note.get('started')})"
+
+
+@dataclass
+class RunNote:
+    """The note of one run; written when it starts and again when it ends, each time whole.
+
+    Attributes:
+        output: beside which it is written.
+        model: `Runner.describe()`.
+        settings: digest of what shapes an answer, as each record has it.
+        options: top_k, threshold and the like, as they were asked for.
+        device: where the network ran.
+        last: what the last finished run's note said, for comparison.
+        started: UTC.
+    """
+
+    output: Path
+    model: dict[str, Any]
+    settings: str
+    options: dict[str, Any]
+    device: str
+    last: dict[str, Any] = field(default_factory=dict)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def write(self, status: str, summary: Summary | None = None) -> None:
+        """Write the note.
+
+        Args:
+            status: `running`, `finished`, `interrupted` or `failed`.
+            summary: of the records so far.
+        Raises:
+            OutputError: it can't be written.
+        """
+        note: dict[str, Any] = {
+            "schema": SCHEMA,
+            "status": status,
+            "output": self.output.name,
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "folder": str(Path.cwd()),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": _utc(self.started),
+            "finished": None if status == "running" else _utc(datetime.now(UTC)),
+            "model": self.model,
+            "settings": self.settings,
+            "options": self.options,
+            "device": self.device,
+            "versions": versions((*("torch", "torchvision", "pillow", "numpy"), "onnxruntime")),
+        }
+        if summary is not None:
+            note["counts"] = summary.to_dict() | {"kept": summary.num_kept}
+            note["mean_confidence"] = _rounded(summary.mean_confidence)
+            note["classes"] = class_shares(summary, self.last.get("classes", {}))
+        if self.last:
+            note["last"] = {key: self.last[key] for key in COMPARED if key in self.last and key != "classes"}
+        write_text(note_path(self.output), json.dumps(note, ensure_ascii=True, indent=2) + "\n")
+
+
+def last_finished(note: dict[str, Any]) -> dict[str, Any]:
+    """What a new run compares itself with: the last note, or, if that run never ended, the one before it."""
+    if note.get("status") == "finished":
+        return note
+    last = dict(note.get("last", {}))
+    last["classes"] = {
+        label: {"count": row["last_count"], "share": row["last_share"]}
+        for label, row in note.get("classes", {}).items()
+        if row.get("last_count") is not None
+    }
+    return last if last.get("counts") else {}
+
+
+def class_shares(summary: Summary, last: dict[str, Any]) -> dict[str, Any]:
+    """Count and share of every class answered in this run or in the last one, side by side, most frequent first.
+
+    Args:
+        summary: of this run.
+        last: the same table of the last run.
+    """
+    labels = [label for label, _count in summary.labels.most_common()]
+    labels += [label for label in last if label not in summary.labels]
+    return {
+        label: {
+            "count": summary.labels[label],
+            "share": _rounded(summary.labels[label] / max(summary.num_ok, 1)),
+            "last_count": last.get(label, {}).get("count", 0) if last else None,
+            "last_share": last.get(label, {}).get("share", 0.0) if last else None,
+        }
+        for label in labels
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _utc(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

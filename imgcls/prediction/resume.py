@@ -1,0 +1,124 @@
+"""What earlier runs have done: which inputs need no second look."""
+
+import contextlib
+import csv
+import hashlib
+import io
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from imgcls.core.files import output_error
+from imgcls.data.sources import Source
+from imgcls.prediction.decode_pool import file_version
+from imgcls.prediction.output_log import LogFormat, Span, part_path, read_record, scan_records
+from imgcls.prediction.records import KeptRecord
+
+
+class EarlierRecords:
+    """The records of a finished output and of a part that was cut, found by input.
+
+    Twenty-four bytes of memory a record, whatever its length: a hash of the input's name, and where it stands. What is
+    found is read again from the file and compared, so that two names with one hash can't be confused.
+
+    Args:
+        path: the final output; its part lies beside it.
+        format_: of both.
+        settings: digest of what shapes an answer; records made otherwise are not kept.
+    Raises:
+        OutputError: a file is there but can't be read.
+    """
+
+    def __init__(self, path: Path, format_: LogFormat, *, settings: str) -> None:
+        self._format: LogFormat = format_
+        self._settings = settings
+        self._files: list[BinaryIO] = []
+        self._columns: list[list[str]] = []
+        keys, starts, lengths = array("Q"), array("q"), array("q")
+        counts = []
+        try:
+            # The part last: where both have an input, its record is the newer one.
+            for source in (path, part_path(path)):
+                before = len(keys)
+                if source.exists():
+                    file = source.open("rb")
+                    self._files.append(file)
+                    self._columns.append(self._read_columns(file))
+                    self._index(file, self._columns[-1], keys, starts, lengths)
+                else:
+                    self._files.append(io.BytesIO())
+                    self._columns.append([])
+                counts.append(len(keys) - before)
+        except OSError as exc:
+            raise output_error(path, exc) from exc
+        unsorted = np.frombuffer(keys, dtype=np.uint64) if keys else np.empty(0, np.uint64)
+        # Stable, so that of equal keys the newest stands last.
+        order = np.argsort(unsorted, kind="stable")
+        self._keys = unsorted[order]
+        self._starts = np.frombuffer(starts, dtype=np.int64)[order] if starts else np.empty(0, np.int64)
+        self._lengths = np.frombuffer(lengths, dtype=np.int64)[order] if lengths else np.empty(0, np.int64)
+        self._in_part = (order >= counts[0]) if len(order) else np.empty(0, bool)
+
+    def __len__(self) -> int:
+        """How many records could be kept."""
+        return len(self._keys)
+
+    def find(self, source: Source) -> KeptRecord | None:
+        """The record of an input that hasn't changed since, or None."""
+        if source.path is None:
+            return None
+        key = _hash(source.name)
+        # From the newest record of that key to the oldest.
+        index = int(np.searchsorted(self._keys, key, side="right")) - 1
+        while index >= 0 and self._keys[index] == key:
+            in_part = bool(self._in_part[index])
+            span = Span(int(self._starts[index]), int(self._lengths[index]))
+            file = self._files[in_part]
+            file.seek(span.start)
+            written = read_record(file.read(span.length), self._format, self._columns[in_part])
+            if written is not None and written.input == source.name:
+                version = file_version(source.path)
+                if version is None or version != (written.size_bytes, written.modified_ns):
+                    return None
+                return KeptRecord(written.input, span.start, span.length, in_part, written.label, written.probability)
+            index -= 1
+        return None
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files:
+            file.close()
+
+    def _read_columns(self, file: BinaryIO) -> list[str]:
+        if self._format == "jsonl":
+            return []
+        with contextlib.suppress(UnicodeDecodeError, StopIteration, csv.Error):
+            return next(csv.reader([file.readline().decode("utf-8")]))
+        return []
+
+    def _index(
+        self, file: BinaryIO, columns: list[str], keys: "array[int]", starts: "array[int]", lengths: "array[int]"
+    ) -> None:
+        file.seek(0)
+        for span, content in scan_records(file, self._format):
+            written = read_record(content, self._format, columns)
+            if written is None or not written.is_ok or written.settings != self._settings:
+                continue
+            if written.modified_ns is None:
+                continue
+            keys.append(_hash(written.input))
+            starts.append(span.start)
+            lengths.append(span.length)
+
+
+def skip_done(sources: Iterable[Source], earlier: EarlierRecords) -> Iterator[Source | KeptRecord]:
+    """Put the earlier record in the place of every input that has one which still holds."""
+    for source in sources:
+        yield earlier.find(source) or source
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8"), digest_size=8).digest(), "little")
