@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from imgcls.errors import DataError
 
+# WordNet's first word for two classes of ImageNet each. torchvision calls one of each pair otherwise (`crane bird`),
+# most other lists don't, so that a folder of this name may hold either.
+AMBIGUOUS = {"crane": ("n02012849", "n03126707"), "maillot": ("n03710637", "n03710721")}
+
 
 @dataclass(frozen=True)
 class LabelMap:
@@ -34,11 +38,13 @@ def match_labels(
     Raises:
         DataError: the model doesn't know a class, or its name stands for two of the model's classes.
     """
-    indices_of: dict[str, list[int]] = {}
+    indices_of: dict[str, set[int]] = {}
     for names in (model_classes, wordnet_ids):
         for index, name in enumerate(names):
-            indices_of.setdefault(_composed(name), []).append(index)
-    to_model = []
+            indices_of.setdefault(_composed(name), set()).add(index)
+    for name, ids in AMBIGUOUS.items():
+        if name in indices_of and set(ids) <= set(wordnet_ids):
+            indices_of[name].update(wordnet_ids.index(each) for each in ids)
     unknown = [name for name in data_classes if _composed(name) not in indices_of]
     if unknown:
         near = difflib.get_close_matches(_composed(unknown[0]), list(indices_of), n=1, cutoff=0)
@@ -47,13 +53,14 @@ def match_labels(
             f"the model has no class {unknown[0]!r}{count}; the nearest that it knows is {near[0]!r}",
             hint="rename the class folder to the model's name for it, or take it out of the data",
         )
+    to_model = []
     for name in data_classes:
-        indices = indices_of[_composed(name)]
+        indices = sorted(indices_of[_composed(name)])
         if len(indices) > 1:
-            ids = [wordnet_ids[index] for index in indices if wordnet_ids]
+            choice = " or ".join(f"{wordnet_ids[index]} ({model_classes[index]})" for index in indices if wordnet_ids)
             raise DataError(
                 f"{name!r} stands for {len(indices)} classes of the model",
-                hint=f"name the class folder by its WordNet ID: {' or '.join(ids)}" if ids else "rename the class",
+                hint=f"name the class folder by its WordNet ID: {choice}" if choice else "train with unique names",
             )
         to_model.append(indices[0])
     present = set(to_model)

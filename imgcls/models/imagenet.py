@@ -11,7 +11,7 @@ class ImageNetClasses:
 
     Attributes:
         wordnet_ids: such as `n07920052`; unique.
-        names: such as `espresso`; torchvision's, two of which (`crane`, `maillot`) stand for two classes each.
+        names: such as `espresso`; torchvision's, unique (`crane bird` beside `crane`, the machine).
     """
 
     wordnet_ids: tuple[str, ...]

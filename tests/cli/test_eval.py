@@ -1,0 +1,211 @@
+"""`imgcls eval` through its command line: answers on stdout, talk on stderr, the contract's exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from labelled_data import damage, write_cifar10, write_classes, write_picture
+from typer.testing import CliRunner, Result
+
+from imgcls.cli.app import app
+from imgcls.core.checkpoint import Checkpoint, save_checkpoint
+from imgcls.core.transforms import Transform
+from imgcls.models.networks import build_network
+
+TRANSFORM = Transform(8, 8)
+ARGUMENTS = {"hidden": [4], "image_px": 8}
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["eval", *map(str, arguments)])
+
+
+def save(path: Path, classes: tuple[str, ...] = ("cat", "dog"), **recipe: Any) -> Path:
+    torch.manual_seed(0)
+    weights = build_network("mlp", num_classes=len(classes), arguments=ARGUMENTS).state_dict()
+    save_checkpoint(Checkpoint("mlp", ARGUMENTS, classes, TRANSFORM, weights, recipe=recipe), path)
+    return path
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return save(tmp_path / "best.pt")
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    return write_classes(tmp_path / "pets", {"dog": 4, "cat": 6})
+
+
+def refused(result: Result, code: int, *words: str) -> None:
+    """Check an error: its exit code, its words on stderr with a hint, and nothing on stdout."""
+    assert result.exit_code == code, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert "\n  hint: " in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def test_json_is_the_contracts_and_exact(checkpoint: Path, pets: Path) -> None:
+    result = run(checkpoint, "--data", pets, "-f", "json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    report = json.loads(result.stdout)
+    assert report["model"]["name"] == "mlp"
+    assert report["data"]["split"] == "all"
+    assert report["count"] == 10
+    assert report["correct"] == report["confusion"][0][0] + report["confusion"][1][1]
+    assert report["top5"] == 1.0
+    assert [(c["label"], c["count"]) for c in report["classes"]] == [("cat", 6), ("dog", 4)]
+
+
+def test_figures_equal_a_plain_loop(checkpoint: Path, pets: Path) -> None:
+    from PIL import Image
+
+    from imgcls.models.catalog import load_model
+
+    model = load_model(str(checkpoint))
+    correct, loss = 0, 0.0
+    with torch.inference_mode():
+        for path in pets.glob("*/*.png"):
+            pixels = torch.from_numpy(TRANSFORM.crop(Image.open(path)).copy()).permute(2, 0, 1)
+            log_probabilities = model.network(TRANSFORM.normalise(pixels[None]))[0].log_softmax(0)
+            label = model.classes.index(path.parent.name)
+            correct += int(log_probabilities.argmax()) == label
+            loss -= float(log_probabilities[label]) / 10
+    report = json.loads(run("-m", checkpoint, "--data", pets, "-f", "json", "--batch-size", "3").stdout)
+    assert report["correct"] == correct
+    assert report["loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_the_table_names_data_classes_and_confusions(checkpoint: Path, pets: Path) -> None:
+    result = run(checkpoint, "--data", pets)
+    assert result.exit_code == 0
+    for words in ("mlp@", f"on {pets}, 10 images", "top-1", "top-2", "loss", "cat", "dog", "taken for"):
+        assert words in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_output_takes_the_answer(checkpoint: Path, pets: Path, tmp_path: Path) -> None:
+    result = run(checkpoint, "--data", pets, "-f", "json", "-o", tmp_path / "new" / "report.json")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert json.loads((tmp_path / "new" / "report.json").read_text())["count"] == 10
+
+
+def test_damaged_pictures_are_named_counted_and_exit_4(checkpoint: Path, pets: Path, tmp_path: Path) -> None:
+    torn = damage(pets / "cat" / "003.png")
+    result = run(checkpoint, "--data", pets, "-f", "json", "-q")
+    assert result.exit_code == 4
+    report = json.loads(result.stdout)
+    assert (report["count"], report["skipped_images"], report["skipped"][0]["input"]) == (9, 1, str(torn))
+    assert f"warning: skipped {torn}: corrupt_image" in result.stderr
+    written = run(checkpoint, "--data", pets, "-f", "json", "-o", tmp_path / "report.json")
+    assert written.exit_code == 4
+    assert (tmp_path / "report.json").is_file()
+    refused(run(checkpoint, "--data", pets, "--strict"), 5, str(torn), "corrupt_image")
+
+
+def test_a_missing_class_is_reported(checkpoint: Path, tmp_path: Path) -> None:
+    result = run(checkpoint, "--data", write_classes(tmp_path / "cats", {"cat": 2}), "-f", "json")
+    assert result.exit_code == 0
+    assert "no pictures of 1 of the model's classes: dog" in result.stderr
+    report = json.loads(result.stdout)
+    assert report["missing_classes"] == ["dog"]
+    assert report["classes"][1] == {"label": "dog", "count": 0, "correct": 0, "accuracy": None}
+
+
+def test_an_unknown_class_is_refused_before_anything_is_decoded(checkpoint: Path, pets: Path) -> None:
+    (pets / "dogs").mkdir()
+    (pets / "dogs" / "x.png").write_bytes(b"never opened")
+    refused(run(checkpoint, "--data", pets, "--strict"), 5, "no class 'dogs'", "nearest that it knows is 'dog'")
+
+
+def test_names_in_any_script(tmp_path: Path) -> None:
+    checkpoint = save(tmp_path / "best.pt", ("[bold] dog", "猫"))
+    data = write_classes(tmp_path / "data", {"猫": 2, "[bold] dog": 1})
+    assert "猫" in run(checkpoint, "--data", data).stdout
+    assert "[bold] dog" in run(checkpoint, "--data", data).stdout
+    # A process whose locale can't write them: data is UTF-8 all the same.
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "imgcls", "eval", checkpoint, "--data", data, "-f", "json"]
+    found = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert json.loads(found.stdout.decode("utf-8"))["classes"][1]["label"] == "猫"
+
+
+def test_default_data_is_the_part_that_training_kept_for_validation(pets: Path, tmp_path: Path) -> None:
+    checkpoint = save(tmp_path / "best.pt", data={"source": str(pets), "val_fraction": 0.5}, train={"seed": 3})
+    report = json.loads(run(checkpoint, "-f", "json").stdout)
+    assert (report["data"]["split"], report["count"]) == ("val", 5)
+    same = json.loads(run(checkpoint, "--data", pets, "--split", "val", "-f", "json").stdout)
+    assert same["data"] == report["data"]
+    assert json.loads(run(checkpoint, "--data", pets, "-f", "json").stdout)["count"] == 10
+
+
+def test_splits_by_name(checkpoint: Path, tmp_path: Path) -> None:
+    for split, count in (("train", 3), ("valid", 2), ("test", 1)):
+        write_classes(tmp_path / "data" / split, {"cat": count, "dog": count})
+    counts = [
+        json.loads(run(checkpoint, "--data", tmp_path / "data", "-f", "json", *chosen).stdout)["count"]
+        for chosen in ((), ("--split", "val"), ("--split", "train"))
+    ]
+    assert counts == [2, 4, 6]
+
+
+def test_modified_cifar10_must_be_allowed_each_time_and_is_said(tmp_path: Path) -> None:
+    folder = write_cifar10(tmp_path / "cifar-10-batches-py")
+    checkpoint = save(tmp_path / "best.pt", data={"source": str(tmp_path), "allow_modified": True})
+    refused(run(checkpoint), 5, str(folder / "batches.meta"), "--allow-modified-data")
+    table = run(checkpoint, "--allow-modified-data")
+    assert table.exit_code == 0
+    assert "CIFAR-10 test (modified: its files are not the published ones" in table.stdout
+    report = json.loads(run(checkpoint, "--allow-modified-data", "-f", "json").stdout)
+    assert report["data"]["name"] == "cifar10"
+    assert report["data"]["modified"] is True
+
+
+def test_usage_errors(checkpoint: Path, pets: Path) -> None:
+    refused(run("--data", pets), 2, "name one model")
+    refused(run(checkpoint, "-m", checkpoint, "--data", pets), 2, "name one model")
+    refused(run(checkpoint), 2, "--data DIR")
+    assert run(checkpoint, "--data", pets, "--split", "all").exit_code == 2
+    assert run(checkpoint, "--data", pets, "--batch-size", "0").exit_code == 2
+
+
+def test_data_errors(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused(run(checkpoint, "--data", tmp_path / "nowhere"), 5, "no such data set")
+    (tmp_path / "empty").mkdir()
+    refused(run(checkpoint, "--data", tmp_path / "empty"), 5, "no pictures in class folders", "DIR/train/CLASS")
+    damage(write_picture(tmp_path / "torn" / "cat" / "x.png"))
+    refused(run(checkpoint, "--data", tmp_path / "torn"), 5, "none of the 1 pictures")
+    monkeypatch.setenv("IMGCLS_OFFLINE", "1")
+    refused(run(checkpoint, "--data", "cifar10"), 5, "CIFAR-10 is not in", "by hand")
+    moved = save(tmp_path / "moved.pt", data={"source": str(tmp_path / "gone")})
+    refused(run(moved), 5, "trained on is not here", "--data")
+
+
+def test_model_device_and_output_errors(checkpoint: Path, pets: Path, tmp_path: Path) -> None:
+    refused(run(tmp_path / "no.pt", "--data", pets), 6, "no such checkpoint")
+    (tmp_path / "bad.pt").write_bytes(b"rubbish")
+    refused(run(tmp_path / "bad.pt", "--data", pets), 6, "bad.pt")
+    if not torch.cuda.is_available():
+        refused(run(checkpoint, "--data", pets, "--device", "cuda"), 7, "cuda")
+    (tmp_path / "file").write_text("")
+    # Found out before any work: the data need not even exist.
+    refused(run(checkpoint, "--data", "nowhere", "-o", tmp_path / "file" / "report.json"), 8, "report.json")
+
+
+def test_an_output_stays_as_it_was_when_the_run_fails(checkpoint: Path, tmp_path: Path) -> None:
+    old = tmp_path / "report.json"
+    old.write_text("old")
+    assert run(checkpoint, "--data", tmp_path / "nowhere", "-o", old).exit_code == 5
+    assert old.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "report.json"]
+
+
+def test_help_shows_an_example() -> None:
+    assert "Example: imgcls eval" in run("--help").stdout
