@@ -1,21 +1,22 @@
 """`imgcls train`: from a recipe and labelled pictures to a run's folder."""
 
+import contextlib
 import json
-import signal
 import sys
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Optional, Self
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from imgcls.cli import console, options
-from imgcls.errors import UsageError
+from imgcls.cli.interrupts import Interruption, noted_interruptions
+from imgcls.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from imgcls.training.events import TrainResult
 
 EXAMPLE = "Example: imgcls train -c configs/cnn.toml --data cifar10   or: imgcls train --data DIR --epochs 30"
+SIGNAL_NAMES = {ExitCode.INTERRUPTED: "SIGINT", ExitCode.TERMINATED: "SIGTERM"}
 
 
 def train(
@@ -97,78 +98,42 @@ def train(
     from imgcls.cli.train_display import TrainDisplay
     from imgcls.training.run import train as train_network
 
-    with StopRequest() as stop, TrainDisplay(verbose=verbose) as display:
-        display.on_started = stop.arm
-        with console.download_progress("CIFAR-10") as downloading:
-            result = train_network(
-                recipe,
-                output=output,
-                resume=resume,
-                name=config.stem if config is not None else "",
-                device=device,
-                workers=workers,
-                on_event=display.on_event,
-                should_stop=stop.reason,
-                progress=display.decoding,
-                download_progress=downloading,
-            )
+    interruption: Interruption | None = None
+    said = False
+
+    def begin() -> None:
+        # Before the first step there is nothing to save, and Ctrl-C simply ends the command.
+        nonlocal interruption
+        interruption = stack.enter_context(noted_interruptions())
+
+    def reason_to_stop() -> str | None:
+        nonlocal said
+        if interruption is None or interruption.exit_code is None:
+            return None
+        name = SIGNAL_NAMES[interruption.exit_code]
+        if not said:
+            said = True
+            console.talk(f"{name}: saving (once more to stop at once)")
+        return name
+
+    with contextlib.ExitStack() as stack:
+        display = stack.enter_context(TrainDisplay(on_started=begin, verbose=verbose))
+        result = train_network(
+            recipe,
+            output=output,
+            resume=resume,
+            name=config.stem if config is not None else "",
+            device=device,
+            workers=workers,
+            on_event=display.on_event,
+            should_stop=reason_to_stop,
+            progress=display.decoding,
+            download_progress=display.downloading,
+        )
         display.finish(result)
     _report(result, format_)
-    if result.stopped is not None:
-        stop.leave()
-
-
-class StopRequest:
-    """Ctrl-C and SIGTERM during training: the step in hand is finished and saved; a second one stops at once."""
-
-    def __init__(self) -> None:
-        self._name: str | None = None
-        self._said = False
-        self._armed = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._before[number] = signal.signal(number, self._handle)
-            except ValueError:
-                # Not in the main thread, as in a notebook's or a test's: signals stay whoever's they are.
-                break
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def arm(self) -> None:
-        """From now on there is something to save."""
-        self._armed = True
-
-    def reason(self) -> str | None:
-        """The signal's name once there was one; asked after every step."""
-        if self._name is not None and not self._said:
-            self._said = True
-            console.talk(f"{self._name}: saving (once more to stop at once)")
-        return self._name
-
-    def leave(self) -> None:
-        """End the command with the exit code of the signal."""
-        self._raise(self._name)
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        if not self._armed or self._name is not None:
-            self._raise(name)
-        # Nothing is printed here: the handler may have interrupted a write to the same stream.
-        self._name = name
-
-    @staticmethod
-    def _raise(name: str | None) -> None:
-        from imgcls.cli.app import Terminated
-
-        raise Terminated if name == "SIGTERM" else KeyboardInterrupt
+    if result.stopped is not None and interruption is not None and interruption.exit_code is not None:
+        raise typer.Exit(interruption.exit_code)
 
 
 def _recipe_of(run: Path) -> Path:

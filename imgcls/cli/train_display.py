@@ -1,5 +1,6 @@
 """What a person sees of a training run: a live bar on a terminal, else a line an epoch."""
 
+import contextlib
 import shlex
 from collections.abc import Callable
 from types import TracebackType
@@ -22,17 +23,20 @@ class TrainDisplay:
     """Turns a run's events into lines on stderr, and on a terminal into a bar below them.
 
     Args:
+        on_started: called when the first step comes next.
         verbose: name every damaged file, and say what else is known.
     """
 
-    def __init__(self, *, verbose: bool = False) -> None:
+    def __init__(self, *, on_started: Callable[[], None] = lambda: None, verbose: bool = False) -> None:
         self.verbose = verbose
-        self.on_started: Callable[[], None] = lambda: None
+        self._on_started = on_started
         self._started: Started | None = None
         self._said_skipped = 0
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._decoding: TaskID | None = None
+        self._downloads = contextlib.ExitStack()
+        self._download: Callable[[int, int | None], None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -40,11 +44,20 @@ class TrainDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._downloads.close()
         if self._bar is not None:
             self._bar.stop()
 
+    def downloading(self, done: int, total: int | None) -> None:
+        """Bytes of the data set downloaded so far."""
+        if self._download is None:
+            # Begun with the first byte and ended before the next bar: two bars at once would draw over each other.
+            self._download = self._downloads.enter_context(console.download_progress("CIFAR-10"))
+        self._download(done, total)
+
     def decoding(self, done: int, total: int) -> None:
         """Pictures decoded so far, while the data set is opened for the first time."""
+        self._downloads.close()
         bar = self._live_bar()
         if bar is None:
             return
@@ -56,12 +69,12 @@ class TrainDisplay:
         """Show an event of the run."""
         if isinstance(event, Started):
             self._start(event)
-            self.on_started()
+            self._on_started()
         elif isinstance(event, StepProgress):
             self._move(event)
         else:
             assert self._started is not None
-            self._say(epoch_line(event, self._started.epochs))
+            self._say(epoch_line(event, self._started))
 
     def finish(self, result: TrainResult) -> None:
         """Take the bar away; name damaged files that were found on the way."""
@@ -72,6 +85,7 @@ class TrainDisplay:
 
     def _start(self, event: Started) -> None:
         self._started = event
+        self._downloads.close()
         if self._bar is not None and self._decoding is not None:
             self._bar.remove_task(self._decoding)
         for line in started_lines(event, verbose=self.verbose):
@@ -150,12 +164,12 @@ def started_lines(event: Started, *, verbose: bool = False) -> list[str]:
     return lines
 
 
-def epoch_line(event: EpochEnd, epochs: int) -> str:
+def epoch_line(event: EpochEnd, started: Started) -> str:
     """An epoch's figures in one line."""
-    width = len(str(epochs))
-    parts = [f"epoch {event.epoch:>{width}}/{epochs}", f"train loss {event.train_loss:.4f}"]
+    width = len(str(started.epochs))
+    parts = [f"epoch {event.epoch:>{width}}/{started.epochs}", f"train loss {event.train_loss:.4f}"]
     if event.top1 is not None and event.loss is not None:
-        parts += [f"val loss {event.loss:.4f}", f"top-1 {event.top1:7.2%}"]
+        parts += [f"{started.validates_on} loss {event.loss:.4f}", f"top-1 {event.top1:7.2%}"]
     parts += [f"lr {event.lr:.2e}", f"{event.seconds:.1f} s", f"{event.images_per_sec:,.0f} images/s"]
     return "   ".join(parts)
 

@@ -76,7 +76,7 @@ class EpochEnd:
         step: steps since the run began.
         lr: learning rate of the last step.
         train_loss: mean over the epoch's pictures, as they were augmented.
-        loss, top1, top5: on the validation pictures; None without any. top5 is None below five classes.
+        loss, top1, top5: on the validation pictures; None without any.
         seconds: of training, without validation.
         images_per_sec: of training.
     """

@@ -63,11 +63,8 @@ class Session:
             network = build_network(
                 recipe.model.name, num_classes=len(dataset.classes), arguments=recipe.model.arguments
             )
-        network.to(self.device)
-        if recipe.train.channels_last:
-            network.to(memory_format=torch.channels_last)
         self.loop = Loop(
-            network,
+            self._placed(network),
             self.images,
             recipe,
             transform=self.transform,
@@ -166,7 +163,13 @@ class Session:
         network = build_with_weights(
             best.model_name, num_classes=len(best.classes), weights=best.weights, arguments=best.model_arguments
         )
-        return figures(self._evaluate(network.to(self.device), images)) | {"data": images.description.to_dict()}
+        return figures(self._evaluate(self._placed(network), images)) | {"data": images.description.to_dict()}
+
+    def _placed(self, network: nn.Module) -> nn.Module:
+        network.to(self.device)
+        if self.recipe.train.channels_last:
+            network.to(memory_format=torch.channels_last)
+        return network
 
     def _check_weights(self) -> None:
         # One number for all weights, so that the device is asked once.
