@@ -57,7 +57,9 @@ class PixelStore:
         if device not in self._copies:
             if not _fits(device, self.pixels_MCHW.nbytes):
                 return self.pixels_MCHW
-            self._copies[device] = self.pixels_MCHW.to(device)
+            # Evaluation may be what asks first, and training must not get a tensor of its inference mode.
+            with torch.inference_mode(False):
+                self._copies[device] = self.pixels_MCHW.to(device)
         return self._copies[device]
 
 

@@ -168,6 +168,18 @@ def test_modified_cifar10_must_be_allowed_each_time_and_is_said(tmp_path: Path) 
     assert report["data"]["modified"] is True
 
 
+def test_imagenet_folders_by_wordnet_id_or_name(alexnet_weights: Path, tmp_path: Path) -> None:
+    data = write_classes(tmp_path / "imagenet", {"n07920052": 1, "cup": 2})
+    settings = ("alexnet", "--weights", alexnet_weights, "--data", data, "-f", "json")
+    result = run(*settings)
+    assert result.exit_code == 0
+    assert "no pictures of 998 of the model's classes" in result.stderr
+    report = json.loads(result.stdout)
+    assert {c["label"]: c["count"] for c in report["classes"] if c["count"]} == {"espresso": 1, "cup": 2}
+    (data / "cup").rename(data / "crane")
+    refused(run(*settings), 5, "'crane' stands for 2 classes", "n02012849", "n03126707")
+
+
 def test_usage_errors(checkpoint: Path, pets: Path) -> None:
     refused(run("--data", pets), 2, "name one model")
     refused(run(checkpoint, "-m", checkpoint, "--data", pets), 2, "name one model")
