@@ -19,6 +19,17 @@ OUR_VARIABLES = ("IMGCLS_OFFLINE", "IMGCLS_WEIGHTS_URL", "IMGCLS_DEBUG")
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, with the reason, what the default run leaves out."""
+    if item.get_closest_marker("slow") and not item.config.getoption("markexpr"):
+        pytest.skip("slow; run with -m slow")
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.accelerator.is_available():
+            pytest.skip("no accelerator on this machine")
+
+
 @pytest.fixture(autouse=True)
 def private_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Point everything that lives under the home folder at an empty one, for this process and those it starts."""

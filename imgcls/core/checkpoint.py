@@ -172,6 +172,8 @@ def _check_kinds(content: dict[str, Any]) -> None:
     classes, weights = content["classes"], content["weights"]
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise TypeError("classes is no list of names")
+    if len(set(classes)) < len(classes):
+        raise ValueError("two classes have the same name")
     if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
         raise TypeError("weights is no state_dict")
 

@@ -1,6 +1,7 @@
 """What `--model` accepts, and how each becomes a network with weights, class names and transform."""
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -14,11 +15,13 @@ from imgcls.core.transforms import Transform
 from imgcls.errors import ModelError
 from imgcls.models.imagenet import imagenet_classes
 from imgcls.models.networks import OWN, build_with_weights
-from imgcls.models.pretrained import drop_auxiliary_heads, is_pretrained_name, pretrained_entry
+from imgcls.models.pretrained import current_name, drop_auxiliary_heads, is_pretrained_name, pretrained_entry
 from imgcls.models.weights import cached_weights
 
 DEFAULT_MODEL = "alexnet"
 BUNDLED = ("cifar10-cnn",)
+# What DataParallel puts before every name.
+PARALLEL = "module."
 DownloadProgress = Callable[[int, int | None], None]
 
 
@@ -90,6 +93,8 @@ def load_model(
         with resources.as_file(resources.files("imgcls.models").joinpath("bundled", f"{spec}.pt")) as bundled:
             return _from_checkpoint(load_checkpoint(bundled), bundled, name=spec)
     if not is_pretrained_name(spec):
+        if Path(spec).is_dir():
+            raise ModelError(f"{spec} holds neither best.pt nor last.pt", hint="name a run folder or a checkpoint file")
         raise ModelError(unknown_model_message(spec), hint="imgcls models lists the names; a path must exist")
     return _load_pretrained(spec, cached_weights(pretrained_entry(spec), progress=progress))
 
@@ -125,11 +130,8 @@ def unknown_model_message(spec: str) -> str:
 
 
 def _from_checkpoint(checkpoint: Checkpoint, path: Path, *, name: str = "") -> LoadedModel:
-    network = build_with_weights(
-        checkpoint.model_name,
-        num_classes=len(checkpoint.classes),
-        weights=checkpoint.weights,
-        arguments=checkpoint.model_arguments,
+    network = _build(
+        checkpoint.model_name, path, checkpoint.weights, len(checkpoint.classes), checkpoint.model_arguments
     )
     return LoadedModel(
         name=name or checkpoint.model_name,
@@ -146,7 +148,7 @@ def _from_checkpoint(checkpoint: Checkpoint, path: Path, *, name: str = "") -> L
 def _load_pretrained(name: str, path: Path) -> LoadedModel:
     entry = pretrained_entry(name)
     classes = imagenet_classes()
-    network = build_with_weights(name, num_classes=len(classes.names), weights=state_dict_of(load_tensors(path), path))
+    network = _build(name, path, state_dict_of(load_tensors(path), path), len(classes.names))
     return LoadedModel(
         name=name,
         network=drop_auxiliary_heads(network),
@@ -156,6 +158,19 @@ def _load_pretrained(name: str, path: Path) -> LoadedModel:
         weights_path=path,
         wordnet_ids=classes.wordnet_ids,
     )
+
+
+def _build(
+    name: str,
+    path: Path,
+    weights: Mapping[str, Tensor],
+    num_classes: int,
+    arguments: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    try:
+        return build_with_weights(name, num_classes=num_classes, weights=weights, arguments=arguments)
+    except ModelError as exc:
+        raise ModelError(f"{path}: {exc.message}", hint=exc.hint) from exc
 
 
 def state_dict_of(content: Any, path: Path) -> dict[str, Tensor]:
@@ -171,4 +186,11 @@ def state_dict_of(content: Any, path: Path) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise ModelError(f"{path} holds no state_dict", hint="save one: torch.save(model.state_dict(), FILE)")
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
+    state = OrderedDict((current_name(str(key).removeprefix(PARALLEL)), value) for key, value in content.items())
+    layout = getattr(content, "_metadata", None)
+    if isinstance(layout, dict):
+        # Versions of the layout, by module; the network itself is the one without a name.
+        state._metadata = {  # type: ignore[attr-defined]
+            "" if key == PARALLEL[:-1] else str(key).removeprefix(PARALLEL): value for key, value in layout.items()
+        }
+    return state

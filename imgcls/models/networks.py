@@ -1,10 +1,12 @@
 """Building a network from a name, and putting weights into it."""
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from imgcls.errors import ModelError
 from imgcls.models.cnn import CNN
@@ -48,44 +50,73 @@ def build_with_weights(
     Args:
         name: see `imgcls models`.
         num_classes: outputs of the last layer.
-        weights: a state_dict on the CPU; half-precision storage is widened.
+        weights: a state_dict on the CPU; other floating-point types are converted.
         arguments: keyword arguments of the builder.
     Raises:
         ModelError: the weights don't fit; names the first differences.
     """
-    # Built on the meta device a network has shapes but no memory, so no random numbers are drawn to be thrown away.
-    with torch.device("meta"):
+    with _Unallocated():
         network = build_network(name, num_classes=num_classes, arguments=arguments)
-    check_fit(network, weights, name)
-    widened = {
-        key: value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
-        for key, value in weights.items()
-    }
-    network.load_state_dict(widened, assign=True)
-    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
-        # Tables that a network computes for itself and doesn't store (Swin v2's) need a real construction.
-        network = build_network(name, num_classes=num_classes, arguments=arguments)
-        network.load_state_dict(widened)
+    state = state_for(network, weights)
+    try:
+        # The network has the last word on names: torchvision's know older ones of their own tensors.
+        network.load_state_dict(state, assign=True)
+    except (RuntimeError, ValueError) as exc:
+        differences = describe_differences(network, state) or str(exc).splitlines()[-1].strip()
+        raise ModelError(
+            f"the weights don't fit {name!r}: {differences}", hint="name the architecture that they belong to"
+        ) from exc
     return network.eval()
 
 
-def check_fit(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Compare names and shapes.
+class _Unallocated(TorchFunctionMode):
+    """Parameters get shapes but no memory, so that no random numbers are drawn only to be overwritten.
 
-    Raises:
-        ModelError: a tensor is missing, unexpected, or of another shape; names the first of them.
+    Unlike the whole meta device it leaves arithmetic alone: RegNets compute their widths with tensors, and Swin v2's
+    keep tables that are in no state_dict.
     """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func is torch.empty and options.get("device") is None:
+            options["device"] = "meta"
+        return func(*args, **options)
+
+
+def state_for(network: nn.Module, weights: Mapping[str, Tensor]) -> "OrderedDict[str, Tensor]":
+    """The weights as `network.load_state_dict` wants them: in float32, with the layout's version.
+
+    The version rides on a state_dict as `_metadata`, which a plain dictionary lacks. One that has exactly today's names
+    is taken for today's layout; without either, torch assumes the oldest, from before 2018.
+    """
+    state = OrderedDict((key, value.float() if value.is_floating_point() else value) for key, value in weights.items())
+    layout = getattr(weights, "_metadata", None)
+    current = network.state_dict()
+    if layout is None and state.keys() == current.keys():
+        layout = current._metadata  # type: ignore[attr-defined]
+    if layout is not None:
+        state._metadata = layout  # type: ignore[attr-defined]
+    return state
+
+
+def describe_differences(network: nn.Module, weights: Mapping[str, Tensor]) -> str:
+    """Name the first tensors that are missing, unexpected, or of another shape; empty if there are none."""
     expected = network.state_dict()
-    differences = [f"{key} is missing" for key in expected if key not in weights]
+    # Files from before 2018 lack these counters, and torch fills them in.
+    differences = [
+        f"{key} is missing" for key in expected if key not in weights and not key.endswith("num_batches_tracked")
+    ]
     differences += [f"{key} is unexpected" for key in weights if key not in expected]
     differences += [
         f"{key} has shape {tuple(weights[key].shape)}, not {tuple(tensor.shape)}"
         for key, tensor in expected.items()
         if key in weights and weights[key].shape != tensor.shape
     ]
-    if differences:
-        shown = "; ".join(differences[:DIFFERENCES_SHOWN])
-        more = f"; and {len(differences) - DIFFERENCES_SHOWN} more" if len(differences) > DIFFERENCES_SHOWN else ""
-        raise ModelError(
-            f"the weights don't fit {name!r}: {shown}{more}", hint="name the architecture that they belong to"
-        )
+    more = f"; and {len(differences) - DIFFERENCES_SHOWN} more" if len(differences) > DIFFERENCES_SHOWN else ""
+    return "; ".join(differences[:DIFFERENCES_SHOWN]) + more

@@ -1,5 +1,6 @@
 """torchvision's classifiers: which there are, how they are built, where their weights and transforms come from."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,14 @@ from imgcls.core.transforms import Transform
 from imgcls.errors import ModelError
 from imgcls.models import alexnet
 
-# torchvision's own builders change these two when they load pretrained weights; without, the state_dict doesn't fit.
+# What torchvision's own builders change when they load the default weights; without, the state_dict doesn't fit.
 PRETRAINED_ARGUMENTS: dict[str, dict[str, Any]] = {
     "googlenet": {"transform_input": True, "aux_logits": True, "init_weights": False},
     "inception_v3": {"transform_input": True, "aux_logits": True, "init_weights": False},
+    "vit_h_14": {"image_size": 518},
 }
+# The published DenseNets are older than torch's rule against dots in the names of modules.
+DENSENET_OLD_NAME = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,10 @@ def catalogue_entry(name: str) -> PretrainedEntry:
     """Like `pretrained_entry`, always from torchvision itself."""
     import torchvision.models
 
-    try:
-        weights = torchvision.models.get_model_weights(name).DEFAULT
-    except ValueError as exc:
-        raise ModelError(f"unknown model {name!r}", hint="imgcls models lists the names") from exc
+    # torchvision's own look-up also finds detectors, segmenters and quantised networks.
+    if name not in pretrained_names():
+        raise ModelError(f"unknown model {name!r}", hint="imgcls models lists the names")
+    weights = torchvision.models.get_model_weights(name).DEFAULT
     preset = weights.transforms()
     metrics = weights.meta["_metrics"]["ImageNet-1K"]
     return PretrainedEntry(
@@ -113,12 +117,23 @@ def build_pretrained(name: str, *, num_classes: int = 1000, **arguments: Any) ->
         return alexnet.AlexNet(num_classes, **arguments)
     import torchvision.models
 
+    if name not in pretrained_names():
+        raise ModelError(f"unknown model {name!r}", hint="imgcls models lists the names")
     arguments = {**PRETRAINED_ARGUMENTS.get(name, {}), **arguments}
     try:
         network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
     except (TypeError, ValueError) as exc:
         raise ModelError(f"can't build {name!r}: {exc}", hint="imgcls models lists the names") from exc
     return network
+
+
+def current_name(name: str) -> str:
+    """What torchvision now calls a tensor of a published file.
+
+    Source: torchvision.models.densenet, where the file is loaded.
+    """
+    old = DENSENET_OLD_NAME.fullmatch(name)
+    return old[1] + old[2] if old else name
 
 
 def drop_auxiliary_heads(network: nn.Module) -> nn.Module:

@@ -132,6 +132,7 @@ def test_keys_that_may_be_missing(tmp_path, key):
         {"classes": []},
         {"classes": "cat"},
         {"classes": ["cat", 3]},
+        {"classes": ["cat", "cat"]},
         {"transform": None},
         {"transform": {"resize_px": 3}},
         {"weights": [torch.ones(1)]},
