@@ -28,7 +28,8 @@ def render_report(report: "EvalReport", *, colour: bool) -> str:
     out = io.StringIO()
     width = shutil.get_terminal_size().columns if colour else WIDTH
     console = Console(file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False, markup=False)
-    console.print(Text(f"{report.model['id']} on {describe_data(report.data)}, {result.count:,} images"), style="bold", soft_wrap=True)
+    title = f"{report.model['id']} on {describe_data(report.data)}, {result.count:,} images"
+    console.print(Text(title), style="bold", soft_wrap=True)
     k = min(5, len(result.labels))
     console.print(f"top-1  {result.top1:8.2%}   {result.correct:,} of {result.count:,}")
     console.print(f"top-{k}  {result.top5:8.2%}   {result.top5_correct:,} of {result.count:,}")
