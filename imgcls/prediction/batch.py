@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TextIO
 
+from imgcls.core.versions import versions
 from imgcls.data.sources import Source
 from imgcls.errors import DataError, OutputError, UsageError
 from imgcls.prediction.output_log import OutputLog, exclusive, part_path
+from imgcls.prediction.parquet import ParquetWriter, require_pyarrow
 from imgcls.prediction.provenance import RunNote, describe_holder, last_finished, read_note, settings_digest
 from imgcls.prediction.records import ImageRecord, KeptRecord, Summary
 from imgcls.prediction.resume import EarlierRecords, skip_done
@@ -18,7 +20,7 @@ from imgcls.prediction.sinks import FileSink, LogSink, Sink, StreamSink, TextFil
 from imgcls.prediction.stream import StreamSettings, classify_stream
 from imgcls.prediction.writers import RecordWriter, build_writer
 
-OutputFormat = Literal["table", "json", "jsonl", "csv"]
+OutputFormat = Literal["table", "json", "jsonl", "csv", "parquet"]
 LOG_FORMATS = ("jsonl", "csv")
 
 
@@ -32,6 +34,7 @@ class Destination:
         resume: keep what an output already has of unchanged files.
         overwrite: replace an existing output.
         colour: whether a table on stdout has colours.
+        report: a page of HTML beside the output; None for none.
     """
 
     format: OutputFormat = "table"
@@ -39,6 +42,7 @@ class Destination:
     resume: bool = False
     overwrite: bool = False
     colour: bool = False
+    report: Path | None = None
 
     @property
     def is_file(self) -> bool:
@@ -61,14 +65,24 @@ class Destination:
             raise UsageError("--resume and --overwrite exclude each other", hint="use one of them")
         if self.resume and not self.is_log:
             raise UsageError("--resume needs an output file in jsonl or csv", hint="add -f jsonl -o results.jsonl")
-        if not self.is_file or self.path is None:
-            return
-        for there in (self.path, part_path(self.path)):
-            if there.is_dir():
-                raise OutputError(f"{there} is a folder", hint="name a file with --output")
-            if there.exists() and not self.resume and not self.overwrite:
-                ways = "--resume continues it, --overwrite replaces it" if self.is_log else "--overwrite replaces it"
-                raise OutputError(f"{there} exists already", hint=ways)
+        if self.format == "parquet":
+            if not self.is_file:
+                raise UsageError("parquet goes to a file only, not to stdout or a pipe", hint="add -o results.parquet")
+            require_pyarrow()
+        ways = "--resume continues it, --overwrite replaces it" if self.is_log else "--overwrite replaces it"
+        if self.report:
+            if self.path and self.report.resolve() == self.path.resolve():
+                raise UsageError(f"{self.report} can't be both --output and --html", hint="name two files")
+            self._check_free(self.report, "--html", ways)
+        if self.is_file and self.path:
+            self._check_free(self.path, "--output", ways)
+            self._check_free(part_path(self.path), "--output", ways)
+
+    def _check_free(self, there: Path, option: str, ways: str) -> None:
+        if there.is_dir():
+            raise OutputError(f"{there} is a folder", hint=f"name a file with {option}")
+        if there.exists() and not self.resume and not self.overwrite:
+            raise OutputError(f"{there} exists already", hint=ways)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +183,23 @@ def _open(
     if path is None or not destination.is_file:
         return None, _stream_sink(stack, runner, destination, settings), iter(inputs)
     stack.enter_context(exclusive(path, holder=describe_holder(path)))
+    digest = settings_digest(
+        runner.describe(), top_k=settings.top_k, threshold=settings.threshold, fast_decode=settings.fast_decode
+    )
+    options = {
+        "top_k": settings.top_k,
+        "threshold": settings.threshold,
+        "fast_decode": settings.fast_decode,
+        "max_pixels": settings.max_pixels,
+    }
+    if destination.format == "parquet":
+        about = {"model": runner.describe(), "settings": digest, "options": options, "versions": versions()}
+        return None, FileSink(path, lambda part: ParquetWriter(part, metadata=about)), iter(inputs)
     if not destination.is_log:
         sink = FileSink(
             path, lambda part: TextFileWriter(part, lambda file: _writer(file, runner, destination, settings))
         )
         return None, sink, iter(inputs)
-    digest = settings_digest(
-        runner.describe(), top_k=settings.top_k, threshold=settings.threshold, fast_decode=settings.fast_decode
-    )
     format_: Literal["jsonl", "csv"] = "csv" if destination.format == "csv" else "jsonl"
     pending: Iterator[Source | KeptRecord] = iter(inputs)
     if destination.resume:
@@ -186,12 +209,7 @@ def _open(
         output=path,
         model=runner.describe(),
         settings=digest,
-        options={
-            "top_k": settings.top_k,
-            "threshold": settings.threshold,
-            "fast_decode": settings.fast_decode,
-            "max_pixels": settings.max_pixels,
-        },
+        options=options,
         device=device,
         last=last_finished(read_note(path)),
     )

@@ -1,0 +1,53 @@
+"""A model small enough to be checked by hand: how red, green and blue a picture is."""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from imgcls.core.transforms import Floats, Pixels, Transform
+from imgcls.data.sources import Source
+from imgcls.prediction.batch import BatchResult, Destination, run_batch
+from imgcls.prediction.stream import StreamSettings
+
+
+class ColourRunner:
+    """Answers with the mean of each channel as a share of all three.
+
+    Args:
+        classes: three labels.
+    """
+
+    id = "colour@000000000000"
+    transform = Transform(resize_px=8, crop_px=8)
+
+    def __init__(self, classes: tuple[str, ...] = ("red", "green", "blue")) -> None:
+        self.classes = classes
+
+    def describe(self) -> dict[str, Any]:
+        """As a real model does."""
+        return {
+            "id": self.id,
+            "name": "colour",
+            "weights_sha256": "0" * 64,
+            "num_classes": len(self.classes),
+            "transform": self.transform.to_dict(),
+        }
+
+    def probabilities(self, images_BHWC: Pixels) -> Floats:
+        """Shares of the channels, shape (batch, 3)."""
+        means_BC = images_BHWC.mean(axis=(1, 2), dtype=np.float64) + 1e-9
+        shares: Floats = (means_BC / means_BC.sum(axis=1, keepdims=True)).astype(np.float32)
+        return shares
+
+
+def picture(red: int, green: int, blue: int, size: tuple[int, int] = (24, 16)) -> Image.Image:
+    """A picture of one colour."""
+    return Image.new("RGB", size, (red, green, blue))
+
+
+def classify(
+    sources: list[Source], destination: Destination, runner: ColourRunner | None = None, **settings: Any
+) -> BatchResult:
+    """A whole run, three classes a picture."""
+    return run_batch(runner or ColourRunner(), sources, destination, StreamSettings(**{"top_k": 3, **settings}))
