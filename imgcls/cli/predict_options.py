@@ -102,3 +102,9 @@ MaxErrors = Annotated[
     typer.Option("--max-errors", min=0, help="Stop when more inputs than this have failed.", rich_help_panel=LIMITS),
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.", rich_help_panel=LIMITS)]
+FastDecode = Annotated[
+    bool,
+    typer.Option(
+        "--fast-decode", help="Scale JPEGs while decoding: faster, answers shift a little.", rich_help_panel=LIMITS
+    ),
+]

@@ -1,0 +1,76 @@
+"""Training runs for the benchmarks: started as a user starts them, read from the files that they leave."""
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import imgcls
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run: (training seconds so far, test accuracy) after every epoch."""
+
+    seed: int
+    curve: list[tuple[float, float]]
+
+    @property
+    def top1(self) -> float:
+        """Test accuracy after the last epoch, not the best one on the way."""
+        return self.curve[-1][1]
+
+    @property
+    def train_sec(self) -> float:
+        """Of all epochs; loading and measuring don't count."""
+        return self.curve[-1][0]
+
+    def seconds_to(self, top1: float) -> float | None:
+        """Training seconds until an epoch ends with at least that accuracy."""
+        return next((seconds for seconds, reached in self.curve if reached >= top1), None)
+
+
+def train(recipe: str, data: Path, *, seed: int, extra: tuple[str, ...] = ()) -> Run:
+    """Train from a recipe in `configs/`, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = [sys.executable, "-m", "imgcls", "train", "-c", str(CONFIGS / recipe), "--data", str(data), "-q"]
+        command += ["--allow-modified-data", "--seed", str(seed), "-o", str(run), *extra]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    seconds, curve = 0.0, []
+    for row in rows:
+        seconds += row["seconds"]
+        curve.append((seconds, row["top1"]))
+    return Run(seed, curve)
+
+
+def spread(values: list[float], form: str) -> str:
+    """`mean (smallest to largest)`."""
+    return f"{statistics.fmean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def heading(data: Path) -> str:
+    """What was measured on what."""
+    return (
+        f"imgcls {imgcls.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads, "
+        f"{platform.machine()}; data: {describe(data)}"
+    )
+
+
+def describe(data: Path) -> str:
+    """CIFAR-10 as published or re-encoded, by the checksums of its files."""
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import check_md5
+
+    folder = data / "cifar-10-batches-py"
+    published = all(check_md5(str(folder / name), md5) for name, md5 in (*CIFAR10.train_list, *CIFAR10.test_list))
+    return "CIFAR-10" if published else "re-encoded CIFAR-10"
