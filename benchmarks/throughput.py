@@ -9,7 +9,7 @@ AlexNet with random but fixed weights, JPEG photographs of 1600 x 1200, all in o
 
     python benchmarks/throughput.py [--photos DIR] [--count 2000] [--rounds 3]
 
-With --photos, the pictures in DIR are enlarged, shifted and encoded anew until there are enough; without, scenes are drawn.
+With --photos, the pictures in DIR are cropped at random and enlarged; without, scenes are drawn.
 """
 
 import argparse
