@@ -25,6 +25,9 @@ RANGE_WORDS = {
     "min_length": "of length at least",
 }
 
+# What pydantic calls a value of the right kind that is too small or too large.
+OUT_OF_RANGE = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "string_too_short")
+
 
 @dataclass
 class _Collected:
@@ -185,11 +188,7 @@ def _allowed(details: ErrorDetails) -> str:
         for name, words in RANGE_WORDS.items()
         if getattr(rule, name, None) is not None
     ]
-    if (
-        bounds
-        and len(details["loc"]) == 2
-        and details["type"] not in ("string_type", "bool_type", "float_type", "int_type")
-    ):
+    if details["type"] in OUT_OF_RANGE and len(details["loc"]) == 2:
         return " and ".join(bounds)
     # "Input should be ..." is how pydantic begins every sentence.
     said = details["msg"].removeprefix("Input should be ").removeprefix("a valid ").replace(" or equal to", "")

@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from imgcls.core.device import choose_device
 from imgcls.data.datasets import Dataset, open_dataset
 from imgcls.errors import ConfigError, UsageError
+from imgcls.models.networks import build_network
 from imgcls.training.config import Recipe, resolve_recipe, transform_of
 from imgcls.training.events import OnEvent, ShouldStop, TrainResult
 from imgcls.training.recipes import load_recipe, recipe_text
 from imgcls.training.resume import check_same_recipe, load_saved
-from imgcls.training.run_folder import RunFolder
+from imgcls.training.run_folder import RunFolder, refuse_filled
 from imgcls.training.session import Session
 
 Progress = Callable[[int, int], None]
@@ -60,6 +63,8 @@ def train(
     if resume is None:
         assert recipe is not None
         check_recipe_fits(recipe)
+        if output is not None:
+            refuse_filled(output)
         dataset = _open(recipe, workers, progress, download_progress)
         with RunFolder.create(output, name=name or recipe.model.name) as folder:
             folder.write_config(recipe_text(recipe))
@@ -79,14 +84,18 @@ def train(
 
 
 def check_recipe_fits(recipe: Recipe) -> None:
-    """Check what no single key shows.
+    """Check what no single key shows, before any work.
 
     Raises:
         UsageError: no data set.
         ConfigError: keys that contradict each other.
+        ModelError: unknown model, or one that doesn't take its arguments.
     """
     if not recipe.data.source:
         raise UsageError("no data set given", hint="imgcls train --data DIR, or --data cifar10")
+    # On the meta device a network has no weights, so that this takes no time.
+    with torch.device("meta"):
+        build_network(recipe.model.name, num_classes=2, arguments=recipe.model.arguments)
     transform = transform_of(recipe)
     if recipe.train.resolution and recipe.model.name == "mlp":
         raise ConfigError("train.resolution doesn't go with mlp, whose first layer has one size", hint="leave it out")

@@ -49,11 +49,7 @@ class RunFolder:
                 path = _new_folder(RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
             else:
                 path.mkdir(parents=True, exist_ok=True)
-                if any(entry.name != LOCK_NAME for entry in path.iterdir()):
-                    raise OutputError(
-                        f"{path} is not empty",
-                        hint=f"continue the run in it with --resume {path}, or name another folder",
-                    )
+                refuse_filled(path)
         except OSError as exc:
             raise output_error(path or RUNS, exc) from exc
         return cls(path)
@@ -126,6 +122,22 @@ class RunFolder:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def refuse_filled(path: Path) -> None:
+    """Make sure that a new run would overwrite nothing; a folder that doesn't exist yet is fine.
+
+    Raises:
+        OutputError: it isn't a folder, can't be read, or holds something.
+    """
+    try:
+        filled = path.exists() and any(entry.name != LOCK_NAME for entry in path.iterdir())
+    except OSError as exc:
+        raise output_error(path, exc) from exc
+    if filled:
+        raise OutputError(
+            f"{path} is not empty", hint=f"continue the run in it with --resume {path}, or name another folder"
+        )
 
 
 def _new_folder(wanted: Path) -> Path:

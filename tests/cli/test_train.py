@@ -1,0 +1,237 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from imgcls.cli.app import app
+from imgcls.cli.train_display import clock
+from imgcls.core.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).parents[2]
+TINY = (
+    "--set",
+    "model.arguments.widths=[4, 4, 8, 8]",
+    "--set",
+    "data.image_px=8",
+    "--batch-size",
+    "8",
+    "--epochs",
+    "2",
+)
+# The real command in a real process, which sends itself a real signal before a given step, so that no test has to wait
+# for the right moment.
+SIGNALLING = """
+import os, signal, sys
+from imgcls.training.loop import Loop
+original = Loop._step
+def step(self, *arguments):
+    if self.position.step == int(os.environ["SIGNAL_STEP"]):
+        for _ in range(int(os.environ["SIGNAL_COUNT"])):
+            os.kill(os.getpid(), getattr(signal, os.environ["SIGNAL_NAME"]))
+    return original(self, *arguments)
+Loop._step = step
+from imgcls.cli.app import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    generator = np.random.default_rng(0)
+    for channel, name in enumerate(("red", "green", "blue")):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = generator.integers(0, 90, (8, 8, 3), dtype=np.uint8)
+            pixels[..., channel] += 150
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def imgcls(tmp_path, monkeypatch):
+    """Run a command in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def run_signalled(photos, run, *, name, step, count=1, arguments=TINY):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        "SIGNAL_NAME": name,
+        "SIGNAL_STEP": str(step),
+        "SIGNAL_COUNT": str(count),
+    }
+    command = [sys.executable, "-c", SIGNALLING, "train", "--data", str(photos), "-o", str(run), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_run_for_people(imgcls, photos):
+    result = imgcls("--data", photos, *TINY)
+    assert result.exit_code == 0
+    (run,) = Path("runs").iterdir()
+    assert run.name.startswith("cnn-")
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["run", str(run)]
+    assert f"imgcls eval {run}" in result.stdout
+    assert f"imgcls predict -m {run} picture.jpg" in result.stdout
+    told = result.stderr.splitlines()
+    assert "24 pictures to train on, 6 to validate on" in told[0]
+    assert [line.split("   ")[0] for line in told[2:]] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_a_run_for_programs(imgcls, photos):
+    result = imgcls("--data", photos, *TINY, "-o", "mine", "-f", "json", "-q", "--seed", 3)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    answer = json.loads(result.stdout)
+    assert answer == json.loads(Path("mine/result.json").read_text())
+    assert (answer["schema"], answer["run"], answer["epochs"], answer["seed"]) == (1, "mine", 2, 3)
+    wanted = {
+        "schema",
+        "run",
+        "best",
+        "last",
+        "epochs",
+        "train_sec",
+        "images_per_sec",
+        "skipped_images",
+        "device",
+        "seed",
+    }
+    assert wanted <= set(answer)
+    assert set(answer["best"]) == {"epoch", "top1", "loss"}
+
+
+def test_the_folder_is_named_after_the_recipe(imgcls, photos):
+    Path("tiny.toml").write_text("[train]\nepochs = 1\n[model]\narguments = {widths = [4, 4, 8, 8]}\n")
+    result = imgcls("-c", "tiny.toml", "--data", photos, "--set", "data.image_px=8")
+    assert result.exit_code == 0
+    (run,) = Path("runs").iterdir()
+    assert run.name.startswith("tiny-")
+
+
+def test_print_config_is_toml_and_nothing_else(imgcls):
+    result = imgcls("--print-config", "--lr", "0.3", "--model", "mlp", "--data", 'odd "name"')
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    values = tomllib.loads(result.stdout)
+    assert values["optim"]["lr"] == 0.3
+    assert values["data"]["source"] == 'odd "name"'
+    assert values["model"] == {"name": "mlp", "arguments": {"image_px": 64}}
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--set", "optim.lrr=1"], 3, "did you mean 'optim.lr'?"),
+        (["--lr", "-1"], 3, "optim.lr = -1.0 in the command line must be more than 0 and at most 100"),
+        (["--set", "epochs=1"], 3, "--set takes section.key=value"),
+        (["-c", "missing.toml"], 3, "can't read the recipe missing.toml"),
+        (["-c", "broken.toml"], 3, "broken.toml is not valid TOML"),
+        ([], 2, "no data set given"),
+        (["--data", "nowhere"], 5, "nowhere"),
+        (["--data", "PHOTOS", "--model", "resnet19"], 6, "unknown model 'resnet19'"),
+        (["--data", "PHOTOS", "--device", "cuda:99"], 7, "cuda:99"),
+        (["--data", "PHOTOS", "--device", "toaster"], 2, "toaster"),
+        (["--data", "PHOTOS", "-o", "full"], 8, "full is not empty"),
+        (["--resume", "nowhere"], 2, "not the folder of a run"),
+        (["--set", "model.arguments.widths=[1]", "--data", "PHOTOS"], 6, "can't build 'cnn'"),
+    ],
+)
+def test_mistakes_have_a_message_a_hint_and_a_code(imgcls, photos, arguments, code, said):
+    Path("broken.toml").write_text("[train\n")
+    Path("full").mkdir()
+    Path("full/thesis.txt").write_text("")
+    result = imgcls(*[photos if argument == "PHOTOS" else argument for argument in arguments])
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert said in result.stderr
+    assert "hint: " in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not Path("runs").exists()
+
+
+def test_damaged_pictures_are_named(imgcls, photos, tmp_path):
+    data = tmp_path / "data"
+    for path in photos.rglob("*.png"):
+        copy = data / path.relative_to(photos)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    for number in range(7):
+        (data / "red" / f"torn-{number}.png").write_bytes(b"no picture")
+    result = imgcls("--data", data, *TINY, "-o", "run", "-f", "json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["skipped_images"] == 7
+    assert "skipped " + str(data / "red" / "torn-0.png") in result.stderr
+    assert "skipped 2 more" in result.stderr
+    refused = imgcls("--data", data, *TINY, "-o", "strict", "--strict")
+    assert refused.exit_code == 5
+    assert refused.stdout == ""
+
+
+def test_divergence_says_what_to_lower(imgcls, photos):
+    wild = ("--model", "mlp", "--lr", 100, "--set", "optim.name=sgd", "--set", "data.image_px=8", "--epochs", 60)
+    result = imgcls("--data", photos, *wild)
+    assert result.exit_code == 5
+    assert result.stdout == ""
+    assert "lower the learning rate optim.lr = 100" in result.stderr
+
+
+def test_resume_with_other_settings_is_refused(imgcls, photos):
+    assert imgcls("--data", photos, *TINY, "-o", "run", "-q").exit_code == 0
+    refused = imgcls("--resume", "run", "--epochs", "9")
+    assert refused.exit_code == 3
+    assert "train.epochs was 2, now 9" in refused.stderr
+    assert refused.stdout == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process can't send itself these signals on Windows")
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGKILL", -getattr(signal, "SIGKILL", 9))]
+)
+def test_a_signal_in_mid_epoch_loses_nothing(imgcls, photos, tmp_path, name, code):
+    cut = run_signalled(photos, tmp_path / "cut", name=name, step=4)
+    assert cut.returncode == code, cut.stderr
+    assert cut.stdout == ""
+    position = load_checkpoint(tmp_path / "cut/last.pt").resume["loop"]["position"]
+    if name == "SIGKILL":
+        assert (position["epoch"], position["batch"]) == (1, 0)
+    else:
+        # The step in hand was finished.
+        assert (position["epoch"], position["batch"], position["step"]) == (1, 2, 5)
+        assert f"go on with: imgcls train --resume {tmp_path / 'cut'}" in cut.stderr
+        assert json.loads((tmp_path / "cut/result.json").read_text())["stopped"] == name
+    resumed = imgcls("--resume", tmp_path / "cut", "-f", "json")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert json.loads(resumed.stdout)["stopped"] is None
+    assert imgcls("--data", photos, *TINY, "-o", tmp_path / "whole").exit_code == 0
+    for file in ("best.pt", "last.pt"):
+        expected, found = (load_checkpoint(tmp_path / run / file).weights for run in ("whole", "cut"))
+        for key, value in expected.items():
+            assert torch.equal(value, found[key]), (file, key)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process can't send itself these signals on Windows")
+def test_a_second_signal_stops_at_once(photos, tmp_path):
+    cut = run_signalled(photos, tmp_path / "cut", name="SIGINT", step=4, count=2)
+    assert cut.returncode == 130
+    assert load_checkpoint(tmp_path / "cut/last.pt").resume["loop"]["position"]["batch"] == 0
+    assert "Traceback" not in cut.stderr
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (61, "1:01"), (3599.6, "1:00:00"), (7325, "2:02:05")])
+def test_clock(seconds, text):
+    assert clock(seconds) == text

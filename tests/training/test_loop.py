@@ -1,0 +1,239 @@
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from imgcls.core.transforms import Transform
+from imgcls.data.labelled import Batch, DataDescription
+from imgcls.errors import DataError
+from imgcls.training.events import StepProgress
+from imgcls.training.loop import EpochSummary, Loop
+from imgcls.training.monitor import BUFFERED_STEPS, DivergedError
+from imgcls.training.recipes import load_recipe
+
+PX = 8
+CPU = torch.device("cpu")
+
+
+class Coloured:
+    """Pictures in memory whose class is their brightest channel."""
+
+    classes = ("red", "green", "blue")
+    skipped = ()
+    description = DataDescription("coloured", "train", "0" * 64)
+
+    def __init__(self, count, *, drop=()):
+        generator = torch.Generator().manual_seed(7)
+        self.labels_N = torch.arange(count) % 3
+        self.images = torch.randint(0, 200, (count, 3, PX, PX), dtype=torch.uint8, generator=generator)
+        self.images[torch.arange(count), self.labels_N] += 55
+        self.seen = []
+        self.drop = set(drop)
+
+    def __len__(self):
+        return len(self.labels_N)
+
+    def batches(self, order, *, batch_size, device):
+        # Like a data loader's, whose start draws a number from the global generator.
+        torch.rand(1)
+        for chosen in order.split(batch_size):
+            kept = torch.tensor([index for index in chosen.tolist() if index not in self.drop], dtype=torch.int64)
+            self.seen.append(kept.tolist())
+            yield Batch(self.images[kept].to(device), self.labels_N[kept].to(device))
+
+
+def build_loop(images, *settings, network=None):
+    recipe = load_recipe(
+        assignments=["data.source=coloured", "optim.lr=0.01", "train.batch_size=8", "augment.flip=off", *settings]
+    )
+    torch.manual_seed(0)
+    network = network or nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(8 * 36, 3)
+    )
+    return Loop(network, images, recipe, transform=Transform(resize_px=PX, crop_px=PX), device=CPU, autocast_dtype=None)
+
+
+def run(loop, epochs, *, stop_at=None):
+    summaries = []
+    while loop.position.epoch < epochs:
+        summary = loop.run_epoch(lambda event: None, lambda: "now" if loop.position.step == stop_at else None)
+        if isinstance(summary, str):
+            break
+        summaries.append(summary)
+        if loop.position.step == stop_at:
+            break
+    return summaries
+
+
+def joined(batches):
+    return [index for batch in batches for index in batch]
+
+
+def weights(loop):
+    return {name: value.clone() for name, value in loop.evaluated_network.state_dict().items()}
+
+
+EVERYTHING = (
+    "augment.flip=alternate",
+    "augment.translate_px=1",
+    "augment.cutout_px=2",
+    "train.ema_decay=0.9",
+    "train.ema_every=2",
+    "optim.grad_clip=1",
+    "optim.label_smoothing=0.1",
+    "train.epochs=3",
+)
+
+
+def test_one_batch_overfits():
+    loop = build_loop(Coloured(8), "train.epochs=30", "schedule.shape=constant", "schedule.warmup=0")
+    summaries = run(loop, 30)
+    assert summaries[-1].train_loss < 0.05 < summaries[0].train_loss
+
+
+def test_the_same_seed_gives_the_same_loss_and_another_seed_another():
+    losses = [
+        [summary.train_loss for summary in run(build_loop(Coloured(21), *EVERYTHING, f"train.seed={seed}"), 3)]
+        for seed in (3, 3, 4)
+    ]
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw", "muon"])
+@pytest.mark.parametrize("stop_at", [1, 4, 6])
+def test_cut_saved_and_resumed_equals_uninterrupted(optimiser, stop_at):
+    settings = (*EVERYTHING, f"optim.name={optimiser}")
+    whole = build_loop(Coloured(21), *settings)
+    expected = run(whole, 3)
+    cut = build_loop(Coloured(21), *settings)
+    before = run(cut, 3, stop_at=stop_at)
+    assert cut.position.step == stop_at
+    file = io.BytesIO()
+    torch.save(cut.state_dict(), file)
+    torch.manual_seed(99)
+    resumed = build_loop(Coloured(21), *settings)
+    file.seek(0)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    after = run(resumed, 3)
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+    assert [s.train_loss for s in before + after] == [s.train_loss for s in expected]
+    assert [s.lr for s in before + after] == [s.lr for s in expected]
+
+
+def test_every_picture_is_seen_once_an_epoch_in_another_order():
+    images = Coloured(20)
+    run(build_loop(images, "train.epochs=2"), 2)
+    first, second = joined(images.seen[:3]), joined(images.seen[3:])
+    assert sorted(first) == sorted(second) == list(range(20))
+    assert first != second
+    assert [len(batch) for batch in images.seen[:3]] == [8, 8, 4]
+
+
+def test_a_last_batch_of_one_is_left_out():
+    images = Coloured(17)
+    loop = build_loop(images, "train.epochs=4")
+    assert loop.steps_per_epoch == 2
+    run(loop, 4)
+    missing = [set(range(17)) - set(joined(images.seen[at : at + 2])) for at in (0, 2, 4, 6)]
+    assert all(len(left_out) == 1 for left_out in missing)
+    assert len(set.union(*missing)) > 1
+
+
+def test_a_batch_that_damage_left_with_one_picture_is_passed_over():
+    images = Coloured(12, drop=range(1, 12))
+    loop = build_loop(images, "train.epochs=1", "train.batch_size=4")
+    run(loop, 1)
+    assert loop.position.step == 0
+    assert loop.position.epoch == 1
+
+
+def test_single_pictures_train_where_they_were_asked_for():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * PX * PX, 3))
+    loop = build_loop(Coloured(3), "train.batch_size=1", "train.epochs=1", network=network)
+    run(loop, 1)
+    assert loop.position.step == 3
+
+
+def test_fewer_than_two_pictures_are_an_error():
+    with pytest.raises(DataError, match="1 training picture"):
+        build_loop(Coloured(1))
+
+
+@pytest.mark.parametrize("bad_step", [1, 3, BUFFERED_STEPS + 2])
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(bad_step):
+    class Breaking(nn.Linear):
+        steps = 0
+
+        def forward(self, x):
+            Breaking.steps += 1
+            return super().forward(x) * (float("nan") if Breaking.steps >= bad_step else 1)
+
+    network = nn.Sequential(nn.Flatten(), Breaking(3 * PX * PX, 3))
+    loop = build_loop(Coloured(8 * (BUFFERED_STEPS + 10)), "train.epochs=1", network=network)
+    with pytest.raises(DivergedError, match=f"the loss became nan at step {bad_step}") as caught:
+        run(loop, 1)
+    assert caught.value.step == bad_step
+    assert "--lr 0.002" in caught.value.hint or "--lr 0.003" in caught.value.hint
+    assert caught.value.exit_code == 5
+
+
+def test_the_mean_loss_counts_pictures_not_batches():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * PX * PX, 3))
+    images = Coloured(11)
+    loop = build_loop(images, "train.epochs=1", "optim.lr=1e-30", "optim.weight_decay=0", network=network)
+    (summary,) = run(loop, 1)
+    inputs = loop.transform.normalise(images.images)
+    expected = nn.functional.cross_entropy(network(inputs), images.labels_N).item()
+    assert summary.train_loss == pytest.approx(expected, rel=1e-5)
+    assert isinstance(summary, EpochSummary)
+
+
+def test_progress_ends_with_the_last_step():
+    events = []
+    loop = build_loop(Coloured(20), "train.epochs=1")
+    loop.run_epoch(events.append, lambda: None)
+    assert all(isinstance(event, StepProgress) for event in events)
+    assert (events[-1].epoch, events[-1].step, events[-1].steps_per_epoch) == (1, 3, 3)
+
+
+def test_the_resolution_rises_with_the_run():
+    sides = []
+
+    class Spy(nn.Module):
+        def forward(self, images):
+            sides.append(images.shape[-1])
+            return images
+
+    network = nn.Sequential(Spy(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
+    settings = ("data.image_px=16", "train.resolution=[[0.5, 8]]", "train.epochs=2")
+    recipe_loop = build_loop(Coloured(24), *settings, network=network)
+    recipe_loop.transform = Transform(resize_px=16, crop_px=16)
+    recipe_loop.images.images = recipe_loop.images.images.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    run(recipe_loop, 2)
+    assert sides == [8] * 3 + [16] * 3
+
+
+def test_alternating_flips_mirror_each_picture_every_second_epoch():
+    seen = {}
+
+    class Spy(nn.Module):
+        def forward(self, images):
+            for image in images:
+                # Mirroring moves values and changes none, so sorted they tell which picture it is.
+                seen.setdefault(tuple(image.flatten().sort().values.tolist()), []).append(image)
+            return images
+
+    network = nn.Sequential(Spy(), nn.Flatten(), nn.Linear(3 * PX * PX, 3))
+    run(build_loop(Coloured(16), "augment.flip=alternate", "train.epochs=3", network=network), 3)
+    assert len(seen) == 16
+    starts = set()
+    for first, second, third in seen.values():
+        assert torch.equal(second, first.flip(2))
+        assert torch.equal(third, first)
+        starts.add(bool(first[0, 0, 0] > first[0, 0, -1]))
+    assert starts == {True, False}
