@@ -4,7 +4,6 @@ import errno
 import io
 import math
 import stat
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from imgcls.errors import ImageError
 # Where Pillow itself gives up: 2 x Image.MAX_IMAGE_PIXELS. Decoded it takes 512 MiB.
 DEFAULT_MAX_PIXELS = 178_956_970
 ORIENTATION_TAG = 0x0112
+# The orientations that exchange width and height.
+SIDEWAYS = (5, 6, 7, 8)
 # Pillow's names for pixels of 16 bits; it would clip them to 8 bits, not scale them.
 MODES_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 # A path that leads nowhere, rather than a file that is damaged.
@@ -59,10 +60,9 @@ def decode_image(source: Path | bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, 
                 opened.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
             # Here, where a damaged file's errors are caught: Pillow decodes only when pixels are asked for.
             opened.load()
-            turned = upright(opened)
-            if (turned.width > turned.height) != (opened.width > opened.height):
+            if orientation_of(opened) in SIDEWAYS:
                 width, height = height, width
-            image = to_rgb(turned)
+            image = to_rgb(upright(opened))
     except ImageError:
         raise
     except FileNotFoundError as exc:
@@ -81,30 +81,34 @@ def decode_image(source: Path | bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, 
         if exc.errno in UNREACHABLE:
             raise ImageError("not_found", exc.strerror or str(exc)) from exc
         raise ImageError("corrupt_image", exc.strerror or str(exc)) from exc
-    except (SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as exc:
-        # Pillow's plugins raise all of these on damaged files.
-        raise ImageError("corrupt_image", str(exc) or type(exc).__name__) from exc
+    except Exception as exc:
+        # Damaged bytes drive Pillow's plugins into any error there is, and one bad input must never stop the others.
+        raise ImageError("corrupt_image", " ".join(str(exc).split()) or type(exc).__name__) from exc
     return DecodedImage(image, width, height)
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; a damaged EXIF block counts as none."""
+    """Apply the EXIF orientation."""
+    # exif_transpose copies the pixels even where there is nothing to turn.
+    return ImageOps.exif_transpose(image) if orientation_of(image) > 1 else image
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; a damaged EXIF block, or a number that means nothing, counts as 1 (upright)."""
     try:
         orientation = image.getexif().get(ORIENTATION_TAG, 1)
-    except OSError as exc:
-        if exc.errno in UNREACHABLE:
-            raise ImageError("not_found", exc.strerror or str(exc)) from exc
-        raise ImageError("corrupt_image", exc.strerror or str(exc)) from exc
-    except (SyntaxError, ValueError, EOFError, KeyError, TypeError, struct.error):
-        return image
-    # exif_transpose copies the pixels even where there is nothing to turn.
-    return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+    except Exception:
+        return 1
+    return int(orientation) if orientation in range(1, 9) else 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert to RGB as Pillow does, except that 16-bit, 32-bit and float pixels are scaled instead of clipped."""
     if image.mode in SCALED_MODES:
         return Image.fromarray(scale_to_bytes(np.asarray(image), image.mode)).convert("RGB")
+    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
+        # The same colours as directly, without Pillow's warning that transparency gets lost.
+        image = image.convert("RGBA")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -118,14 +122,17 @@ def scale_to_bytes(values: np.ndarray[Any, np.dtype[Any]], mode: str) -> np.ndar
     """
     if mode in MODES_16_BIT:
         return np.round(values.astype(np.float32) / 257).astype(np.uint8)
-    scaled = np.nan_to_num(values.astype(np.float64))
-    low, high = float(scaled.min()), float(scaled.max())
+    scaled = values.astype(np.float64)
+    finite = scaled[np.isfinite(scaled)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    scaled = np.nan_to_num(scaled, nan=low, posinf=high, neginf=low)
     if mode == "I" and low >= 0 and 255 < high <= 65535:
         scaled = scaled / 257
     elif mode == "F" and low >= 0 and high <= 1:
         scaled = scaled * 255
     elif low < 0 or high > 255:
-        scaled = (scaled - low) * (255 / (high - low))
+        # One grey all over, which has no span, becomes black.
+        scaled = (scaled - low) / ((high - low) or 1) * 255
     result: np.ndarray[Any, np.dtype[np.uint8]] = np.round(scaled).astype(np.uint8)
     return result
 
