@@ -44,6 +44,7 @@ def predict(
     output: choices.Output = None,
     resume: choices.Resume = False,
     overwrite: choices.Overwrite = False,
+    html: choices.Html = None,
     fast_decode: choices.FastDecode = False,
     max_pixels: choices.MaxPixels = 178_956_970,
     image_timeout: choices.ImageTimeout = 120.0,
@@ -59,6 +60,8 @@ def predict(
     from imgcls.data.selection import InputSelection
     from imgcls.prediction.batch import Destination, ErrorLimits, run_batch
     from imgcls.prediction.fetch import fetch_image
+    from imgcls.prediction.html_report import build_report
+    from imgcls.prediction.report_entries import THUMBNAIL_PX
     from imgcls.prediction.stream import StreamSettings
 
     # The command has its own process, so Pillow's global limit may make way for --max-pixels.
@@ -67,7 +70,7 @@ def predict(
         tuple(inputs or ()), files_from, null, tuple(include or ()), tuple(exclude or ()), shard, newer_than
     )
     sources = selection.open()
-    destination = Destination(format_.value, output, resume, overwrite, colour=console.stdout_has_colour())
+    destination = Destination(format_.value, output, resume, overwrite, colour=console.stdout_has_colour(), report=html)
     destination.check()
     runner, device_name = load_runner(model, weights, device, verbose=verbose)
     # Data is UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere.
@@ -77,24 +80,28 @@ def predict(
     with contextlib.ExitStack() as stack:
         interruption = stack.enter_context(noted_interruptions())
         on_record = stack.enter_context(progress_bar(countable)) if _watches(selection, output) else None
+        settings = StreamSettings(
+            top_k=top_k,
+            batch_size=batch_size,
+            num_threads=workers or None,
+            max_pixels=max_pixels,
+            decode_limit_sec=image_timeout,
+            fetch_limit_sec=url_timeout,
+            threshold=threshold,
+            fast_decode=fast_decode,
+            thumbnail_px=THUMBNAIL_PX if html else 0,
+            fetch=functools.partial(fetch_image, max_bytes=int(url_max_mib * 2**20), time_limit_sec=url_timeout),
+            should_stop=interruption.has_come,
+        )
+        report = [stack.enter_context(build_report(html, runner, settings, destination))] if html else []
         result = run_batch(
             runner,
             sources,
             destination,
-            StreamSettings(
-                top_k=top_k,
-                batch_size=batch_size,
-                num_threads=workers or None,
-                max_pixels=max_pixels,
-                decode_limit_sec=image_timeout,
-                fetch_limit_sec=url_timeout,
-                threshold=threshold,
-                fast_decode=fast_decode,
-                fetch=functools.partial(fetch_image, max_bytes=int(url_max_mib * 2**20), time_limit_sec=url_timeout),
-                should_stop=interruption.has_come,
-            ),
+            settings,
             device=device_name,
             limits=ErrorLimits(0 if fail_fast else max_errors),
+            extra_sinks=report,
             on_record=on_record or (lambda _record, _summary: None),
         )
     _say_how_it_ended(result, time.monotonic() - started, output, is_log=destination.is_log)

@@ -83,6 +83,15 @@ Resume = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=OUTPUT)]
+Html = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--html",
+        help="Beside the output, a page to look at: thumbnails, answers, filters; fit for 10,000 pictures.",
+        metavar="FILE",
+        rich_help_panel=OUTPUT,
+    ),
+]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures the network sees at once.")]
 MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, help="Refuse larger pictures.", rich_help_panel=LIMITS)]
 ImageTimeout = Annotated[

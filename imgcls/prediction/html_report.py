@@ -1,0 +1,199 @@
+"""A run as one page of HTML that needs nothing else: pictures, answers, filters.
+
+The page is written as records come, so that memory doesn't grow with their number: head, records in blocks, end. In the
+browser only the cards in view exist; the rest stays text. See `report.js` for what reads it.
+"""
+
+import base64
+import contextlib
+import json
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TextIO
+
+from imgcls.core.files import output_error, replacing
+from imgcls.core.transforms import Transform
+from imgcls.core.versions import versions
+from imgcls.prediction.batch import Destination
+from imgcls.prediction.records import ImageRecord, KeptRecord, Summary
+from imgcls.prediction.report_entries import EarlierAnswers, Entry, entry_of
+from imgcls.prediction.runner import Runner
+from imgcls.prediction.stream import StreamSettings, available_cores
+
+# Records a block: the browser cuts out one block's thumbnails (some 150 KiB) to show the first of them.
+BLOCK_RECORDS = 50
+# Kept records whose thumbnails are being made; beyond, the run waits for the oldest.
+MAX_PENDING = 64
+# Where the template's output is cut, and the records go.
+RECORDS_MARK = "<!-- records -->"
+
+
+class HtmlReport:
+    """A sink that writes the page; a context manager that removes a page that was not finished.
+
+    Args:
+        path: the page.
+        runner: whose answers it shows.
+        settings: of the stream; its `thumbnail_px` should be `THUMBNAIL_PX`.
+        earlier: reads kept records back; needed where a run resumes.
+    """
+
+    def __init__(
+        self, path: Path, runner: Runner, settings: StreamSettings, *, earlier: EarlierAnswers | None = None
+    ) -> None:
+        self._path = path
+        self._runner = runner
+        self._settings = settings
+        self._earlier = earlier
+        self._stack = contextlib.ExitStack()
+        self._file: TextIO | None = None
+        self._tail = ""
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: deque[Entry | Future[Entry]] = deque()
+        self._block: list[Entry] = []
+
+    def __enter__(self) -> Self:
+        """Nothing is opened before the first record."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """After an error, leave what was there before."""
+        self._stack.__exit__(kind, exc, trace)
+
+    def add(self, record: ImageRecord | KeptRecord) -> None:
+        """Take the next record.
+
+        Raises:
+            OutputError: the page can't be written, or an earlier output can't be read.
+        """
+        try:
+            file = self._file or self._open()
+            self._pending.append(self._entry(record))
+            while self._pending and (len(self._pending) > MAX_PENDING or _is_ready(self._pending[0])):
+                self._take(self._pending.popleft(), file)
+        except OSError as exc:
+            raise output_error(self._path, exc) from exc
+
+    def finish(self, summary: Summary) -> None:
+        """Put the whole page into place; a run without a record leaves none."""
+        self._end("finished")
+
+    def abandon(self, summary: Summary) -> None:
+        """The page shows what is done, and says that there is more."""
+        self._end("interrupted")
+
+    def _entry(self, record: ImageRecord | KeptRecord) -> Entry | Future[Entry]:
+        folder = self._path.absolute().parent
+        if isinstance(record, ImageRecord):
+            return entry_of(record, folder)
+        assert self._earlier is not None
+        if self._pool is None:
+            self._pool = self._stack.enter_context(ThreadPoolExecutor(available_cores(), "thumbnails"))
+        earlier = self._earlier
+        whole = earlier.read(record)
+        return self._pool.submit(lambda: entry_of(earlier.with_thumbnail(whole), folder))
+
+    def _open(self) -> TextIO:
+        part = self._stack.enter_context(replacing(self._path))
+        if self._earlier is not None:
+            self._stack.callback(self._earlier.close)
+        self._file = self._stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
+        head, self._tail = _render(self._runner, self._settings).split(RECORDS_MARK)
+        self._file.write(head)
+        # The head is in the browser's first bytes, so that a large page shows its title at once.
+        self._file.flush()
+        return self._file
+
+    def _take(self, entry: Entry | Future[Entry], file: TextIO) -> None:
+        self._block.append(entry.result() if isinstance(entry, Future) else entry)
+        if len(self._block) == BLOCK_RECORDS:
+            self._write_block(file)
+
+    def _write_block(self, file: TextIO) -> None:
+        records = script_json([entry.values for entry in self._block])
+        thumbnails = "\n".join(base64.b64encode(entry.thumbnail).decode("ascii") for entry in self._block)
+        file.write(f'<script type="application/json" class="records">{records}</script>\n')
+        file.write(f'<script type="text/plain" class="thumbnails">{thumbnails}</script>\n')
+        self._block.clear()
+
+    def _end(self, status: Literal["finished", "interrupted"]) -> None:
+        if self._file is None:
+            return
+        with self._stack:
+            try:
+                while self._pending:
+                    self._take(self._pending.popleft(), self._file)
+                self._write_block(self._file)
+                run = {
+                    "status": status,
+                    "block": BLOCK_RECORDS,
+                    "top_k": self._settings.top_k,
+                    "threshold": self._settings.threshold,
+                    "classes": list(self._runner.classes),
+                }
+                self._file.write(f'<script type="application/json" id="run">{script_json(run)}</script>\n')
+                self._file.write(self._tail)
+                self._file.flush()
+            except OSError as exc:
+                raise output_error(self._path, exc) from exc
+
+
+def build_report(path: Path, runner: Runner, settings: StreamSettings, destination: Destination) -> HtmlReport:
+    """The report of a run.
+
+    Args:
+        path: the page.
+        runner: whose answers it shows.
+        settings: of the stream.
+        destination: the run's main output; where that resumes, kept answers are read back from it.
+    """
+    earlier = None
+    if destination.resume and destination.path is not None:
+        earlier = EarlierAnswers(
+            destination.path,
+            is_csv=destination.format == "csv",
+            classes=runner.classes,
+            max_pixels=settings.max_pixels,
+        )
+    return HtmlReport(path, runner, settings, earlier=earlier)
+
+
+def script_json(values: Any) -> str:
+    """JSON that can stand inside a script element, whatever its strings hold; plain ASCII."""
+    text = json.dumps(values, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    # These occur in strings only, where JSON reads the escape as the character.
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _is_ready(entry: Entry | Future[Entry]) -> bool:
+    return not isinstance(entry, Future) or entry.done()
+
+
+def _render(runner: Runner, settings: StreamSettings) -> str:
+    """The page without its records."""
+    import jinja2
+
+    here = resources.files("imgcls.prediction")
+    model = runner.describe()
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string((here / "report.html.jinja").read_text("utf-8")).render(
+        model=model,
+        transform=_in_words(runner.transform, fast_decode=settings.fast_decode),
+        started=datetime.now(UTC),
+        versions=versions(),
+        style=(here / "report.css").read_text("utf-8"),
+        script=(here / "report.js").read_text("utf-8"),
+    )
+
+
+def _in_words(transform: Transform, *, fast_decode: bool) -> str:
+    mean, std = (" ".join(f"{number:g}" for number in numbers) for numbers in (transform.mean, transform.std))
+    words = f"shorter side to {transform.resize_px} px ({transform.interpolation}), centre {transform.crop_px} px"
+    words += f"; mean {mean}, std {std}"
+    return words + ("; JPEGs scaled while decoding" if fast_decode else "")
