@@ -1,5 +1,6 @@
 """Which of many inputs to take: by name, by age, by share of the work."""
 
+import contextlib
 import fnmatch
 import hashlib
 import itertools
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from imgcls.data.sources import Source, check_stdin_use, has_image_suffix, iterate_sources, read_list
+from imgcls.data.input_lists import check_stdin_use, read_list
+from imgcls.data.sources import STDIN, Source, has_image_suffix, iterate_sources
 from imgcls.errors import UsageError
 
 AGE_UNITS_SEC = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -57,13 +59,12 @@ def parse_newer_than(text: str, *, now: float | None = None) -> int:
     Raises:
         UsageError: none of these.
     """
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text):
-        age_sec = float(match[1]) * AGE_UNITS_SEC[match[2]]
-        return int(((time.time() if now is None else now) - age_sec) * 1e9)
-    try:
+    # Numbers too large for a time end where no file has their name either.
+    with contextlib.suppress(ValueError, OverflowError, OSError):
+        if match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text, re.ASCII):
+            age_sec = float(match[1]) * AGE_UNITS_SEC[match[2]]
+            return int(((time.time() if now is None else now) - age_sec) * 1e9)
         return int(datetime.fromisoformat(text).timestamp() * 1e9)
-    except ValueError:
-        pass
     try:
         return Path(text).stat().st_mtime_ns
     except OSError as exc:
@@ -89,10 +90,8 @@ def name_filter(include: Iterable[str], exclude: Iterable[str]) -> Callable[[str
     return accepts
 
 
-def select_sources(
-    sources: Iterable[Source], *, shard: Shard | None = None, newer_than_ns: int | None = None
-) -> Iterator[Source]:
-    """Take the sources of one share, and the files that are new enough.
+class SelectedSources(Iterator[Source]):
+    """The sources of one share, and of these the files that are new enough; reads one after the other.
 
     Files whose time can't be read are taken, so that their record says why.
 
@@ -101,16 +100,33 @@ def select_sources(
         shard: the share, None for all.
         newer_than_ns: nanoseconds since 1970, None for any age; says nothing of URLs and stdin.
     """
-    for source in sources:
-        if shard is not None and not shard.has(source.name):
-            continue
-        if newer_than_ns is not None and source.path is not None:
-            try:
-                if source.path.stat().st_mtime_ns <= newer_than_ns:
-                    continue
-            except (OSError, ValueError):
-                pass
-        yield source
+
+    def __init__(
+        self, sources: Iterable[Source], *, shard: Shard | None = None, newer_than_ns: int | None = None
+    ) -> None:
+        self._sources = iter(sources)
+        self._shard = shard
+        self._newer_than_ns = newer_than_ns
+        self.num_left_out = 0
+        """How many sources were there, but outside the share or too old."""
+
+    def __next__(self) -> Source:
+        """The next source that is taken."""
+        for source in self._sources:
+            if self._takes(source):
+                return source
+            self.num_left_out += 1
+        raise StopIteration
+
+    def _takes(self, source: Source) -> bool:
+        if self._shard is not None and not self._shard.has(source.name):
+            return False
+        if self._newer_than_ns is None or source.path is None:
+            return True
+        try:
+            return source.path.stat().st_mtime_ns > self._newer_than_ns
+        except (OSError, ValueError):
+            return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +150,7 @@ class InputSelection:
     shard: str | None = None
     newer_than: str | None = None
 
-    def open(self) -> Iterator[Source]:
+    def open(self) -> SelectedSources:
         """Check the options, then give the inputs, lazily and in order.
 
         Raises:
@@ -144,8 +160,10 @@ class InputSelection:
             raise UsageError("nothing to classify", hint="imgcls predict photo.jpg, or --files-from LIST")
         check_stdin_use(self.arguments, self.files_from)
         listed = read_list(self.files_from, nul=self.nul) if self.files_from is not None else ()
-        return select_sources(
-            iterate_sources(itertools.chain(self.arguments, listed), accept=name_filter(self.include, self.exclude)),
+        # A list's entries are names, be it "-", and never stdin, which may be the list itself.
+        names = (f"./{entry}" if entry == STDIN else entry for entry in listed)
+        return SelectedSources(
+            iterate_sources(itertools.chain(self.arguments, names), accept=name_filter(self.include, self.exclude)),
             shard=parse_shard(self.shard) if self.shard else None,
             newer_than_ns=parse_newer_than(self.newer_than) if self.newer_than else None,
         )

@@ -2,14 +2,15 @@
 
 import glob
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
-from imgcls.errors import DataError, UsageError
+from imgcls.errors import ImageError, ImageErrorKind
 
 # What counts as a picture inside a folder. A file that is named outright is always tried, whatever its suffix.
 IMAGE_SUFFIXES = frozenset(
@@ -21,6 +22,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 GLOB_CHARACTERS = frozenset("*?[")
 STDIN = "-"
+FILE_URI = "file://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,14 @@ class Source:
         path: of a file, or None.
         url: `http://` or `https://`, or empty.
         content: an encoded picture's bytes, or None.
+        failure: why it can't even be tried, such as a folder that can't be listed, or None.
     """
 
     name: str
     path: Path | None = None
     url: str = ""
     content: bytes | None = None
+    failure: ImageError | None = None
 
 
 def iterate_sources(
@@ -49,7 +53,8 @@ def iterate_sources(
     """Expand arguments one after the other: files, folders, glob patterns, URLs, `-` for a picture on stdin.
 
     A path that doesn't exist is a source like any other: its record will say so. Folders are walked recursively, each
-    one's files first and its sub-folders after, both sorted; links to folders are followed once.
+    one's files first and its sub-folders after, both sorted by name. A pattern gives its matches sorted by path; a
+    folder that it matches is walked, unless the pattern holds `**`, which finds what lies below by itself.
 
     Args:
         arguments: as typed, or the lines of a list.
@@ -61,61 +66,81 @@ def iterate_sources(
         if argument == STDIN:
             yield Source(STDIN, content=(stdin or sys.stdin.buffer).read())
         elif is_url(argument):
-            yield Source(argument, url=argument)
+            url = valid_unicode(argument)
+            yield Source(url, url=url)
+        elif not argument:
+            # As a path it would mean the current folder, which `"$UNSET"` in a script never does.
+            yield Source("", failure=ImageError("not_found", "the name is empty"))
         else:
             yield from _expand_path(path_of(argument), wanted)
 
 
 def _expand_path(path: Path, wanted: Callable[[str], bool]) -> Iterator[Source]:
-    if path.is_dir():
-        for file in walk_folder(path):
-            if wanted(str(file)):
-                yield Source(display_name(file), path=file)
+    # os.path.isdir answers False where Path.is_dir raises, such as for a name that is too long.
+    if os.path.isdir(path):  # noqa: PTH112
+        yield from walk_folder(path, wanted)
     elif GLOB_CHARACTERS.isdisjoint(str(path)) or os.path.lexists(path):
         yield Source(display_name(path), path=path)
     else:
-        found = False
-        for match in sorted(glob.iglob(str(path), recursive=True)):  # noqa: PTH207 - Path.glob takes no absolute pattern
-            file = Path(match)
-            if file.is_dir() or wanted(match):
+        yield from _expand_pattern(path, wanted)
+
+
+def _expand_pattern(pattern: Path, wanted: Callable[[str], bool]) -> Iterator[Source]:
+    walks_folders = "**" not in pattern.parts
+    found = False
+    for match in sorted(glob.iglob(str(pattern), recursive=True)):  # noqa: PTH207 - Path.glob takes no absolute pattern
+        file = Path(match)
+        if os.path.isdir(file):  # noqa: PTH112
+            if walks_folders:
                 found = True
-                yield from _expand_path(file, wanted)
-        if not found:
-            yield Source(display_name(path), path=path)
+                yield from walk_folder(file, wanted)
+        elif wanted(match):
+            found = True
+            yield Source(display_name(file), path=file)
+    if not found:
+        yield Source(display_name(pattern), failure=ImageError("not_found", "no picture matches the pattern"))
 
 
-def walk_folder(folder: Path) -> Iterator[Path]:
+def walk_folder(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Source]:
     """Files below a folder: its own sorted by name, then each sub-folder in turn; hidden ones left out.
 
-    Only one folder's names are held at a time, and a link back to a folder above is not followed.
+    Only the names of one folder, and of the folders still to come, are held at a time. Links to folders are followed,
+    except those that lead back to a folder above. A folder that can't be listed is a source that says so.
 
-    Raises:
-        DataError: the folder itself can't be listed; one below it that can't be is passed over.
+    Args:
+        folder: where to begin.
+        wanted: a filter on the files' paths.
     """
-    try:
-        yield from _walk(folder, ())
-    except OSError as exc:
-        raise DataError(f"can't list {display_name(folder)}: {exc.strerror}", hint="check its permissions") from exc
+    waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(folder, ())]
+    while waiting:
+        here, above = waiting.pop()
+        try:
+            status = here.stat()
+            identity = (status.st_dev, status.st_ino)
+            if identity in above:
+                continue
+            files, folders = _list_folder(here)
+        except OSError as exc:
+            # One that has gone since its parent was listed leaves nothing to report.
+            if here == folder or not isinstance(exc, FileNotFoundError):
+                yield Source(display_name(here), failure=_why_unlisted(exc))
+            continue
+        for name in files:
+            file = here / name
+            if wanted(str(file)):
+                yield Source(display_name(file), path=file)
+        waiting += ((here / name, (*above, identity)) for name in reversed(folders))
 
 
-def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
-    status = folder.stat()
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
+def _list_folder(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of a folder's files and of its sub-folders, each sorted."""
     files: list[str] = []
     folders: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.name.startswith("."):
                 (folders if _is_folder(entry) else files).append(entry.name)
-    for name in sorted(files):
-        yield folder / name
-    for name in sorted(folders):
-        try:
-            yield from _walk(folder / name, (*above, here))
-        except OSError:
-            continue
+    return sorted(files), sorted(folders)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -123,6 +148,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def _why_unlisted(exc: OSError) -> ImageError:
+    kind: ImageErrorKind = "permission_denied" if isinstance(exc, PermissionError) else "not_found"
+    return ImageError(kind, f"can't list the folder: {exc.strerror or exc}")
 
 
 def has_image_suffix(name: str) -> bool:
@@ -137,9 +167,14 @@ def is_url(text: str) -> bool:
 
 def path_of(argument: str) -> Path:
     """The path that an argument or a record's `input` names; undoes `display_name`."""
-    if argument.startswith("file://"):
-        return Path(os.fsdecode(unquote_to_bytes(urlsplit(argument).path)))
-    return Path(argument)
+    if not argument.startswith(FILE_URI):
+        return Path(argument)
+    host, slash, rest = argument[len(FILE_URI) :].partition("/")
+    if host not in ("", "localhost"):
+        return Path(argument)
+    path = os.fsdecode(unquote_to_bytes((slash + rest).encode("utf-8", "surrogateescape")))
+    # A drive's letter follows the slash: file:///C:/shots
+    return Path(path[1:] if os.name == "nt" else path)
 
 
 def display_name(path: Path) -> str:
@@ -155,49 +190,6 @@ def display_name(path: Path) -> str:
     return text
 
 
-def read_list(source: str, *, nul: bool = False, stdin: BinaryIO | None = None) -> Iterator[str]:
-    """Yield the entries of a list of inputs as they arrive, one a line; empty ones are passed over.
-
-    Args:
-        source: a file, or `-` for stdin.
-        nul: entries end with a NUL byte instead of a line feed, as `find -print0` writes them.
-        stdin: where `-` reads.
-    Raises:
-        DataError: the list can't be read.
-    """
-    if source == STDIN:
-        yield from _entries(stdin or sys.stdin.buffer, nul=nul)
-        return
-    try:
-        with Path(source).open("rb") as file:
-            yield from _entries(file, nul=nul)
-    except OSError as exc:
-        raise DataError(f"can't read the list {source}: {exc.strerror}", hint="check the path") from exc
-
-
-def _entries(file: BinaryIO, *, nul: bool) -> Iterator[str]:
-    if not nul:
-        for line in iter(file.readline, b""):
-            entry = line.rstrip(b"\r\n")
-            if entry:
-                yield os.fsdecode(entry)
-        return
-    rest = b""
-    # read1 returns what is there instead of waiting for a full block, so that a slow writer is answered at once.
-    read = getattr(file, "read1", file.read)
-    while block := read(65536):
-        *whole, rest = (rest + block).split(b"\0")
-        yield from (os.fsdecode(entry) for entry in whole if entry)
-    if rest:
-        yield os.fsdecode(rest)
-
-
-def check_stdin_use(arguments: Iterable[str], files_from: str | None) -> None:
-    """Refuse two readers of one stdin.
-
-    Raises:
-        UsageError: stdin is asked for twice.
-    """
-    readers = sum(argument == STDIN for argument in arguments) + (files_from == STDIN)
-    if readers > 1:
-        raise UsageError("stdin can be read only once", hint="use '-' or '--files-from -', not both")
+def valid_unicode(url: str) -> str:
+    """A URL whose bytes outside UTF-8, which Python keeps as lone surrogates, are percent-escaped."""
+    return re.sub("[\udc80-\udcff]", lambda match: f"%{ord(match[0]) - 0xDC00:02X}", url)

@@ -92,6 +92,9 @@ class DecodePool:
         self._thumbnail_px = thumbnail_px
         self._tasks: queue.SimpleQueue[DecodeTask | None] = queue.SimpleQueue()
         self._num_threads = num_threads
+        self._is_closed = False
+        # Held while a task is finished or given up, so that it can't be both.
+        self._lock = threading.Lock()
         for _ in range(num_threads):
             self._start_thread()
 
@@ -101,49 +104,70 @@ class DecodePool:
         self._tasks.put(task)
         return task
 
-    def result(self, task: DecodeTask) -> Crop | ImageError:
-        """Wait for a task, but not for ever."""
-        while not task.done.wait(self._patience(task)):
-            if self._patience(task) <= 0:
-                # The thread can't be stopped, only left behind; another takes its place.
-                task.is_given_up = True
-                self._start_thread()
-                return ImageError("corrupt_image", f"decoding took more than {self._limit_sec(task):g} s")
-        assert task.outcome is not None
-        return task.outcome
+    def wait(self, task: DecodeTask, timeout_sec: float) -> bool:
+        """Wait for a task, and give it up once it has had its time.
+
+        Args:
+            task: of this pool.
+            timeout_sec: the longest to wait.
+        Returns:
+            Whether it is through, one way or the other.
+        """
+        if task.done.wait(min(timeout_sec, self._patience_sec(task))):
+            return True
+        with self._lock:
+            if self._patience_sec(task) > 0 or task.done.is_set():
+                return task.done.is_set()
+            # The thread can't be stopped, only left behind; another takes its place.
+            task.is_given_up = True
+            limit_sec = self._limit_sec(task.source)
+            what = "fetching and decoding" if task.source.url else "decoding"
+            task.outcome = ImageError("corrupt_image", f"{what} took more than {limit_sec:g} s")
+            task.done.set()
+        self._start_thread()
+        return True
 
     def close(self) -> None:
-        """Let the threads end after what they are doing."""
+        """Let the threads end after the picture that each has in hand; what still waits is not decoded."""
+        self._is_closed = True
         for _ in range(self._num_threads):
             self._tasks.put(None)
 
-    def _limit_sec(self, task: DecodeTask) -> float:
-        return self._time_limit_sec + (self._fetch_limit_sec if task.source.url else 0.0)
+    def _limit_sec(self, source: Source) -> float:
+        return self._time_limit_sec + (self._fetch_limit_sec if source.url else 0.0)
 
-    def _patience(self, task: DecodeTask) -> float:
-        if task.started is None:
-            return self._limit_sec(task)
-        return task.started + self._limit_sec(task) - time.monotonic()
+    def _patience_sec(self, task: DecodeTask) -> float:
+        limit_sec = self._limit_sec(task.source)
+        return limit_sec if task.started is None else max(task.started + limit_sec - time.monotonic(), 0.0)
 
     def _start_thread(self) -> None:
         threading.Thread(target=self._work, name="decode", daemon=True).start()
 
     def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
+        while (task := self._tasks.get()) is not None and not self._is_closed:
             task.started = time.monotonic()
+            version = file_version(task.source.path)
+            outcome: Crop | ImageError
             try:
-                task.version = file_version(task.source.path)
-                task.outcome = self._decode(task.source)
+                outcome = self._decode(task.source)
             except ImageError as exc:
-                task.outcome = exc
+                outcome = exc
+            except MemoryError:
+                outcome = ImageError("too_large", "not enough memory to decode it")
             except Exception as exc:
                 # Whatever a plugin of Pillow's makes of a crafted file, the other inputs must not suffer from it.
-                task.outcome = ImageError("corrupt_image", f"{type(exc).__name__}: {exc}")
-            task.done.set()
-            if task.is_given_up:
-                return
+                outcome = ImageError("corrupt_image", f"{type(exc).__name__}: {exc}")
+            with self._lock:
+                if task.is_given_up:
+                    return
+                task.version, task.outcome = version, outcome
+                task.done.set()
+            # An idle thread must not keep the last picture in memory.
+            del task, outcome
 
     def _decode(self, source: Source) -> Crop:
+        if source.failure is not None:
+            raise source.failure
         content = self._fetch(source.url) if source.url else source.content
         if content is None:
             assert source.path is not None

@@ -8,6 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from imgcls.core.transforms import Floats, Pixels, Transform
+from imgcls.errors import DeviceError
+
+
+class DeviceMemoryError(DeviceError):
+    """The device's memory doesn't hold a batch; a smaller one may fit."""
 
 
 class Runner(Protocol):
@@ -38,6 +43,9 @@ class Runner(Protocol):
             images_BHWC: uint8, shape (batch, crop, crop, 3).
         Returns:
             Softmax outputs, float32, shape (batch, K).
+        Raises:
+            DeviceMemoryError: the batch doesn't fit.
+            ModelError: an output isn't a number.
         """
 
 

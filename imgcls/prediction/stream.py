@@ -15,12 +15,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from imgcls.core.transforms import Floats
 from imgcls.data.decoding import DEFAULT_MAX_PIXELS
 from imgcls.data.sources import Source
-from imgcls.errors import ImageError
+from imgcls.prediction.batch_runner import BatchRunner
 from imgcls.prediction.decode_pool import Crop, DecodePool, DecodeTask
 from imgcls.prediction.fetch import fetch_image
 from imgcls.prediction.records import ImageRecord, KeptRecord, Prediction, failed_record
@@ -33,6 +31,8 @@ INPUT_PAUSE_SEC = 0.005
 BATCH_PATIENCE_SEC = 2.0
 # How often a wait looks whether it should stop.
 POLL_SEC = 0.1
+# Records kept from an earlier run cost no batch a place, but no answer waits for more than so many of them.
+MAX_ITEMS = 1024
 
 Item = DecodeTask | KeptRecord
 
@@ -51,8 +51,11 @@ class StreamSettings:
         threshold: answers less probable are marked uncertain; None marks none.
         fast_decode: scale JPEGs while decoding them: faster, and slightly other answers.
         thumbnail_px: side of the thumbnails that records carry, 0 for none.
+        is_padded: whether an answer depends to its last digit on the picture alone, and not on which others it shares
+            a batch with; part-full batches then cost as much as full ones.
         fetch: turns a URL into bytes.
-        should_stop: asked between batches; once it is true, what is decoded is answered and the stream ends.
+        should_stop: asked all the time; once it is true, what is decoded is answered and the stream ends.
+        on_smaller_batch: called with the new batch size when the device's memory doesn't hold the one asked for.
     """
 
     top_k: int = 5
@@ -64,8 +67,10 @@ class StreamSettings:
     threshold: float | None = None
     fast_decode: bool = False
     thumbnail_px: int = 0
+    is_padded: bool = False
     fetch: Callable[[str], bytes] = fetch_image
     should_stop: Callable[[], bool] = lambda: False
+    on_smaller_batch: Callable[[int], None] = lambda _size: None
 
 
 def classify_stream(
@@ -91,10 +96,16 @@ def classify_stream(
         fetch=settings.fetch,
         thumbnail_px=settings.thumbnail_px,
     )
+    batches = BatchRunner(
+        runner,
+        batch_size=settings.batch_size,
+        is_padded=settings.is_padded,
+        on_smaller_batch=settings.on_smaller_batch,
+    )
     reader = _Reader(inputs, pool, depth=2 * settings.batch_size)
     try:
-        for batch in _batches(reader, settings):
-            yield from _classify(batch, pool, runner, settings)
+        for items in _gather(reader, pool, settings):
+            yield from _classify(items, batches, runner, settings)
     finally:
         reader.stop()
         pool.close()
@@ -146,23 +157,28 @@ class _Reader:
         return False
 
 
-def _batches(reader: _Reader, settings: StreamSettings) -> Iterator[list[Item]]:
-    """Gather items: a full batch while input comes without a pause, else what is there."""
-    slow: Item | None = None
+def _gather(reader: _Reader, pool: DecodePool, settings: StreamSettings) -> Iterator[list[Item]]:
+    """Gather decoded items: a full batch while input comes without a pause, else what is there."""
+    late: Item | None = None
     while not settings.should_stop():
         try:
-            item = slow or reader.get(POLL_SEC)
+            item = late or reader.get(POLL_SEC)
         except queue.Empty:
             continue
-        slow = None
-        batch: list[Item] = []
+        late = None
+        items: list[Item] = []
+        num_tasks = 0
         deadline = time.monotonic() + BATCH_PATIENCE_SEC
-        failure: BaseException | None = None
+        failure: Exception | None = None
         while item is not None:
-            batch.append(item)
             if isinstance(item, DecodeTask):
-                _wait_for(item, deadline, settings.should_stop)
-            if len(batch) == settings.batch_size or time.monotonic() > deadline:
+                if not _wait_until(deadline, item, pool, settings.should_stop):
+                    # It takes long, and the others are not held back by it: it opens the next batch.
+                    late = item
+                    break
+                num_tasks += 1
+            items.append(item)
+            if num_tasks == settings.batch_size or len(items) == MAX_ITEMS or time.monotonic() > deadline:
                 break
             try:
                 item = reader.get(INPUT_PAUSE_SEC)
@@ -171,44 +187,35 @@ def _batches(reader: _Reader, settings: StreamSettings) -> Iterator[list[Item]]:
             except Exception as exc:
                 failure = exc
                 break
-        if settings.should_stop():
-            # Answer what is decoded and leave the rest: a slow picture must not hold up the end.
-            batch = batch[: next((i for i, it in enumerate(batch) if _is_pending(it)), len(batch))]
-        elif len(batch) > 1 and _is_pending(batch[-1]):
-            # The others are not held back by one that takes long; it opens the next batch.
-            slow = batch.pop()
-        if batch:
-            yield batch
+        if items:
+            yield items
         if failure is not None:
             raise failure
         if item is None:
             return
 
 
-def _wait_for(task: DecodeTask, deadline: float, should_stop: Callable[[], bool]) -> None:
-    while not should_stop() and (patience := deadline - time.monotonic()) > 0:
-        if task.done.wait(min(patience, POLL_SEC)):
-            return
-
-
-def _is_pending(item: Item) -> bool:
-    return isinstance(item, DecodeTask) and not item.done.is_set()
+def _wait_until(deadline: float, task: DecodeTask, pool: DecodePool, should_stop: Callable[[], bool]) -> bool:
+    """Whether a task is through by the deadline; no longer waited for once it is time to stop."""
+    while not pool.wait(task, max(min(deadline - time.monotonic(), POLL_SEC), 0)):
+        if should_stop() or time.monotonic() > deadline:
+            return False
+    return True
 
 
 def _classify(
-    batch: list[Item], pool: DecodePool, runner: Runner, settings: StreamSettings
+    items: list[Item], batches: BatchRunner, runner: Runner, settings: StreamSettings
 ) -> Iterator[ImageRecord | KeptRecord]:
-    outcomes = [item if isinstance(item, KeptRecord) else pool.result(item) for item in batch]
-    crops = [outcome for outcome in outcomes if isinstance(outcome, Crop)]
-    answers = iter(runner.probabilities(np.stack([crop.pixels_HWC for crop in crops])) if crops else ())
-    for item, outcome in zip(batch, outcomes, strict=True):
+    crops = [item.outcome for item in items if isinstance(item, DecodeTask) and isinstance(item.outcome, Crop)]
+    answers = batches.probabilities([crop.pixels_HWC for crop in crops])
+    for item in items:
         if isinstance(item, KeptRecord):
             yield item
-        elif isinstance(outcome, ImageError):
-            yield failed_record(item.source.name, runner.id, outcome, item.version)
+        elif isinstance(item.outcome, Crop):
+            yield _record(item, item.outcome, next(answers), runner, settings)
         else:
-            assert isinstance(outcome, Crop)
-            yield _record(item, outcome, next(answers), runner, settings)
+            assert item.outcome is not None
+            yield failed_record(item.source.name, runner.id, item.outcome, item.version)
 
 
 def _record(

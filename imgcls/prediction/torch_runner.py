@@ -7,6 +7,10 @@ import torch
 from imgcls.core.transforms import Floats, Pixels, Transform
 from imgcls.errors import ModelError
 from imgcls.models.catalog import LoadedModel
+from imgcls.prediction.runner import DeviceMemoryError
+
+# What allocators other than CUDA's and XPU's say, which have no exception of their own: the CPU's, MPS's, C++'s.
+NO_MEMORY = ("can't allocate memory", "DefaultCPUAllocator", "out of memory", "std::bad_alloc")
 
 
 class TorchRunner:
@@ -15,13 +19,22 @@ class TorchRunner:
     Args:
         model: as `load_model` returns it; its network is moved.
         device: where it runs.
+    Raises:
+        DeviceMemoryError: the network doesn't fit into the device's memory.
     """
 
     def __init__(self, model: LoadedModel, device: torch.device) -> None:
         self.model = model
         self.device = device
         # Pixels arrive as rows of RGB triples; kept so, convolutions on the CPU run about twice as fast.
-        self._network = model.network.to(device).to(memory_format=torch.channels_last)
+        try:
+            self._network = model.network.to(device).to(memory_format=torch.channels_last)
+        except (RuntimeError, MemoryError) as exc:
+            if not is_out_of_memory(exc):
+                raise
+            raise DeviceMemoryError(
+                f"{device} has no memory for {model.id}", hint="use --device cpu, or a smaller model"
+            ) from exc
 
     @property
     def id(self) -> str:
@@ -42,13 +55,25 @@ class TorchRunner:
         """The `model` object of every JSON answer."""
         return self.model.describe()
 
-    @torch.inference_mode()
     def probabilities(self, images_BHWC: Pixels) -> Floats:
         """Softmax outputs, float32, shape (batch, num_classes); see `Runner`.
 
         Raises:
+            DeviceMemoryError: the batch doesn't fit into the device's memory.
             ModelError: an output isn't a number.
         """
+        try:
+            return self._classify(images_BHWC)
+        except (RuntimeError, MemoryError) as exc:
+            if not is_out_of_memory(exc):
+                raise
+            raise DeviceMemoryError(
+                f"{self.device} has no memory for {self.id} and {len(images_BHWC)} pictures at once",
+                hint="use --device cpu, or a smaller model",
+            ) from exc
+
+    @torch.inference_mode()
+    def _classify(self, images_BHWC: Pixels) -> Floats:
         images_BCHW = torch.from_numpy(images_BHWC).to(self.device).permute(0, 3, 1, 2)
         probabilities_BK = self._network(self.transform.normalise(images_BCHW)).float().softmax(dim=1)
         if not bool(probabilities_BK.isfinite().all()):
@@ -57,3 +82,10 @@ class TorchRunner:
             )
         result: Floats = probabilities_BK.cpu().numpy()
         return result
+
+
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Whether an exception of PyTorch's means that memory ran out."""
+    if isinstance(exc, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(exc, RuntimeError) and any(words in str(exc) for words in NO_MEMORY)

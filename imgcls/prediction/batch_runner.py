@@ -1,0 +1,66 @@
+"""A runner fed with as much as fits: batches of one size, halved when memory runs out."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from imgcls.core.transforms import Floats, Pixels
+from imgcls.prediction.runner import DeviceMemoryError, Runner
+
+
+class BatchRunner:
+    """Classifies any number of pictures in batches; a batch that memory can't hold is halved and tried again.
+
+    Args:
+        runner: the model.
+        batch_size: pictures it sees at once, at most.
+        is_padded: whether batches are filled up with black pictures. The last digits of an answer depend on how many
+            pictures the network sees at once, as kernels differ; with padding they depend on the picture alone.
+        on_smaller_batch: called with the new size, once a batch of it has fitted.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        batch_size: int,
+        is_padded: bool = False,
+        on_smaller_batch: Callable[[int], None] = lambda _size: None,
+    ) -> None:
+        self._runner = runner
+        self._batch_size = batch_size
+        self._is_padded = is_padded
+        self._on_smaller_batch = on_smaller_batch
+
+    def probabilities(self, images: Sequence[Pixels]) -> Iterator[Floats]:
+        """Classify pictures.
+
+        Args:
+            images: uint8, each of shape (crop, crop, 3).
+        Yields:
+            For each picture its softmax outputs, float32, shape (num_classes,).
+        Raises:
+            DeviceMemoryError: not even one picture fits.
+        """
+        start, announced = 0, self._batch_size
+        while start < len(images):
+            try:
+                batch = images[start : start + self._batch_size]
+                answers_BK = self._runner.probabilities(self._stacked(batch))
+            except DeviceMemoryError:
+                tried = self._batch_size if self._is_padded else len(batch)
+                if tried == 1:
+                    raise
+                self._batch_size = tried // 2
+                continue
+            if self._batch_size != announced:
+                announced = self._batch_size
+                self._on_smaller_batch(announced)
+            yield from answers_BK[: len(batch)]
+            start += len(batch)
+
+    def _stacked(self, images: Sequence[Pixels]) -> Pixels:
+        size = self._batch_size if self._is_padded else len(images)
+        images_BHWC = np.zeros((size, *images[0].shape), dtype=np.uint8)
+        np.stack(images, out=images_BHWC[: len(images)])
+        return images_BHWC
