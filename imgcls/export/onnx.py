@@ -1,0 +1,204 @@
+"""A model as an ONNX file: float NCHW pictures in, logits out, everything else in the file's metadata.
+
+The network stands alone in the graph. What turns bytes into its input is arithmetic that every ONNX tool expects to do
+itself, and numpy does it in a millisecond; the constants stand in the metadata.
+"""
+
+import contextlib
+import io
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from imgcls.core.digests import file_sha256
+from imgcls.core.files import replacing
+from imgcls.core.transforms import Floats, Pixels
+from imgcls.core.versions import versions
+from imgcls.errors import DeviceError, ModelError, UsageError
+from imgcls.export.agreement import Outputs, compare, in_batches, median_ms, outputs_of
+from imgcls.export.pictures import drawn_pixels, folder_pixels
+from imgcls.export.report import PACKAGES, ExportReport, Variant
+from imgcls.models.catalog import LoadedModel
+from imgcls.models.exported import ModelCard
+from imgcls.models.onnx_bytes import laid_out
+from imgcls.models.onnx_model import CARD_KEY, OnnxModel
+from imgcls.models.onnx_network import OnnxNetwork
+from imgcls.models.onnx_session import INSTALL_HINT
+
+Precision = Literal["fp32", "fp16", "int8"]
+INPUT, OUTPUT = "images", "logits"
+# A protocol-buffers message holds less than 2 GiB; the graph itself takes a little of it.
+MOST_WEIGHT_BYTES = 2**31 - 2**24
+# Any size but 0 and 1, which torch.export would take for a property of the model.
+EXAMPLE_BATCH = 2
+
+
+def export_onnx(
+    model: LoadedModel,
+    output: Path,
+    *,
+    precision: Precision = "fp32",
+    folder: Path | None = None,
+    on_step: Callable[[str], None] = lambda _step: None,
+) -> ExportReport:
+    """Write a model as ONNX, load the file again, and compare its answers with the model's.
+
+    Args:
+        model: any that `load_model` gives.
+        output: the file; replaced when it is there.
+        precision: `fp16` halves the file; `int8` quarters it, and needs a folder to calibrate on.
+        folder: pictures to compare on beside the drawn ones, and to calibrate on.
+        on_step: told what is being done.
+    Raises:
+        ModelError: it can't be expressed as ONNX, or the file answers differently; then it isn't kept.
+        UsageError: the model is an ONNX file already, or `int8` without a folder.
+        DataError: no picture in the folder can be read.
+        DeviceError: the `onnx` extra isn't installed.
+        OutputError: the file can't be written.
+    """
+    if precision == "int8" and folder is None:
+        raise UsageError(
+            "--int8 needs pictures to calibrate on", hint="add --calibrate DIR, a folder of typical pictures"
+        )
+    check_exportable(model)
+    drawn = drawn_pixels(model.transform)
+    found = None if folder is None else folder_pixels(folder, model.transform)
+    # Lower precision is judged on the pictures that it is meant for.
+    images = drawn if found is None or not len(found) else found
+    if precision == "fp32" and found is not None:
+        import numpy as np
+
+        images = np.concatenate([drawn, found])
+    on_step("tracing the network")
+    plain = _to_onnx(model)
+    torch_outputs = outputs_of(model)
+    expected = in_batches(torch_outputs, images)
+    runs: dict[str, Outputs] = {"torch": torch_outputs}
+    num_calibrated = 0
+    with contextlib.ExitStack() as stack:
+        part = stack.enter_context(replacing(output))
+        path = part
+        if precision != "fp32":
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imgcls-"))) / "fp32.onnx"
+        _write(path, plain, _card(model, "fp32"))
+        on_step("comparing its answers")
+        files = {"fp32": _opened(path, runs, "fp32")}
+        agreements = {"fp32": compare(expected, in_batches(runs["fp32"], images))}
+        agreements["fp32"].check("the ONNX file")
+        if precision != "fp32":
+            from imgcls.export.quantize import CALIBRATED, to_fp16, to_int8
+
+            on_step(f"converting to {precision}")
+            if precision == "fp16":
+                smaller = to_fp16(plain)
+            else:
+                assert found is not None
+                chosen = found[:: max(-(-len(found) // CALIBRATED), 1)]
+                num_calibrated = len(chosen)
+                smaller = to_int8(path, INPUT, chosen, model.transform)
+            _write(part, smaller, _card(model, precision))
+            files[precision] = _opened(part, runs, precision)
+            agreements[precision] = compare(expected, in_batches(runs[precision], images))
+        times = median_ms(runs, images)
+        variants = [Variant("torch", _size(model.weights_path), times["torch"], None)]
+        variants += [
+            Variant(name, file.path.stat().st_size, times[name], agreements[name]) for name, file in files.items()
+        ]
+        # The weights stay mapped while a session lives, and Windows moves no file that is mapped.
+        runs.clear()
+        files.clear()
+    return ExportReport(
+        output=output,
+        format="onnx",
+        sha256=file_sha256(output) if output.is_file() else "",
+        model=model.describe(),
+        variants=tuple(variants),
+        num_drawn=len(drawn) if images is not found else 0,
+        folder=folder,
+        num_calibrated=num_calibrated,
+    )
+
+
+def check_exportable(model: LoadedModel) -> None:
+    """Refuse what is exported already.
+
+    Raises:
+        UsageError: the model is an ONNX file.
+    """
+    if isinstance(model.network, OnnxNetwork):
+        raise UsageError(
+            f"{model.weights_path} is an ONNX file already", hint="name the checkpoint or the model that it came from"
+        )
+
+
+def _to_onnx(model: LoadedModel) -> bytes:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as exc:
+        raise DeviceError(f"writing ONNX needs a package that can't be imported: {exc}", hint=INSTALL_HINT) from exc
+    num_bytes = sum(tensor.nbytes for tensor in model.network.state_dict().values())
+    if num_bytes > MOST_WEIGHT_BYTES:
+        raise ModelError(
+            f"{model.name!r} has {num_bytes / 2**30:.1f} GiB of weights; one ONNX file holds less than 2",
+            hint=f"imgcls export {model.name} --to torch-export -o {model.name}.pt2",
+        )
+    side = model.transform.crop_px
+    example_BCHW = torch.zeros(EXAMPLE_BATCH, 3, side, side)
+    try:
+        # The exporter reports to people, on stdout and in warnings; what matters to them is said by the comparison.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            program: Any = torch.onnx.export(
+                model.network,
+                (example_BCHW,),
+                dynamo=True,
+                verbose=False,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+    except Exception as exc:
+        raise ModelError(
+            f"{model.name!r} can't be expressed as ONNX: {str(exc).strip().partition(chr(10))[0]}",
+            hint=f"imgcls export {model.name} --to torch-export -o {model.name}.pt2",
+        ) from exc
+    serialised: bytes = program.model_proto.SerializeToString()
+    return serialised
+
+
+def _card(model: LoadedModel, precision: str) -> ModelCard:
+    return ModelCard(
+        name=model.name,
+        classes=model.classes,
+        transform=model.transform,
+        weights_sha256=model.weights_sha256,
+        wordnet_ids=model.wordnet_ids,
+        precision=precision,
+        recipe=model.recipe,
+        metrics=model.metrics,
+        versions=versions(PACKAGES),
+    )
+
+
+def _write(path: Path, model: bytes, card: ModelCard) -> None:
+    with path.open("wb") as file:
+        file.writelines(laid_out(model, {CARD_KEY: card.to_json()}))
+
+
+def _opened(path: Path, runs: dict[str, Outputs], name: str) -> OnnxModel:
+    file = OnnxModel(path, device="cpu")
+
+    def run(images_NHWC: Pixels) -> Floats:
+        return file.run_normalised(file.card.transform.normalise_array(images_NHWC))
+
+    runs[name] = run
+    return file
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0

@@ -1,0 +1,89 @@
+"""The answer of `imgcls export`."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imgcls.core.versions import versions
+from imgcls.export.agreement import Agreement
+
+SCHEMA = 1
+PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "pillow", "numpy")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One form of the model, measured on the same pictures as the others.
+
+    Attributes:
+        name: `torch` for the model itself, `fp32`, `fp16`, `int8`, or `torch-export`.
+        size_bytes: of its file.
+        ms_per_picture: median time for one picture at a time, on the CPU.
+        agreement: with the model's own answers; None for the model itself.
+    """
+
+    name: str
+    size_bytes: int
+    ms_per_picture: float
+    agreement: Agreement | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        values: dict[str, Any] = {
+            "name": self.name,
+            "size_bytes": self.size_bytes,
+            "ms_per_picture": round(self.ms_per_picture, 3),
+        }
+        if self.agreement is not None:
+            compared = asdict(self.agreement)
+            values["top1_agreement"] = compared.pop("top1")
+            values |= compared
+        return values
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written, and how it compares.
+
+    Attributes:
+        output: the file.
+        format: `onnx` or `torch-export`.
+        sha256: of the file.
+        model: `LoadedModel.describe()` of what was exported.
+        variants: the model itself first, the written file last.
+        num_drawn: how many of the compared pictures are imgcls's own drawings; the rest are the folder's.
+        folder: where the other pictures came from, or None.
+        num_calibrated: how many of the folder's pictures set the ranges of int8; 0 elsewhere.
+    """
+
+    output: Path
+    format: str
+    sha256: str
+    model: dict[str, Any]
+    variants: tuple[Variant, ...]
+    num_drawn: int
+    folder: Path | None = None
+    num_calibrated: int = 0
+    versions: dict[str, str] = field(default_factory=lambda: versions(PACKAGES))
+
+    @property
+    def written(self) -> Variant:
+        """The file's own figures."""
+        return self.variants[-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON answer."""
+        return {
+            "schema": SCHEMA,
+            "output": str(self.output),
+            "format": self.format,
+            "precision": "fp32" if self.format == "torch-export" else self.written.name,
+            "sha256": self.sha256,
+            "model": self.model,
+            **{key: value for key, value in self.written.to_dict().items() if key != "name"},
+            "drawn_pictures": self.num_drawn,
+            "folder": None if self.folder is None else str(self.folder),
+            "calibrated_on": self.num_calibrated,
+            "variants": [variant.to_dict() for variant in self.variants],
+            "versions": self.versions,
+        }
