@@ -100,7 +100,7 @@
     all: plural(new Set(classified.map((row) => row.label)).size, "class", "classes"),
     ok: classified.length ? `mean confidence ${percent(mean)}` : "",
     uncertain: run.threshold === null ? "" : `less than ${+(100 * run.threshold).toFixed(4)}% sure`,
-    failed: [...kinds].sort((a, b) => b[1] - a[1]).map(([kind, count]) => `${number(count)} ${kind}`).join(", ") || "none",
+    failed: [...kinds].sort((a, b) => b[1] - a[1]).map(([kind, count]) => `${number(count)}\u00a0${kind}`).join(" · ") || "none",
   };
   const tiles = filters.map((filter) => {
     const count = rows.filter(filter.test).length;
