@@ -7,7 +7,8 @@ from PIL import Image
 
 from imgcls.core.transforms import Floats, Pixels, Transform
 from imgcls.data.sources import Source
-from imgcls.prediction.batch import BatchResult, Destination, run_batch
+from imgcls.prediction.batch import BatchResult, run_batch
+from imgcls.prediction.destination import Destination
 from imgcls.prediction.stream import StreamSettings
 
 

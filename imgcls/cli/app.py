@@ -13,7 +13,7 @@ import typer
 
 from imgcls._version import __version__
 from imgcls.cli import console
-from imgcls.errors import ExitCode, ImgclsError
+from imgcls.errors import ExitCode, ImgclsError, OutputError
 
 P = ParamSpec("P")
 
@@ -39,7 +39,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         _catch_sigterm()
         try:
             command(*args, **kwargs)
-            sys.stdout.flush()
+            _flush_stdout()
         except (typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt:
@@ -48,12 +48,16 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(ExitCode.TERMINATED) from None
         except BrokenPipeError:
             # The reader has gone (`| head`): nothing to say, and the interpreter's own last flush must not fail either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_stdout()
             raise typer.Exit(ExitCode.CLOSED_PIPE) from None
         except ImgclsError as exc:
             if os.environ.get("IMGCLS_DEBUG"):
                 traceback.print_exc()
             console.error(exc)
+            try:
+                _flush_stdout()
+            except (OutputError, OSError):
+                _drop_stdout()
             raise typer.Exit(exc.exit_code) from None
         except Exception:
             traceback.print_exc()
@@ -61,6 +65,27 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(ExitCode.DEFECT) from None
 
     return run
+
+
+def _flush_stdout() -> None:
+    """Write what is left of the answer.
+
+    Raises:
+        OutputError: it can't be written, as on a full disk.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise OutputError(f"can't write to stdout: {exc.strerror}", hint="free some space") from exc
+
+
+def _drop_stdout() -> None:
+    """Let what could not be written go, or the interpreter's own last flush would fail and change the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _catch_sigterm() -> None:

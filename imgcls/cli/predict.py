@@ -4,21 +4,22 @@ import contextlib
 import functools
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from imgcls.cli import console, options
+from imgcls.cli import console, foreign_model, options
 from imgcls.cli import predict_options as choices
 from imgcls.cli.interrupts import noted_interruptions
 from imgcls.cli.predict_progress import progress_bar
-from imgcls.errors import ExitCode
+from imgcls.errors import ExitCode, OutputError
 
 if TYPE_CHECKING:
     from imgcls.data.selection import InputSelection
     from imgcls.prediction.batch import BatchResult
-    from imgcls.prediction.runner import Runner
+    from imgcls.prediction.destination import Destination
 
 EXAMPLE = "Example: imgcls predict coffee.jpg   or: imgcls predict shots/ -f jsonl -o results.jsonl --resume"
 
@@ -52,29 +53,47 @@ def predict(
     url_max_mib: choices.UrlMaxMib = 64.0,
     max_errors: choices.MaxErrors = None,
     fail_fast: choices.FailFast = False,
+    labels: foreign_model.Labels = None,
+    preset: foreign_model.PresetOption = None,
+    mean: foreign_model.Mean = None,
+    std: foreign_model.Std = None,
+    size: foreign_model.Size = None,
 ) -> None:
     """Name the most probable classes of any picture: one record an input, also for those that can't be read."""
     console.quiet = quiet
     from PIL import Image
 
     from imgcls.data.selection import InputSelection
-    from imgcls.prediction.batch import Destination, ErrorLimits, run_batch
+    from imgcls.prediction.batch import ErrorLimits, run_batch
+    from imgcls.prediction.destination import Destination
     from imgcls.prediction.fetch import fetch_image
     from imgcls.prediction.html_report import build_report
+    from imgcls.prediction.loading import load_runner
     from imgcls.prediction.report_entries import THUMBNAIL_PX
     from imgcls.prediction.stream import StreamSettings
 
     # The command has its own process, so Pillow's global limit may make way for --max-pixels.
     Image.MAX_IMAGE_PIXELS = None
+    # Pillow's remarks on odd files are written for programmers, and a record says all that matters here.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     selection = InputSelection(
         tuple(inputs or ()), files_from, null, tuple(include or ()), tuple(exclude or ()), shard, newer_than
     )
     sources = selection.open()
     destination = Destination(format_.value, output, resume, overwrite, colour=console.stdout_has_colour(), report=html)
     destination.check()
-    runner, device_name = load_runner(model, weights, device, verbose=verbose)
-    # Data is UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere.
-    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    with console.download_progress(f"the weights of {model}") as downloading:
+        loaded = load_runner(
+            model,
+            weights=weights,
+            device=device,
+            labels=foreign_model.read_labels(labels),
+            transform=foreign_model.build_transform(preset, mean, std, size),
+            progress=downloading,
+        )
+    if verbose:
+        console.talk(loaded.remark)
+    _prepare_stdout(destination)
     started = time.monotonic()
     countable = None if "-" in (*selection.arguments, files_from) else selection.open
     with contextlib.ExitStack() as stack:
@@ -92,16 +111,19 @@ def predict(
             thumbnail_px=THUMBNAIL_PX if html else 0,
             fetch=functools.partial(fetch_image, max_bytes=int(url_max_mib * 2**20), time_limit_sec=url_timeout),
             should_stop=interruption.has_come,
+            on_smaller_batch=_say_smaller_batch,
         )
-        report = [stack.enter_context(build_report(html, runner, settings, destination))] if html else []
+        report = [stack.enter_context(build_report(html, loaded.runner, settings, destination))] if html else []
         result = run_batch(
-            runner,
+            loaded.runner,
             sources,
             destination,
             settings,
-            device=device_name,
+            device=loaded.device,
             limits=ErrorLimits(0 if fail_fast else max_errors),
             extra_sinks=report,
+            # An empty share of a list, or nothing new since yesterday, is no fault.
+            may_be_empty=lambda: sources.num_left_out > 0,
             on_record=on_record or (lambda _record, _summary: None),
         )
     _say_how_it_ended(result, time.monotonic() - started, output, is_log=destination.is_log)
@@ -111,34 +133,37 @@ def predict(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def load_runner(model: str, weights: Path | None, device: str, *, verbose: bool = False) -> "tuple[Runner, str]":
-    """Load the model that the options name, showing a download on stderr; also says which device it runs on."""
-    from imgcls.core.device import choose_device
-    from imgcls.models.catalog import load_model
-    from imgcls.prediction.torch_runner import TorchRunner
-
-    choice = choose_device(device)
-    with console.download_progress(f"the weights of {model}") as progress:
-        loaded = load_model(model, weights=weights, progress=progress)
-    if verbose:
-        console.talk(f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}")
-    return TorchRunner(loaded, choice.device), str(choice.device)
+def _prepare_stdout(destination: "Destination") -> None:
+    if destination.path is not None:
+        return
+    if sys.stdout is None:
+        raise OutputError("stdout is closed", hint="name a file with --output")
+    # Data is UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere.
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
 
 
 def _watches(selection: "InputSelection", output: Path | None) -> bool:
     """Whether a progress bar helps: there is more than one input, and the records don't scroll past on the screen."""
-    single = (
-        len(selection.arguments) == 1 and selection.files_from is None and not Path(selection.arguments[0]).is_dir()
-    )
-    return not single and (output is not None or not sys.stdout.isatty())
+    if output is None and sys.stdout.isatty():
+        return False
+    only = selection.arguments[0] if len(selection.arguments) == 1 and selection.files_from is None else None
+    # A folder or a pattern stands for many.
+    return only is None or not (only == "-" or "://" in only or Path(only).is_file())
+
+
+def _say_smaller_batch(size: int) -> None:
+    noun = "picture" if size == 1 else "pictures"
+    console.warn(f"not enough memory for that many pictures at once; going on with {size} {noun} (--batch-size {size})")
 
 
 def _say_how_it_ended(result: "BatchResult", seconds: float, output: Path | None, *, is_log: bool) -> None:
     summary = result.summary
     fresh = summary.count - summary.num_kept
-    if summary.count > 1 or output is not None:
+    if summary.count != 1 or output is not None:
         rate = f", {fresh / seconds:.0f} img/s" if fresh > 1 else ""
         console.talk(f"{summary}{rate}")
+    if result.left_output:
+        console.talk(f"{output} stays as it is")
     if result.ended != "finished":
         why = "interrupted" if result.ended == "interrupted" else "stopped: too many inputs failed"
         console.talk(f"{why}; {'what is done is kept, --resume continues it' if is_log else 'the rest is not done'}")

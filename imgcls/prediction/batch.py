@@ -1,88 +1,18 @@
 """A whole run: inputs through the model into an output that can be cut, continued and traced."""
 
 import contextlib
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal, TextIO
 
-from imgcls.core.versions import versions
 from imgcls.data.sources import Source
-from imgcls.errors import DataError, OutputError, UsageError
-from imgcls.prediction.output_log import OutputLog, exclusive, part_path
-from imgcls.prediction.parquet import ParquetWriter, require_pyarrow
-from imgcls.prediction.provenance import RunNote, describe_holder, last_finished, read_note, settings_digest
-from imgcls.prediction.records import ImageRecord, KeptRecord, Summary
-from imgcls.prediction.resume import EarlierRecords, skip_done
+from imgcls.errors import DataError
+from imgcls.prediction.destination import Destination
+from imgcls.prediction.opening import open_output
+from imgcls.prediction.records import Ended, ImageRecord, KeptRecord, Summary
+from imgcls.prediction.resume import EarlierRecords
 from imgcls.prediction.runner import Runner
-from imgcls.prediction.sinks import FileSink, LogSink, Sink, StreamSink, TextFileWriter
+from imgcls.prediction.sinks import Sink
 from imgcls.prediction.stream import StreamSettings, classify_stream
-from imgcls.prediction.writers import RecordWriter, build_writer
-
-OutputFormat = Literal["table", "json", "jsonl", "csv", "parquet"]
-LOG_FORMATS = ("jsonl", "csv")
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where records go.
-
-    Attributes:
-        format: how they are written.
-        path: an output file; None for stdout. A device or a pipe is written to as stdout is.
-        resume: keep what an output already has of unchanged files.
-        overwrite: replace an existing output.
-        colour: whether a table on stdout has colours.
-        report: a page of HTML beside the output; None for none.
-    """
-
-    format: OutputFormat = "table"
-    path: Path | None = None
-    resume: bool = False
-    overwrite: bool = False
-    colour: bool = False
-    report: Path | None = None
-
-    @property
-    def is_file(self) -> bool:
-        """Whether the output is a file of our own, rather than stdout, a pipe or a device."""
-        return self.path is not None and (self.path.is_file() or self.path.is_dir() or not self.path.exists())
-
-    @property
-    def is_log(self) -> bool:
-        """Whether a later run can continue the output."""
-        return self.is_file and self.format in LOG_FORMATS
-
-    def check(self) -> None:
-        """Refuse what can't be meant, before any work.
-
-        Raises:
-            UsageError: options that contradict each other.
-            OutputError: an output is there, and nobody said what to do with it.
-        """
-        if self.resume and self.overwrite:
-            raise UsageError("--resume and --overwrite exclude each other", hint="use one of them")
-        if self.resume and not self.is_log:
-            raise UsageError("--resume needs an output file in jsonl or csv", hint="add -f jsonl -o results.jsonl")
-        if self.format == "parquet":
-            if not self.is_file:
-                raise UsageError("parquet goes to a file only, not to stdout or a pipe", hint="add -o results.parquet")
-            require_pyarrow()
-        ways = "--resume continues it, --overwrite replaces it" if self.is_log else "--overwrite replaces it"
-        if self.report:
-            if self.path and self.report.resolve() == self.path.resolve():
-                raise UsageError(f"{self.report} can't be both --output and --html", hint="name two files")
-            self._check_free(self.report, "--html", ways)
-        if self.is_file and self.path:
-            self._check_free(self.path, "--output", ways)
-            self._check_free(part_path(self.path), "--output", ways)
-
-    def _check_free(self, there: Path, option: str, ways: str) -> None:
-        if there.is_dir():
-            raise OutputError(f"{there} is a folder", hint=f"name a file with {option}")
-        if there.exists() and not self.resume and not self.overwrite:
-            raise OutputError(f"{there} exists already", hint=ways)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +36,16 @@ class BatchResult:
 
     Attributes:
         summary: counts over its records.
-        ended: `finished`; `interrupted` by a signal; or `failed` when too many inputs did.
+        left_output: whether an earlier output was left as it is, because no input was taken this time.
     """
 
     summary: Summary
-    ended: Literal["finished", "interrupted", "failed"]
+    left_output: bool = False
+
+    @property
+    def ended(self) -> Ended:
+        """`finished`; `interrupted` by a signal; or `failed` when too many inputs did."""
+        return self.summary.ended
 
 
 def run_batch(
@@ -122,6 +57,7 @@ def run_batch(
     device: str = "cpu",
     limits: ErrorLimits = ErrorLimits(),
     extra_sinks: Iterable[Sink] = (),
+    may_be_empty: Callable[[], bool] = lambda: False,
     on_record: Callable[[ImageRecord | KeptRecord, Summary], None] = lambda _record, _summary: None,
 ) -> BatchResult:
     """Classify inputs into an output.
@@ -134,114 +70,50 @@ def run_batch(
         device: named in the note beside the output.
         limits: on failed inputs.
         extra_sinks: further destinations, such as a report.
+        may_be_empty: asked at the end of a run without any input whether that is fine, such as for a share of few.
         on_record: called after each record is written.
     Raises:
-        DataError: there was no input at all.
+        DataError: there was no input at all; or, where a run resumes, none that succeeded nor any that an earlier run
+            knew, as when a folder isn't mounted: what is there then stays.
         OutputError: an output can't be written, or another run holds it.
     """
-    settings = replace(settings, top_k=min(settings.top_k, len(runner.classes)))
+    settings = replace(
+        settings,
+        top_k=min(settings.top_k, len(runner.classes)),
+        # A run that was cut and continued must end with the same bytes as one that wasn't.
+        is_padded=settings.is_padded or destination.is_log,
+    )
+    summary = Summary()
     with contextlib.ExitStack() as stack:
-        note, sink, pending = _open(stack, runner, inputs, destination, settings, device)
-        sinks = [sink, *extra_sinks]
-        summary = Summary()
-        ended: Literal["finished", "interrupted", "failed"] = "finished"
-        try:
-            for record in classify_stream(pending, runner, settings):
-                summary.add(record)
-                for each in sinks:
-                    each.add(record)
-                on_record(record, summary)
-                if limits.exceeded_by(summary):
-                    ended = "failed"
-                    break
-            if settings.should_stop():
-                ended = "interrupted"
-        except BaseException:
-            with contextlib.suppress(OutputError):
-                if note:
-                    note.write("failed", summary)
-            raise
+        output = open_output(stack, runner, inputs, destination, settings, device=device, summary=summary)
+        sinks = [output.sink, *extra_sinks]
+        for record in classify_stream(output.pending, runner, settings):
+            summary.add(record)
+            for each in sinks:
+                each.add(record)
+            on_record(record, summary)
+            if limits.exceeded_by(summary):
+                summary.ended = "failed"
+                break
+        if settings.should_stop():
+            summary.ended = "interrupted"
+        if summary.ended == "finished" and summary.num_ok == 0:
+            knows_none = _knows_none(output.earlier)
+            if summary.count == 0 and not may_be_empty():
+                raise DataError("no pictures among the inputs", hint="name a file, or a folder that holds pictures")
+            if knows_none and summary.count:
+                raise DataError(
+                    f"no input could be classified, and none is among the records in {destination.path}, which stays "
+                    "as it is",
+                    hint="check that the folder of the inputs is there; --overwrite starts anew",
+                )
+            if knows_none:
+                return BatchResult(summary, left_output=True)
         for each in sinks:
-            (each.finish if ended == "finished" else each.abandon)(summary)
-        if note:
-            note.write(ended, summary)
-    if summary.count == 0 and ended == "finished":
-        raise DataError("no pictures among the inputs", hint="name a file, or a folder that holds pictures")
-    return BatchResult(summary, ended)
+            (each.finish if summary.ended == "finished" else each.abandon)(summary)
+    return BatchResult(summary)
 
 
-def _open(
-    stack: contextlib.ExitStack,
-    runner: Runner,
-    inputs: Iterable[Source],
-    destination: Destination,
-    settings: StreamSettings,
-    device: str,
-) -> tuple[RunNote | None, Sink, Iterator[Source | KeptRecord]]:
-    """Take hold of the output, and find out what of it can be kept."""
-    path = destination.path
-    if path is None or not destination.is_file:
-        return None, _stream_sink(stack, runner, destination, settings), iter(inputs)
-    stack.enter_context(exclusive(path, holder=describe_holder(path)))
-    digest = settings_digest(
-        runner.describe(), top_k=settings.top_k, threshold=settings.threshold, fast_decode=settings.fast_decode
-    )
-    options = {
-        "top_k": settings.top_k,
-        "threshold": settings.threshold,
-        "fast_decode": settings.fast_decode,
-        "max_pixels": settings.max_pixels,
-    }
-    if destination.format == "parquet":
-        about = {"model": runner.describe(), "settings": digest, "options": options, "versions": versions()}
-        return None, FileSink(path, lambda part: ParquetWriter(part, metadata=about)), iter(inputs)
-    if not destination.is_log:
-        sink = FileSink(
-            path, lambda part: TextFileWriter(part, lambda file: _writer(file, runner, destination, settings))
-        )
-        return None, sink, iter(inputs)
-    format_: Literal["jsonl", "csv"] = "csv" if destination.format == "csv" else "jsonl"
-    pending: Iterator[Source | KeptRecord] = iter(inputs)
-    if destination.resume:
-        earlier = stack.enter_context(contextlib.closing(EarlierRecords(path, format_, settings=digest)))
-        pending = skip_done(inputs, earlier)
-    note = RunNote(
-        output=path,
-        model=runner.describe(),
-        settings=digest,
-        options=options,
-        device=device,
-        last=last_finished(read_note(path)),
-    )
-    log = OutputLog(
-        path,
-        format_,
-        top_k=settings.top_k,
-        threshold=settings.threshold is not None,
-        settings=digest,
-        resume=destination.resume,
-    )
-    stack.callback(log.abandon)
-    note.write("running")
-    return note, LogSink(log), pending
-
-
-def _stream_sink(
-    stack: contextlib.ExitStack, runner: Runner, destination: Destination, settings: StreamSettings
-) -> Sink:
-    if destination.path is not None:
-        file: TextIO = stack.enter_context(destination.path.open("w", encoding="utf-8", newline="\n"))
-    else:
-        file = sys.stdout
-    return StreamSink(file, _writer(file, runner, destination, settings))
-
-
-def _writer(file: TextIO, runner: Runner, destination: Destination, settings: StreamSettings) -> RecordWriter:
-    return build_writer(
-        destination.format,
-        file,
-        model=runner.describe(),
-        top_k=settings.top_k,
-        threshold=settings.threshold is not None,
-        colour=destination.colour,
-    )
+def _knows_none(earlier: EarlierRecords | None) -> bool:
+    """Whether there are earlier records, and none of them is of an input of this run."""
+    return earlier is not None and len(earlier) > 0 and earlier.num_met == 0

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self, TextIO
 from imgcls.core.files import output_error, replacing
 from imgcls.core.transforms import Transform
 from imgcls.core.versions import versions
-from imgcls.prediction.batch import Destination
+from imgcls.prediction.destination import Destination
 from imgcls.prediction.records import ImageRecord, KeptRecord, Summary
 from imgcls.prediction.report_entries import EarlierAnswers, Entry, entry_of
 from imgcls.prediction.runner import Runner
@@ -30,6 +30,10 @@ BLOCK_RECORDS = 50
 MAX_PENDING = 64
 # Where the template's output is cut, and the records go.
 RECORDS_MARK = "<!-- records -->"
+
+
+class _NotEnded(Exception):  # noqa: N818 - it unwinds, and nobody sees it
+    """Tells `replacing` that a page isn't whole."""
 
 
 class HtmlReport:
@@ -52,6 +56,7 @@ class HtmlReport:
         self._stack = contextlib.ExitStack()
         self._file: TextIO | None = None
         self._tail = ""
+        self._has_ended = False
         self._pool: ThreadPoolExecutor | None = None
         self._pending: deque[Entry | Future[Entry]] = deque()
         self._block: list[Entry] = []
@@ -63,8 +68,10 @@ class HtmlReport:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """After an error, leave what was there before."""
-        self._stack.__exit__(kind, exc, trace)
+        """Where no end came, as after an error, leave what was there before."""
+        with contextlib.suppress(_NotEnded), self._stack:
+            if not self._has_ended:
+                raise _NotEnded
 
     def add(self, record: ImageRecord | KeptRecord) -> None:
         """Take the next record.
@@ -125,6 +132,7 @@ class HtmlReport:
     def _end(self, status: Literal["finished", "interrupted"]) -> None:
         if self._file is None:
             return
+        self._has_ended = True
         with self._stack:
             try:
                 while self._pending:
@@ -154,9 +162,9 @@ def build_report(path: Path, runner: Runner, settings: StreamSettings, destinati
         destination: the run's main output; where that resumes, kept answers are read back from it.
     """
     earlier = None
-    if destination.resume and destination.path is not None:
+    if destination.resume and destination.target is not None:
         earlier = EarlierAnswers(
-            destination.path,
+            destination.target,
             is_csv=destination.format == "csv",
             classes=runner.classes,
             max_pixels=settings.max_pixels,

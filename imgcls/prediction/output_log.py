@@ -7,88 +7,23 @@ records of all inputs, in input order, to the final file.
 """
 
 import contextlib
-import csv
 import io
-import json
 import os
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
-
-from filelock import FileLock, Timeout
 
 from imgcls.core.files import output_error, replacing
-from imgcls.errors import OutputError
 from imgcls.prediction.records import ImageRecord, KeptRecord
 from imgcls.prediction.writers import CsvWriter, JsonlWriter, RecordWriter
+from imgcls.prediction.written_records import LogFormat, Span, scan_records
 
-LogFormat = Literal["jsonl", "csv"]
 # Bytes copied at a time when the final file is put together.
 COPY_BYTES = 1 << 20
-
-
-class Span(NamedTuple):
-    """Where one record stands in a file, in bytes."""
-
-    start: int
-    length: int
 
 
 def part_path(path: Path) -> Path:
     """The file that a run in progress, or one that was cut, leaves beside its output."""
     return path.with_name(path.name + ".part")
-
-
-@contextlib.contextmanager
-def exclusive(path: Path, *, holder: str) -> Iterator[None]:
-    """Hold an output, so that no second run writes to it.
-
-    Args:
-        path: the output.
-        holder: who has it, for the message, in case somebody does.
-    Raises:
-        OutputError: another process holds it, or its folder can't be written.
-    """
-    lock_path = path.with_name(f".{path.name}.lock")
-    try:
-        lock_path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(lock_path, timeout=0)
-        lock.acquire()
-    except Timeout as exc:
-        raise OutputError(
-            f"another run is writing {path}{holder}", hint="wait for it to end, or name another --output"
-        ) from exc
-    except OSError as exc:
-        raise output_error(path, exc) from exc
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            lock_path.unlink(missing_ok=True)
-        lock.release()
-
-
-def scan_records(file: BinaryIO, format_: LogFormat) -> Iterator[tuple[Span, bytes]]:
-    """Walk through a file's whole records; one that is torn off at the end is left out.
-
-    Args:
-        file: at its start.
-        format_: `csv` records, whose header is left out too, may hold line feeds inside quotes.
-    """
-    start = 0
-    record = b""
-    quotes = 0
-    is_header = format_ == "csv"
-    for line in file:
-        record += line
-        quotes += line.count(b'"') if format_ == "csv" else 0
-        if not line.endswith(b"\n") or quotes % 2:
-            continue
-        if not is_header:
-            yield Span(start, len(record)), record
-        start += len(record)
-        record, quotes, is_header = b"", 0, False
 
 
 class OutputLog:
@@ -117,6 +52,7 @@ class OutputLog:
         self._starts = array("q")
         self._lengths = array("q")
         self._from_part = array("b")
+        self._is_over = False
         try:
             if resume and self._part.exists():
                 self._cut_torn_end()
@@ -158,17 +94,20 @@ class OutputLog:
                 with self._part.open("rb+") as file:
                     os.fsync(file.fileno())
                 self._part.replace(self._path)
-                return
-            with replacing(self._path) as whole:
-                self._copy_in_order(whole)
-            self._part.unlink()
+            else:
+                with replacing(self._path) as whole:
+                    self._copy_in_order(whole)
+                self._part.unlink()
+            self._is_over = True
         except OSError as exc:
             raise output_error(self._path, exc) from exc
 
     def abandon(self) -> None:
-        """Leave the part as it is, for a later run to continue."""
+        """Leave the part as it is, for a later run to continue; one without a record is removed."""
         with contextlib.suppress(OSError):
             self._file.close()
+            if not self._is_over and self._position <= len(self._header()):
+                self._part.unlink(missing_ok=True)
 
     def _write(self, content: bytes) -> None:
         self._file.write(content)
@@ -224,54 +163,3 @@ class OutputLog:
                 source = part if in_part else finished
                 source.seek(start)
                 target.write(source.read(length))
-
-
-class WrittenRecord(NamedTuple):
-    """What a later run needs to know of a record in a file.
-
-    Attributes:
-        input: the input's name.
-        is_ok: whether it was classified.
-        settings: digest of what shaped the answer.
-        size_bytes, modified_ns: the file's version, or None.
-        label, probability: of the most probable class.
-    """
-
-    input: str
-    is_ok: bool
-    settings: str
-    size_bytes: int | None
-    modified_ns: int | None
-    label: str
-    probability: float
-
-
-def read_record(content: bytes, format_: LogFormat, columns: list[str]) -> WrittenRecord | None:
-    """Read a record back, or None where it isn't one of ours.
-
-    Args:
-        content: its bytes, as `scan_records` gives them.
-        format_: of the file.
-        columns: CSV's header, else empty.
-    """
-    try:
-        if format_ == "jsonl":
-            values = json.loads(content)
-            best = values["predictions"][0] if values["status"] == "ok" else {}
-            size, modified = values.get("size_bytes"), values.get("modified_ns")
-        else:
-            row = next(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
-            values = dict(zip(columns, row, strict=True))
-            best = {"label": values["label_1"], "probability": values["probability_1"] or 0}
-            size, modified = (int(values[key]) if values[key] else None for key in ("size_bytes", "modified_ns"))
-        return WrittenRecord(
-            input=values["input"],
-            is_ok=values["status"] == "ok",
-            settings=values.get("settings", ""),
-            size_bytes=size,
-            modified_ns=modified,
-            label=best.get("label", ""),
-            probability=float(best.get("probability", 0)),
-        )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration, csv.Error):
-        return None

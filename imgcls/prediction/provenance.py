@@ -1,22 +1,25 @@
 """The note beside an output: what made it, when, from what, and how its answers differ from the last run's."""
 
+import contextlib
 import hashlib
 import json
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from imgcls.core.files import write_text
-from imgcls.core.versions import versions
+from imgcls.core.versions import PACKAGES, versions
+from imgcls.errors import OutputError
 from imgcls.prediction.records import Summary
 
 SCHEMA = 1
 # A run is compared with the last one by these parts of its note.
-COMPARED = ("started", "finished", "counts", "classes", "mean_confidence", "model")
+COMPARED = ("started", "finished", "counts", "mean_confidence", "model")
 
 
 def settings_digest(model: dict[str, Any], *, top_k: int, threshold: float | None, fast_decode: bool) -> str:
@@ -38,16 +41,19 @@ def note_path(output: Path) -> Path:
 
 
 def read_note(output: Path) -> dict[str, Any]:
-    """The note of the run that wrote an output, finished or not; empty where there is none."""
+    """The note of the run that wrote an output, finished or not; empty where there is none.
+
+    Outputs whose names differ in the suffix alone share a note: one about the other says nothing.
+    """
     try:
         note = json.loads(note_path(output).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return note if isinstance(note, dict) else {}
+    return note if isinstance(note, dict) and note.get("output") == output.name else {}
 
 
 def describe_holder(output: Path) -> str:
-    """Who holds an output, as a clause for a message."""
+    """Who holds an output, as a clause for a message; empty where its note doesn't say."""
     note = read_note(output)
     if note.get("status") != "running":
         return ""
@@ -76,6 +82,28 @@ class RunNote:
     last: dict[str, Any] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    @contextlib.contextmanager
+    def kept(self, summary: Summary) -> Iterator[None]:
+        """Write the note now, and again when the block ends, well or not.
+
+        Args:
+            summary: of the records, counted while the block runs.
+        Raises:
+            OutputError: it can't be written.
+        """
+        self.write("running")
+        try:
+            yield
+        except Exception:
+            with contextlib.suppress(OutputError):
+                self.write("failed", summary)
+            raise
+        except BaseException:
+            with contextlib.suppress(OutputError):
+                self.write("interrupted", summary)
+            raise
+        self.write(summary.ended, summary)
+
     def write(self, status: str, summary: Summary | None = None) -> None:
         """Write the note.
 
@@ -90,7 +118,7 @@ class RunNote:
             "status": status,
             "output": self.output.name,
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            "folder": str(Path.cwd()),
+            "folder": _working_folder(),
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started": _utc(self.started),
@@ -99,28 +127,29 @@ class RunNote:
             "settings": self.settings,
             "options": self.options,
             "device": self.device,
-            "versions": versions((*("torch", "torchvision", "pillow", "numpy"), "onnxruntime")),
+            "versions": versions((*PACKAGES, "onnxruntime")),
         }
         if summary is not None:
             note["counts"] = summary.to_dict() | {"kept": summary.num_kept}
             note["mean_confidence"] = _rounded(summary.mean_confidence)
             note["classes"] = class_shares(summary, self.last.get("classes", {}))
         if self.last:
-            note["last"] = {key: self.last[key] for key in COMPARED if key in self.last and key != "classes"}
+            note["last"] = self.last
         write_text(note_path(self.output), json.dumps(note, ensure_ascii=True, indent=2) + "\n")
 
 
 def last_finished(note: dict[str, Any]) -> dict[str, Any]:
-    """What a new run compares itself with: the last note, or, if that run never ended, the one before it."""
-    if note.get("status") == "finished":
-        return note
-    last = dict(note.get("last", {}))
-    last["classes"] = {
-        label: {"count": row["last_count"], "share": row["last_share"]}
-        for label, row in note.get("classes", {}).items()
-        if row.get("last_count") is not None
-    }
-    return last if last.get("counts") else {}
+    """What a new run compares itself with: the last note's figures, or, if that run never ended, those it had.
+
+    Args:
+        note: as `read_note` gives it.
+    """
+    if note.get("status") != "finished":
+        last = note.get("last", {})
+        return last if isinstance(last, dict) else {}
+    classes = note.get("classes", {})
+    figures = {label: {"count": row["count"], "share": row["share"]} for label, row in classes.items()}
+    return {key: note[key] for key in COMPARED if key in note} | {"classes": figures}
 
 
 def class_shares(summary: Summary, last: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +174,14 @@ def class_shares(summary: Summary, last: dict[str, Any]) -> dict[str, Any]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
+
+
+def _working_folder() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        # Somebody has deleted it.
+        return ""
 
 
 def _utc(moment: datetime) -> str:

@@ -7,6 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 from imgcls.errors import ImageError, ImageErrorKind
 
+# A run ends when its inputs do, at a signal, or when too many inputs failed.
+Ended = Literal["finished", "interrupted", "failed"]
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -160,6 +163,7 @@ class Summary:
         kinds: failures by kind.
         labels: good records by most probable class.
         confidence_sum: of their probabilities.
+        ended: whether these are all records, or the run was cut short.
     """
 
     num_ok: int = 0
@@ -168,6 +172,7 @@ class Summary:
     kinds: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
     confidence_sum: float = 0.0
+    ended: Ended = "finished"
 
     @property
     def count(self) -> int:
@@ -192,7 +197,10 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {"count": self.count, "ok": self.num_ok, "failed": self.num_failed, "errors": dict(self.kinds)}
+        counts: dict[str, Any] = {"count": self.count, "ok": self.num_ok, "failed": self.num_failed}
+        counts["errors"] = dict(self.kinds)
+        # Where a part of the answers could be taken for all of them, it says so.
+        return counts if self.ended == "finished" else counts | {"ended": self.ended}
 
     def __str__(self) -> str:
         """One line for people: `12,480 images: 12,471 ok, 9 failed (7 corrupt_image, 2 not_found)`."""

@@ -14,8 +14,9 @@ import numpy as np
 from imgcls.core.files import output_error
 from imgcls.data.sources import Source
 from imgcls.prediction.decode_pool import file_version
-from imgcls.prediction.output_log import LogFormat, Span, part_path, read_record, scan_records
+from imgcls.prediction.output_log import part_path
 from imgcls.prediction.records import KeptRecord
+from imgcls.prediction.written_records import LogFormat, Span, read_record, scan_records
 
 
 class EarlierRecords:
@@ -61,6 +62,8 @@ class EarlierRecords:
         self._starts = np.frombuffer(starts, dtype=np.int64)[order] if starts else np.empty(0, np.int64)
         self._lengths = np.frombuffer(lengths, dtype=np.int64)[order] if lengths else np.empty(0, np.int64)
         self._in_part = (order >= counts[0]) if len(order) else np.empty(0, bool)
+        self.num_met = 0
+        """How many inputs so far had a record, whether it still holds or not."""
 
     def __len__(self) -> int:
         """How many records could be kept."""
@@ -80,6 +83,7 @@ class EarlierRecords:
             file.seek(span.start)
             written = read_record(file.read(span.length), self._format, self._columns[in_part])
             if written is not None and written.input == source.name:
+                self.num_met += 1
                 version = file_version(source.path)
                 if version is None or version != (written.size_bytes, written.modified_ns):
                     return None

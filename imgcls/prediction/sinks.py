@@ -1,11 +1,13 @@
 """Where records end up: stdout, a file that appears when it is whole, or a log that a later run continues."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, TextIO
+from types import TracebackType
+from typing import Protocol, Self, TextIO
 
 from imgcls.core.files import output_error, replacing
+from imgcls.errors import OutputError
 from imgcls.prediction.output_log import OutputLog
 from imgcls.prediction.records import ImageRecord, KeptRecord, Summary
 from imgcls.prediction.writers import RecordWriter
@@ -25,46 +27,102 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """Text that goes out as it comes, to stdout or a device.
+    """Text that goes out as it comes, to stdout or a device; a context manager.
+
+    After an error, leaving it ends the text properly all the same: what was said must still parse.
 
     Args:
         file: where it goes; the caller closes it.
         writer: writes to `file`.
+        name: of the destination, for messages.
     """
 
-    def __init__(self, file: TextIO, writer: RecordWriter) -> None:
+    def __init__(self, file: TextIO, writer: RecordWriter, name: str) -> None:
         self._file = file
         self._writer = writer
+        self._name = name
+        self._summary = Summary()
+
+    def __enter__(self) -> Self:
+        """Nothing is left to open."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the text, unless it can't be written."""
+        # Where the destination itself fails, or somebody wants out at once, nothing more is written.
+        if isinstance(exc, Exception) and not isinstance(exc, (OSError, OutputError)):
+            self._summary.ended = "failed"
+            with contextlib.suppress(OSError, OutputError):
+                self.finish(self._summary)
 
     def add(self, record: ImageRecord | KeptRecord) -> None:
         """Write it and let it go at once, for whoever reads the other end."""
         assert isinstance(record, ImageRecord)
-        self._writer.write(record)
-        self._file.flush()
+        self._summary.add(record)
+        with self._typed_errors():
+            self._writer.write(record)
+            self._file.flush()
 
     def finish(self, summary: Summary) -> None:
         """Write what comes after the last record."""
-        self._writer.finish(summary)
-        self._file.flush()
+        with self._typed_errors():
+            self._writer.finish(summary)
+            self._file.flush()
 
     def abandon(self, summary: Summary) -> None:
-        """Close the text properly all the same: what was said must still parse."""
+        """The text ends properly, earlier."""
         self.finish(summary)
+
+    @contextlib.contextmanager
+    def _typed_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            # The reader has gone: no fault of ours, and the command ends quietly.
+            raise
+        except OSError as exc:
+            raise OutputError(
+                f"can't write to {self._name}: {exc.strerror or exc}",
+                hint="free some space, or name a file with --output",
+            ) from exc
 
 
 class FileSink:
-    """A file that appears under its name only when it is whole, early end or not.
+    """A file that appears under its name only when it is whole; a context manager that leaves nothing after an error.
 
     Args:
         path: the file.
         open_writer: makes the writer for a file that is being written.
+    Raises:
+        OutputError: it can't be written.
     """
 
     def __init__(self, path: Path, open_writer: Callable[[Path], "ClosingWriter"]) -> None:
         self._path = path
-        self._stack = contextlib.ExitStack()
-        part = self._stack.enter_context(replacing(path))
-        self._writer = open_writer(part)
+        with contextlib.ExitStack() as stack:
+            part = stack.enter_context(replacing(path))
+            try:
+                self._writer = open_writer(part)
+            except OSError as exc:
+                raise output_error(path, exc) from exc
+            self._stack = stack.pop_all()
+        self._is_open = True
+
+    def __enter__(self) -> Self:
+        """Nothing is left to open."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Throw away a file that isn't finished."""
+        if self._is_open:
+            # Only an error leads here, and it makes `replacing` throw away what has been written.
+            with contextlib.suppress(OSError, ValueError):
+                self._writer.close()
+            self._stack.__exit__(kind, exc, trace)
 
     def add(self, record: ImageRecord | KeptRecord) -> None:
         """Write it."""
@@ -76,15 +134,16 @@ class FileSink:
 
     def finish(self, summary: Summary) -> None:
         """Write the end and move the file into place."""
-        with self._stack:
-            try:
-                self._writer.finish(summary)
-                self._writer.close()
-            except OSError as exc:
-                raise output_error(self._path, exc) from exc
+        try:
+            self._writer.finish(summary)
+            self._writer.close()
+        except OSError as exc:
+            raise output_error(self._path, exc) from exc
+        self._is_open = False
+        self._stack.close()
 
     def abandon(self, summary: Summary) -> None:
-        """The records so far make a whole file too."""
+        """The records so far make a whole file too; its summary says that there is more."""
         self.finish(summary)
 
 

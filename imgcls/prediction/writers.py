@@ -82,6 +82,8 @@ class CsvWriter:
         self._threshold = threshold
         self._settings = settings
         self._csv = csv.writer(file, lineterminator="\n")
+        # Where a name holds a carriage return, Python before 3.13 doesn't see that it needs quotes.
+        self._quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         if header:
             pairs = [f"{column}_{rank}" for rank in range(1, top_k + 1) for column in ("label", "probability")]
             extra = (["uncertain"] if threshold else []) + (
@@ -99,7 +101,8 @@ class CsvWriter:
             extra.append("" if record.uncertain is None else str(record.uncertain).lower())
         if self._settings:
             extra += [*(record.version or ("", "")), self._settings]
-        self._csv.writerow([record.input, record.status, error, *cells, *padding, *extra])
+        row = [record.input, record.status, error, *cells, *padding, *extra]
+        (self._quoted if any("\r" in str(cell) for cell in row) else self._csv).writerow(row)
 
     def finish(self, summary: Summary) -> None:
         """Nothing comes after the last line."""
@@ -123,26 +126,31 @@ class TableWriter:
 
     def write(self, record: ImageRecord) -> None:
         """Write one picture's block."""
-        # A name may hold line feeds or escape sequences; a terminal must see neither.
-        name = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in record.input)
+        name = printable(record.input)
         doubt = " (uncertain)" if record.uncertain else ""
         if record.error:
-            reason = f"{record.error.kind}: {record.error.message}"
+            reason = printable(f"{record.error.kind}: {record.error.message}")
             self._file.write(f"{self._bold}{name}{self._off}  {self._red}{reason}{self._off}\n")
         elif self._top_k == 1:
             best = record.predictions[0]
-            self._file.write(f"{best.probability:8.2%}  {best.label}{doubt}  {self._dim}{name}{self._off}\n")
+            self._file.write(f"{best.probability:8.2%}  {printable(best.label)}{doubt}  {self._dim}{name}{self._off}\n")
         else:
             size = f"{record.width} x {record.height}"
             self._file.write(f"{self._bold}{name}{self._off}  {self._dim}{size}{self._off}{doubt}\n")
-            width = max(len(p.label) for p in record.predictions)
-            for p in record.predictions:
+            labels = [printable(p.label) for p in record.predictions]
+            width = max(map(len, labels))
+            for p, label in zip(record.predictions, labels, strict=True):
                 bar = "█" * round(p.probability * BAR_WIDTH)
-                line = f"  {p.probability:8.2%}  {p.label:<{width}}  {self._dim}{bar}"
+                line = f"  {p.probability:8.2%}  {label:<{width}}  {self._dim}{bar}"
                 self._file.write(line.rstrip() + self._off + "\n")
 
     def finish(self, summary: Summary) -> None:
         """Nothing comes after the last block."""
+
+
+def printable(text: str) -> str:
+    """A text whose line feeds, escape sequences and the like a terminal shows instead of obeying."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def build_writer(
