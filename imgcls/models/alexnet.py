@@ -7,7 +7,9 @@ A test holds both against torchvision's.
 
 from torch import Tensor, nn
 
-URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+from imgcls.models.entries import ALEXNET
+
+URL = ALEXNET.url
 
 
 class AlexNet(nn.Module):

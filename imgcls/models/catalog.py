@@ -13,13 +13,13 @@ from imgcls.core.checkpoint import Checkpoint, load_checkpoint, load_tensors
 from imgcls.core.digests import file_sha256
 from imgcls.core.transforms import Transform
 from imgcls.errors import ModelError
+from imgcls.models.entries import BUNDLED, DEFAULT_MODEL
 from imgcls.models.imagenet import imagenet_classes
 from imgcls.models.networks import OWN, build_with_weights
+from imgcls.models.onnx_model import is_onnx
 from imgcls.models.pretrained import current_name, drop_auxiliary_heads, is_pretrained_name, pretrained_entry
 from imgcls.models.weights import cached_weights
 
-DEFAULT_MODEL = "alexnet"
-BUNDLED = ("cifar10-cnn",)
 # What DataParallel puts before every name.
 PARALLEL = "module."
 DownloadProgress = Callable[[int, int | None], None]
@@ -73,7 +73,8 @@ def load_model(
     """Load whatever `--model` names.
 
     Args:
-        spec: a checkpoint, a run folder, a bundled name or a torchvision classifier's name, tried in this order.
+        spec: a checkpoint, a run folder, an exported `.onnx` file, a bundled name or a torchvision classifier's name,
+            tried in this order.
         weights: a plain state_dict for a torchvision architecture, in place of its pretrained weights.
         progress: called with bytes so far and in all while weights are downloaded.
     Raises:
@@ -87,6 +88,8 @@ def load_model(
                 hint=f"imgcls predict -m alexnet --weights {weights}",
             )
         return _load_pretrained(spec, weights)
+    if path is not None and is_onnx(path):
+        return _from_onnx(path)
     if path is not None:
         return _from_checkpoint(load_checkpoint(path), path)
     if spec in BUNDLED:
@@ -142,6 +145,24 @@ def _from_checkpoint(checkpoint: Checkpoint, path: Path, *, name: str = "") -> L
         weights_path=path,
         recipe=checkpoint.recipe,
         metrics=checkpoint.metrics,
+    )
+
+
+def _from_onnx(path: Path) -> LoadedModel:
+    # The one kind of model that needs no torch to run; whoever loads it here wants it as a torch module.
+    from imgcls.models.onnx_network import open_onnx_network
+
+    file, network = open_onnx_network(path, device="cpu")
+    return LoadedModel(
+        name=file.card.name,
+        network=network,
+        classes=file.card.classes,
+        transform=file.card.transform,
+        weights_sha256=file.sha256,
+        weights_path=path,
+        wordnet_ids=file.card.wordnet_ids,
+        recipe=file.card.recipe,
+        metrics=file.card.metrics,
     )
 
 

@@ -1,7 +1,6 @@
 """torchvision's classifiers: which there are, how they are built, where their weights and transforms come from."""
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -9,6 +8,7 @@ from torch import nn
 from imgcls.core.transforms import Transform
 from imgcls.errors import ModelError
 from imgcls.models import alexnet
+from imgcls.models.entries import ALEXNET, PretrainedEntry
 
 # What torchvision's own builders change when they load the default weights; without, the state_dict doesn't fit.
 PRETRAINED_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -18,39 +18,6 @@ PRETRAINED_ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 # The published DenseNets are older than torch's rule against dots in the names of modules.
 DENSENET_OLD_NAME = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)")
-
-
-@dataclass(frozen=True, slots=True)
-class PretrainedEntry:
-    """What torchvision's catalogue says of one network's default ImageNet weights.
-
-    Attributes:
-        name: as in `torchvision.models.get_model`.
-        url: where the weights are published; its last part is the cached file's name and holds the hash's first digits.
-        transform: the preprocessing that they were measured with.
-        num_params: of the whole network.
-        size_mib: of the weights file, in MiB.
-        top1, top5: published accuracy on ImageNet's validation set, as fractions.
-    """
-
-    name: str
-    url: str
-    transform: Transform
-    num_params: int
-    size_mib: float
-    top1: float
-    top5: float
-
-
-ALEXNET = PretrainedEntry(
-    name="alexnet",
-    url=alexnet.URL,
-    transform=Transform(resize_px=256, crop_px=224),
-    num_params=61_100_840,
-    size_mib=233.087,
-    top1=0.56522,
-    top5=0.79066,
-)
 
 
 def pretrained_names() -> list[str]:

@@ -10,7 +10,7 @@ from imgcls.core import paths
 from imgcls.core.digests import file_sha256
 from imgcls.core.download import DEFAULT_LIMITS, Digest, DownloadError, Limits, download_file
 from imgcls.errors import ModelError, OutputError
-from imgcls.models.pretrained import PretrainedEntry
+from imgcls.models.entries import PretrainedEntry
 
 # A mirror of the catalogue's files: stands in for all of an address before the file's name.
 MIRROR_VARIABLE = "IMGCLS_WEIGHTS_URL"

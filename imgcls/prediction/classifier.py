@@ -1,20 +1,20 @@
 """Classifying pictures from Python."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imgcls.core.device import choose_device
+from imgcls.core.transforms import Transform
 from imgcls.data.decoding import decode_image, to_rgb, upright
 from imgcls.data.sources import iterate_sources
 from imgcls.errors import ImageError
-from imgcls.models.catalog import DEFAULT_MODEL, DownloadProgress, load_model
+from imgcls.models.entries import DEFAULT_MODEL
+from imgcls.prediction.loading import load_runner
 from imgcls.prediction.records import ImageRecord, Prediction
 from imgcls.prediction.runner import Runner, top_classes
 from imgcls.prediction.stream import StreamSettings, classify_stream
-from imgcls.prediction.torch_runner import TorchRunner
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -91,22 +91,34 @@ def load_classifier(
     *,
     weights: str | Path | None = None,
     device: str = "auto",
-    progress: DownloadProgress | None = None,
+    labels: Sequence[str] | None = None,
+    transform: Transform | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> Classifier:
     """Load a model to classify with.
 
     Args:
-        model: a checkpoint, a run folder, a bundled name (`cifar10-cnn`) or a torchvision classifier's name.
+        model: a checkpoint, a run folder, an `.onnx` file, a bundled name (`cifar10-cnn`) or a torchvision classifier's
+            name.
         weights: a plain state_dict for a torchvision architecture.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`.
+        labels: of the outputs of an ONNX file that `imgcls export` didn't write.
+        transform: the preprocessing of such a file.
         progress: called with bytes so far and in all while weights are downloaded.
     Raises:
         ModelError: no such model, or its weights are missing, damaged or can't be downloaded.
-        DeviceError: the device isn't there.
+        DeviceError: the device isn't there, or onnxruntime isn't.
+        UsageError: arguments that don't go with this kind of model.
     """
-    choice = choose_device(device)
-    loaded = load_model(str(model), weights=Path(weights) if weights else None, progress=progress)
-    return Classifier(TorchRunner(loaded, choice.device))
+    loaded = load_runner(
+        str(model),
+        weights=Path(weights) if weights else None,
+        device=device,
+        labels=labels,
+        transform=transform,
+        progress=progress,
+    )
+    return Classifier(loaded.runner)
 
 
 def _load(picture: "Picture") -> "tuple[str, Image]":
