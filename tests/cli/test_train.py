@@ -148,7 +148,7 @@ def test_print_config_is_toml_and_nothing_else(imgcls):
         (["--data", "PHOTOS", "--device", "toaster"], 2, "toaster"),
         (["--data", "PHOTOS", "-o", "full"], 8, "full is not empty"),
         (["--resume", "nowhere"], 2, "not the folder of a run"),
-        (["--set", "model.arguments.widths=[1]", "--data", "PHOTOS"], 6, "can't build 'cnn'"),
+        (["--set", "model.arguments.width=1", "--data", "PHOTOS"], 6, "can't build 'cnn'"),
     ],
 )
 def test_mistakes_have_a_message_a_hint_and_a_code(imgcls, photos, arguments, code, said):
