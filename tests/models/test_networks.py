@@ -21,14 +21,14 @@ from imgcls.models.weights import weights_path
 # Small ones, and those with peculiarities; the size is the smallest that the network takes with ease.
 COMPARED = [
     ("googlenet", 64),
-    ("inception_v3", 96),
-    ("mnasnet0_5", 64),
     ("mobilenet_v3_small", 64),
-    ("regnet_x_400mf", 64),
     ("squeezenet1_1", 64),
     ("swin_v2_t", None),
-    pytest.param("swin_v2_t", 64, marks=pytest.mark.slow),
     pytest.param("densenet121", 64, marks=pytest.mark.slow),
+    pytest.param("inception_v3", 96, marks=pytest.mark.slow),
+    pytest.param("mnasnet0_5", 64, marks=pytest.mark.slow),
+    pytest.param("regnet_x_400mf", 64, marks=pytest.mark.slow),
+    pytest.param("swin_v2_t", 64, marks=pytest.mark.slow),
 ]
 
 
