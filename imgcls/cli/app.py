@@ -116,13 +116,15 @@ def root(
 
 def _register() -> None:
     # Imported here, light as they are, because each of them needs what stands above.
-    from imgcls.cli import env_check, evaluate, predict, train
+    from imgcls.cli import env_check, evaluate, export, models, predict, train
 
     for name, module, function in (
         ("env-check", env_check, env_check.env_check),
         ("train", train, train.train),
         ("eval", evaluate, evaluate.evaluate),
         ("predict", predict, predict.predict),
+        ("export", export, export.export),
+        ("models", models, models.models),
     ):
         app.command(name, epilog=module.EXAMPLE)(guarded(function))
 

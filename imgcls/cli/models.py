@@ -1,0 +1,94 @@
+"""`imgcls models`: what `--model` accepts, and which weights are here."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from imgcls.cli import console, options
+from imgcls.errors import ModelError
+
+if TYPE_CHECKING:
+    from imgcls.models.listing import ListedModel
+
+EXAMPLE = "Example: imgcls models resnet50   or: imgcls models --fetch resnet50"
+MARKS = {"here": "here", "absent": "-", "damaged": "DAMAGED"}
+
+
+def models(
+    names: Annotated[
+        Optional[list[str]],  # noqa: UP045 - Typer reads it at run time
+        typer.Argument(help="Only these; by default all.", metavar="[NAME]..."),
+    ] = None,
+    fetch: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--fetch", help="Download these weights now; more names may follow.", metavar="NAME"),
+    ] = None,
+    format_: options.ReportFormatOption = options.ReportFormat.TABLE,
+    quiet: options.Quiet = False,
+) -> None:
+    """List what --model accepts beside paths: parameters, size, published accuracy, whether the weights are here."""
+    console.quiet = quiet
+    from imgcls.models.listing import SCHEMA, list_models
+
+    wanted = [*(fetch or ()), *(names or ())]
+    listed = _choose(list_models(), wanted)
+    if fetch:
+        _fetch(listed)
+        listed = _choose(list_models(), wanted)
+    if format_ is options.ReportFormat.JSON:
+        console.data(json.dumps({"schema": SCHEMA, "models": [each.to_dict() for each in listed]}, ensure_ascii=False))
+        return
+    console.data(_table(listed))
+    if not wanted:
+        console.talk("--model also takes a checkpoint, a run folder, or an .onnx file; --fetch NAME downloads weights")
+
+
+def _choose(listed: "list[ListedModel]", wanted: list[str]) -> "list[ListedModel]":
+    if not wanted:
+        return listed
+    by_name = {each.name: each for each in listed}
+    for name in wanted:
+        if name not in by_name:
+            import difflib
+
+            near = difflib.get_close_matches(name, by_name, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise ModelError(f"unknown model {name!r}{meant}", hint="imgcls models lists the names")
+    return [by_name[name] for name in dict.fromkeys(wanted)]
+
+
+def _fetch(listed: "list[ListedModel]") -> None:
+    from imgcls.models.listing import torchvision_entries
+    from imgcls.models.weights import cached_weights
+
+    entries = {entry.name: entry for entry in torchvision_entries()}
+    for each in listed:
+        if each.name in entries:
+            with console.download_progress(f"the weights of {each.name}") as progress:
+                cached_weights(entries[each.name], progress=progress)
+
+
+def _table(listed: "list[ListedModel]") -> str:
+    rows = [("name", "parameters", "MiB", "top-1", "top-5", "data", "weights")]
+    rows += [
+        (
+            each.name,
+            f"{each.num_params:,}" if each.num_params is not None else "?",
+            f"{each.size_mib:.1f}",
+            f"{each.top1:.2%}" if each.top1 is not None else "?",
+            f"{each.top5:.2%}" if each.top5 is not None else "?",
+            each.data or "?",
+            MARKS[each.weights],
+        )
+        for each in listed
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    # Names and words begin at the left, numbers end at the right.
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column in (0, 5, 6) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

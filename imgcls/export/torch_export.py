@@ -1,0 +1,138 @@
+"""A model as a torch.export program: one `.pt2` file that PyTorch loads without the code that built the network.
+
+TorchScript did this before; it is deprecated.
+"""
+
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from imgcls.core.digests import file_sha256
+from imgcls.core.files import replacing
+from imgcls.core.transforms import Floats, Pixels
+from imgcls.core.versions import versions
+from imgcls.errors import ModelError
+from imgcls.export.agreement import compare, in_batches, median_ms, outputs_of
+from imgcls.export.onnx import EXAMPLE_BATCH, check_exportable
+from imgcls.export.pictures import drawn_pixels, folder_pixels
+from imgcls.export.report import PACKAGES, ExportReport, Variant
+from imgcls.models.catalog import LoadedModel
+from imgcls.models.exported import ModelCard
+
+# The description's name inside the file: torch.export.load(path, extra_files={CARD_FILE: ""}) gives it back.
+CARD_FILE = "imgcls.json"
+
+
+def export_program(
+    model: LoadedModel,
+    output: Path,
+    *,
+    folder: Path | None = None,
+    on_step: Callable[[str], None] = lambda _step: None,
+) -> ExportReport:
+    """Write a model as a torch.export program, load the file again, and compare its answers with the model's.
+
+    Args:
+        model: any that `load_model` gives.
+        output: the file; replaced when it is there.
+        folder: pictures to compare on beside the drawn ones.
+        on_step: told what is being done.
+    Raises:
+        ModelError: it can't be exported, or the file answers differently; then it isn't kept.
+        UsageError: the model is an ONNX file.
+        DataError: no picture in the folder can be read.
+        OutputError: the file can't be written.
+    """
+    check_exportable(model)
+    images = drawn = drawn_pixels(model.transform)
+    if folder is not None:
+        images = np.concatenate([drawn, folder_pixels(folder, model.transform)])
+    on_step("tracing the network")
+    program = _trace(model)
+    card = ModelCard(
+        name=model.name,
+        classes=model.classes,
+        transform=model.transform,
+        weights_sha256=model.weights_sha256,
+        wordnet_ids=model.wordnet_ids,
+        recipe=model.recipe,
+        metrics=model.metrics,
+        versions=versions(PACKAGES),
+    )
+    with replacing(output) as part:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Through memory, because torch insists on the suffix .pt2 and the temporary file has another.
+            buffer = io.BytesIO()
+            torch.export.save(program, buffer, extra_files={CARD_FILE: card.to_json()})
+            part.write_bytes(buffer.getbuffer())
+            del program, buffer
+            on_step("comparing its answers")
+            loaded, found_card = load_program(part)
+        if found_card != card:
+            raise ModelError(f"the description in {output} can't be read back; it was not kept")
+
+        @torch.inference_mode()
+        def run(images_NHWC: Pixels) -> Floats:
+            images_NCHW = torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).contiguous()
+            outputs: Floats = loaded(found_card.transform.normalise(images_NCHW)).numpy()
+            return outputs
+
+        own = outputs_of(model)
+        agreement = compare(in_batches(own, images), in_batches(run, images))
+        agreement.check("the torch.export program")
+        times = median_ms({"torch": own, "torch-export": run}, images)
+        size_bytes = part.stat().st_size
+    own_size = model.weights_path.stat().st_size if model.weights_path.is_file() else 0
+    return ExportReport(
+        output=output,
+        format="torch-export",
+        sha256=file_sha256(output) if output.is_file() else "",
+        model=model.describe(),
+        variants=(
+            Variant("torch", own_size, times["torch"], None),
+            Variant("torch-export", size_bytes, times["torch-export"], agreement),
+        ),
+        num_drawn=len(drawn),
+        folder=folder,
+    )
+
+
+def load_program(path: Path) -> tuple[Callable[[torch.Tensor], torch.Tensor], ModelCard]:
+    """The network in a `.pt2` file of ours, and its description.
+
+    Raises:
+        ModelError: the file is damaged, or not of ours.
+    """
+    extra: dict[str, Any] = {CARD_FILE: ""}
+    try:
+        with path.open("rb") as file:
+            program = torch.export.load(io.BytesIO(file.read()), extra_files=extra)
+    except Exception as exc:
+        raise ModelError(
+            f"{path} can't be read: {str(exc).partition(chr(10))[0]}", hint="export the model again"
+        ) from exc
+    if not extra[CARD_FILE]:
+        raise ModelError(f"{path} was not written by imgcls", hint="export the model again")
+    return program.module(), ModelCard.from_json(extra[CARD_FILE], source=str(path))
+
+
+def _trace(model: LoadedModel) -> torch.export.ExportedProgram:
+    side = model.transform.crop_px
+    example_BCHW = torch.zeros(EXAMPLE_BATCH, 3, side, side)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.export(
+                model.network, (example_BCHW,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
+            )
+    except Exception as exc:
+        raise ModelError(
+            f"{model.name!r} can't be exported: {str(exc).strip().partition(chr(10))[0]}",
+            hint=f"imgcls export {model.name} --to onnx -o {model.name}.onnx",
+        ) from exc
