@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from imgcls.errors import ImgclsError
@@ -39,12 +39,17 @@ def error(exc: ImgclsError) -> None:
 
 def is_terminal() -> bool:
     """Whether the person sees stderr on a terminal, so that a live display makes sense."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def stdout_has_colour() -> bool:
     """Whether colours make sense on stdout: a terminal that shows them, and no NO_COLOR."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return (
+        sys.stdout is not None
+        and sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
 
 
 def stdout_console() -> "Console":
@@ -95,5 +100,8 @@ def download_progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 def _stderr_line(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    # Closed, or a log on a full disk: nobody can be told, and the work goes on all the same.
+    with suppress(OSError):
+        if sys.stderr is not None:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()

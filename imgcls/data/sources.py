@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
 
-from imgcls.errors import ImageError, ImageErrorKind
+from imgcls.errors import DataError, ImageError, ImageErrorKind
 
 # What counts as a picture inside a folder. A file that is named outright is always tried, whatever its suffix.
 IMAGE_SUFFIXES = frozenset(
@@ -64,7 +64,7 @@ def iterate_sources(
     wanted = accept or has_image_suffix
     for argument in arguments:
         if argument == STDIN:
-            yield Source(STDIN, content=(stdin or sys.stdin.buffer).read())
+            yield Source(STDIN, content=(stdin or standard_input()).read())
         elif is_url(argument):
             url = valid_unicode(argument)
             yield Source(url, url=url)
@@ -73,6 +73,18 @@ def iterate_sources(
             yield Source("", failure=ImageError("not_found", "the name is empty"))
         else:
             yield from _expand_path(path_of(argument), wanted)
+
+
+def standard_input() -> BinaryIO:
+    """Stdin's bytes, unbuffered: a thread that waits for a buffered stdin makes the interpreter abort when it ends.
+
+    Raises:
+        DataError: stdin is closed.
+    """
+    if sys.stdin is None:
+        raise DataError("stdin is closed", hint="name files, or pipe something in")
+    raw: BinaryIO = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+    return raw
 
 
 def _expand_path(path: Path, wanted: Callable[[str], bool]) -> Iterator[Source]:
