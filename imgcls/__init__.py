@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from imgcls.errors import ImageError, ImgclsError
     from imgcls.prediction.classifier import Classifier, load_classifier
     from imgcls.prediction.records import ImageRecord, Prediction
+    from imgcls.training.recipes import load_recipe
+    from imgcls.training.run import train
 
 # Where each public name lives; imported when it is first used, so that `import imgcls` costs nothing.
 _HOMES = {
@@ -23,6 +25,8 @@ _HOMES = {
     "ImgclsError": "imgcls.errors",
     "Prediction": "imgcls.prediction.records",
     "load_classifier": "imgcls.prediction.classifier",
+    "load_recipe": "imgcls.training.recipes",
+    "train": "imgcls.training.run",
 }
 
 __all__ = [
@@ -33,6 +37,8 @@ __all__ = [
     "Prediction",
     "__version__",
     "load_classifier",
+    "load_recipe",
+    "train",
 ]
 
 

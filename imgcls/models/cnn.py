@@ -1,55 +1,101 @@
-"""The small residual network of `configs/cnn.toml`, sized for two CPU cores."""
+"""The small convolutional network of `configs/cnn.toml`, for pictures of some 32 pixels.
 
+Its design is that of the networks that hold CIFAR-10's speed records: a first layer that whitens 2 x 2 patches and is
+computed from the training pictures instead of learnt; blocks that halve the picture early; a scaled last layer.
+
+Shapes: N pictures, B batch, C channels (3), H height, W width, K classes.
+"""
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the field's own name for it
+
+PATCH_PX = 2
+# Every direction of a patch of 2 x 2 pixels in 3 colours, and its negative.
+STEM_WIDTH = 2 * 3 * PATCH_PX**2
+# Keeps directions without any spread from being blown up into noise.
+WHITENING_FLOOR = 5e-4
 
 
-def conv_block(fan_in: int, fan_out: int, *, pool: bool) -> nn.Sequential:
-    """Convolution 3x3, optional halving, batch norm, ReLU."""
-    layers: list[nn.Module] = [nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False)]
-    if pool:
-        layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers, nn.BatchNorm2d(fan_out), nn.ReLU(inplace=True))
+class Layer(nn.Module):
+    """Convolution, batch norm and activation, added to their input.
 
-
-class Residual(nn.Module):
-    """Two convolution blocks whose result is added to their input."""
+    Args:
+        width: channels in and out.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(conv_block(width, width, pool=False), conv_block(width, width, pool=False))
+        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Same shape out as in."""
-        sum_BCHW: Tensor = x_BCHW + self.blocks(x_BCHW)
-        return sum_BCHW
+        return x_BCHW + F.silu(self.norm(self.conv(x_BCHW)))
+
+
+class Block(nn.Module):
+    """Convolution, halving, batch norm and activation; then layers at that size.
+
+    Args:
+        fan_in: channels that come in.
+        fan_out: channels that go out.
+        depth: convolutions in all.
+    """
+
+    def __init__(self, fan_in: int, fan_out: int, *, depth: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(fan_out)
+        self.layers = nn.Sequential(*(Layer(fan_out) for _ in range(depth - 1)))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Half the height and width, as long as there is more than one pixel to halve."""
+        x_BCHW = self.conv(x_BCHW)
+        if min(x_BCHW.shape[2:]) > 1:
+            x_BCHW = F.max_pool2d(x_BCHW, 2)
+        halved_BCHW: Tensor = self.layers(F.silu(self.norm(x_BCHW)))
+        return halved_BCHW
 
 
 class CNN(nn.Module):
-    """A residual network of eight convolutions for small pictures.
+    """A whitening layer, three blocks that halve the picture, and a linear layer on the largest activations.
 
     Args:
         num_classes: K, outputs of the last layer.
-        widths: channels of the four stages.
+        widths: channels of each block.
+        depth: convolutions of each block.
     Shapes:
-        images_BCHW float (batch, 3, H, W), H and W at least 8, to logits_BK float (batch, K).
+        images_BCHW float (batch, 3, H, W), H and W at least 2, to logits_BK float (batch, K).
+    Source: Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", for the stem, the order of convolution and
+        pooling, and the scaled logits.
     """
 
-    def __init__(self, num_classes: int, *, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
+    def __init__(self, num_classes: int, *, widths: tuple[int, ...] = (32, 64, 128), depth: int = 2) -> None:
         super().__init__()
-        stem, first, second, third = widths
-        self.features = nn.Sequential(
-            conv_block(3, stem, pool=False),
-            conv_block(stem, first, pool=True),
-            Residual(first),
-            conv_block(first, second, pool=True),
-            conv_block(second, third, pool=True),
-            Residual(third),
-            nn.AdaptiveMaxPool2d(1),
-            nn.Flatten(),
-        )
-        self.classifier = nn.Linear(third, num_classes)
+        self.stem = nn.Conv2d(3, STEM_WIDTH, PATCH_PX)
+        self.stem.weight.requires_grad_(False)
+        fans = (STEM_WIDTH, *widths)
+        self.blocks = nn.Sequential(*(Block(fans[index], width, depth=depth) for index, width in enumerate(widths)))
+        self.head = nn.Linear(widths[-1], num_classes)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits, one row an image."""
-        logits_BK: Tensor = self.classifier(self.features(images_BCHW)) * 0.125
+        features_BC = self.blocks(F.silu(self.stem(images_BCHW))).amax(dim=(2, 3))
+        # Small logits at the start keep the first steps calm at a high learning rate.
+        logits_BK: Tensor = self.head(features_BC) / 9
         return logits_BK
+
+    @torch.no_grad()
+    def whiten(self, images_NCHW: Tensor) -> None:
+        """Set the first layer to the whitening filters of training pictures.
+
+        Args:
+            images_NCHW: normalised float, shape (N, 3, H, W); a few thousand are enough.
+        Source: Jordan 2024, section 3.1; the eigenvectors of the patches' covariance over the root of their values.
+        """
+        patches = F.unfold(images_NCHW.float().cpu(), PATCH_PX, stride=PATCH_PX).transpose(1, 2).flatten(0, 1).double()
+        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        filters = (vectors / (values + WHITENING_FLOOR).sqrt()).T.flip(0).reshape(-1, 3, PATCH_PX, PATCH_PX)
+        self.stem.weight.copy_(torch.cat([filters, -filters]).to(self.stem.weight))
+        nn.init.zeros_(self.stem.bias)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from imgcls.data.datasets import Dataset
 from imgcls.data.labelled import LabelledImages, SkippedImage
 from imgcls.errors import DataError
 from imgcls.evaluation.metrics import EvalResult, evaluate_network
+from imgcls.models.cnn import CNN
 from imgcls.models.networks import build_network, build_with_weights
 from imgcls.training.config import Recipe, transform_of
 from imgcls.training.events import EpochEnd, OnEvent, Score, ShouldStop, Started, TrainResult
@@ -22,6 +23,9 @@ from imgcls.training.monitor import DivergedError, diverged
 from imgcls.training.random_streams import own_global_stream, seed_for
 from imgcls.training.resume import Saved, check_same_data, resume_state
 from imgcls.training.run_folder import RunFolder
+
+# As many as the filters need to come out the same, nearly, whichever pictures are drawn.
+WHITENING_PICTURES = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Session:
             network = build_network(
                 recipe.model.name, num_classes=len(dataset.classes), arguments=recipe.model.arguments
             )
+            if isinstance(network, CNN):
+                self._whiten(network)
         self.loop = Loop(
             self._placed(network),
             self.images,
@@ -152,7 +158,8 @@ class Session:
             transform=self.transform,
             device=self.device,
             batch_size=self.recipe.train.eval_batch_size,
-            autocast_dtype=self.autocast_dtype,
+            # In float32, as `eval` and `predict` run the network: the figures must be theirs.
+            autocast_dtype=None,
         )
 
     def _test(self) -> dict[str, Any] | None:
@@ -164,6 +171,12 @@ class Session:
             best.model_name, num_classes=len(best.classes), weights=best.weights, arguments=best.model_arguments
         )
         return figures(self._evaluate(self._placed(network), images)) | {"data": images.description.to_dict()}
+
+    def _whiten(self, network: CNN) -> None:
+        order_N = torch.randperm(len(self.images))[:WHITENING_PICTURES]
+        batches = self.images.batches(order_N, batch_size=len(order_N), device=torch.device("cpu"))
+        for batch in batches:
+            network.whiten(self.transform.normalise(batch.images_BCHW))
 
     def _placed(self, network: nn.Module) -> nn.Module:
         network.to(self.device)
