@@ -1,0 +1,40 @@
+"""A network of a few hundred weights, and pictures that it tells apart."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CLASSES = ("cat", "dog", "owl")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with three classes, random but always the same."""
+    import torch
+
+    from imgcls.core.checkpoint import Checkpoint, save_checkpoint
+    from imgcls.core.transforms import Transform
+    from imgcls.models.networks import build_network
+
+    arguments = {"image_px": 8, "hidden": [4]}
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = build_network("mlp", num_classes=3, arguments=arguments)
+    path = tmp_path_factory.mktemp("tiny") / "tiny.pt"
+    save_checkpoint(Checkpoint("mlp", arguments, CLASSES, Transform(8, 8), network.state_dict()), path)
+    return path
+
+
+def save_picture(path: Path, seed: int = 0) -> Path:
+    """Write a small picture of noise; its format follows the name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def save_pictures(folder: Path, count: int, *, suffix: str = ".png") -> list[Path]:
+    """Write `count` different pictures, named by their number."""
+    return [save_picture(folder / f"{number:04}{suffix}", number) for number in range(count)]
