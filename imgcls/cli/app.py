@@ -12,7 +12,7 @@ from typing import Annotated, ParamSpec
 import typer
 
 from imgcls._version import __version__
-from imgcls.cli import console
+from imgcls.cli import console, startup
 from imgcls.errors import ExitCode, ImgclsError, OutputError
 
 P = ParamSpec("P")
@@ -134,4 +134,5 @@ _register()
 
 def main() -> None:
     """Entry point of the `imgcls` script."""
+    startup.owns_process = True
     app()

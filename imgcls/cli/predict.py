@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from imgcls.cli import console, foreign_model, options
+from imgcls.cli import console, foreign_model, options, startup
 from imgcls.cli import predict_options as choices
 from imgcls.cli.interrupts import noted_interruptions
 from imgcls.cli.predict_progress import progress_bar
@@ -82,7 +82,7 @@ def predict(
     sources = selection.open()
     destination = Destination(format_.value, output, resume, overwrite, colour=console.stdout_has_colour(), report=html)
     destination.check()
-    with console.download_progress(f"the weights of {model}") as downloading:
+    with startup.loading(), console.download_progress(f"the weights of {model}") as downloading:
         loaded = load_runner(
             model,
             weights=weights,
