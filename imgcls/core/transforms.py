@@ -27,6 +27,10 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "ham
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
+# A thread a pixel wide would be blown up to a ribbon of gigabytes before its middle is cut out; beyond so many pixels
+# (1 x 1,024 at 256) only the middle is made.
+MAX_RESIZED_PIXELS = 1 << 26
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -59,7 +63,10 @@ class Transform:
         Source: torchvision.transforms.functional.resize and center_crop on Pillow images.
         """
         width, height = self.resized_size(*image.size)
-        if (width, height) != image.size:
+        if width * height > MAX_RESIZED_PIXELS:
+            image = self._resize_middle(image, width, height)
+            width, height = image.size
+        elif (width, height) != image.size:
             image = image.resize((width, height), getattr(Image.Resampling, self.interpolation.upper()))
         left, top = self._crop_start(width), self._crop_start(height)
         if (left, top, width, height) != (0, 0, self.crop_px, self.crop_px):
@@ -71,6 +78,16 @@ class Transform:
         short, long = sorted((width, height))
         scaled = max(self.crop_px if short == 0 else int(self.resize_px * long / short), 1)
         return (self.resize_px, scaled) if width <= height else (scaled, self.resize_px)
+
+    def _resize_middle(self, image: Image.Image, width: int, height: int) -> Image.Image:
+        """Resize, but of the longer side only what the crop keeps; the same pixels up to rounding."""
+        filter_ = getattr(Image.Resampling, self.interpolation.upper())
+        start = self._crop_start(max(width, height))
+        scale = max(image.size) / max(width, height)
+        first, last = start * scale, min((start + self.crop_px) * scale, max(image.size))
+        if width > height:
+            return image.resize((self.crop_px, height), filter_, box=(first, 0, last, image.height))
+        return image.resize((width, self.crop_px), filter_, box=(0, first, image.width, last))
 
     def _crop_start(self, size: int) -> int:
         # torchvision rounds towards even where it cuts, and down where it adds a border first.

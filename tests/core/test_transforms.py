@@ -148,3 +148,25 @@ def test_missing_values(field):
 def test_not_even_a_table():
     with pytest.raises(ModelError, match="the stored transform can't be read"):
         Transform.from_dict(None)
+
+
+@pytest.mark.parametrize("size", [(3, 500), (500, 3), (1, 90), (17, 900), (901, 20)], ids=str)
+@pytest.mark.parametrize(
+    "transform", [Transform(32, 28), Transform(28, 32), Transform(33, 28, interpolation="nearest")]
+)
+def test_a_long_strip_is_the_same_when_only_its_middle_is_made(transform, size, monkeypatch):
+    image = random_image(*size)
+    whole = transform.crop(image).astype(int)
+    monkeypatch.setattr("imgcls.core.transforms.MAX_RESIZED_PIXELS", 0)
+    middle = transform.crop(image).astype(int)
+    assert middle.shape == whole.shape
+    assert np.abs(middle - whole).max() <= 1
+
+
+def test_a_thread_a_pixel_wide_needs_no_gigabytes():
+    # Blown up whole it would take 100 GB.
+    assert (
+        Transform(256, 224).crop(Image.new("RGB", (500_000, 1), "red")).reshape(-1, 3).tolist()
+        == [[255, 0, 0]] * 224**2
+    )
+    assert Transform(256, 224).crop(Image.new("RGB", (1, 500_000))).shape == (224, 224, 3)

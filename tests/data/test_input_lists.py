@@ -61,7 +61,7 @@ def test_a_missing_list(tmp_path):
 def test_entries_come_while_the_list_is_still_open(nul):
     separator = b"\0" if nul else b"\n"
     reader, writer = os.pipe()
-    with open(reader, "rb", buffering=0) as file:
+    with os.fdopen(reader, "rb", buffering=0) as file:
         found = read_list("-", nul=nul, stdin=file)
         for name in (b"a.jpg", b"b.jpg"):
             os.write(writer, name + separator)
