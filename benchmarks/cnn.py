@@ -5,9 +5,7 @@ One plain forward pass, no test-time augmentation; the accuracy after the last e
     python benchmarks/cnn.py --data DIR       DIR holds cifar-10-batches-py; about 6 minutes a seed on two cores
 """
 
-import argparse
 import statistics
-from pathlib import Path
 
 import runs
 
@@ -15,14 +13,11 @@ MARKS = (0.85, 0.88, 0.90)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    arguments = parser.parse_args()
+    arguments = runs.arguments(__doc__ or "")
     print(runs.heading(arguments.data))
     ours = []
     for seed in range(arguments.seeds):
-        ours.append(run := runs.train("cnn.toml", arguments.data, seed=seed))
+        ours.append(run := runs.train("cnn.toml", str(arguments.data), seed=seed, keep=arguments.keep))
         print(f"seed {seed}: {run.top1:.2%} after {run.train_sec:.0f} s of training", flush=True)
     print(f"test accuracy: {runs.spread([run.top1 for run in ours], '.2%')} over {len(ours)} seeds")
     print(f"training seconds: {runs.spread([run.train_sec for run in ours], '.0f')}")

@@ -5,7 +5,6 @@ Both train 3072-512-512-10 with ReLU, in turn, in one run, on the same files. im
     python benchmarks/mlp.py --data DIR       DIR holds cifar-10-batches-py; about 10 minutes on two cores
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -18,14 +17,11 @@ TARGET = 0.53
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    arguments = parser.parse_args()
+    arguments = runs.arguments(__doc__ or "")
     print(runs.heading(arguments.data))
     ours = []
     for seed in range(arguments.seeds):
-        ours.append(run := runs.train("mlp.toml", arguments.data, seed=seed))
+        ours.append(run := runs.train("mlp.toml", str(arguments.data), seed=seed, keep=arguments.keep))
         reached = run.seconds_to(TARGET)
         print(
             f"imgcls seed {seed}: {run.top1:.2%} after {run.train_sec:.1f} s of training; "

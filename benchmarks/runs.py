@@ -1,5 +1,6 @@
 """Training runs for the benchmarks: started as a user starts them, read from the files that they leave."""
 
+import argparse
 import json
 import platform
 import statistics
@@ -38,13 +39,21 @@ class Run:
         return next((seconds for seconds, reached in self.curve if reached >= top1), None)
 
 
-def train(recipe: str, data: Path, *, seed: int, extra: tuple[str, ...] = ()) -> Run:
-    """Train from a recipe in `configs/`, in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
-        command = [sys.executable, "-m", "imgcls", "train", "-c", str(CONFIGS / recipe), "--data", str(data), "-q"]
-        command += ["--allow-modified-data", "--seed", str(seed), "-o", str(run), *extra]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+def train(recipe: str, data: str, *, seed: int, keep: Path | None = None) -> Run:
+    """Train from a recipe in `configs/`, in a process of its own.
+
+    Args:
+        recipe: a file in `configs/`.
+        data: as `imgcls train --data` takes it.
+        seed: of the run.
+        keep: where runs are kept; one that is finished there is read instead of trained again.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        run = (keep or Path(temporary)) / f"{Path(recipe).stem}-seed{seed}"
+        if not (run / "result.json").exists():
+            command = [sys.executable, "-m", "imgcls", "train", "-c", str(CONFIGS / recipe), "--data", data, "-q"]
+            command += ["--allow-modified-data", "--seed", str(seed), "-o", str(run)]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     seconds, curve = 0.0, []
     for row in rows:
@@ -56,6 +65,15 @@ def train(recipe: str, data: Path, *, seed: int, extra: tuple[str, ...] = ()) ->
 def spread(values: list[float], form: str) -> str:
     """`mean (smallest to largest)`."""
     return f"{statistics.fmean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def arguments(text: str) -> argparse.Namespace:
+    """What both benchmarks of training take."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--keep", type=Path, help="keep the runs here, and read those that are finished")
+    return parser.parse_args()
 
 
 def heading(data: Path) -> str:

@@ -73,7 +73,8 @@ class CNN(nn.Module):
 
     def __init__(self, num_classes: int, *, widths: tuple[int, ...] = (32, 64, 128), depth: int = 2) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, STEM_WIDTH, PATCH_PX)
+        # Without a bias there is nothing to learn here, so that the backward pass ends before this largest layer.
+        self.stem = nn.Conv2d(3, STEM_WIDTH, PATCH_PX, bias=False)
         self.stem.weight.requires_grad_(False)
         fans = (STEM_WIDTH, *widths)
         self.blocks = nn.Sequential(*(Block(fans[index], width, depth=depth) for index, width in enumerate(widths)))
@@ -98,4 +99,3 @@ class CNN(nn.Module):
         values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
         filters = (vectors / (values + WHITENING_FLOOR).sqrt()).T.flip(0).reshape(-1, 3, PATCH_PX, PATCH_PX)
         self.stem.weight.copy_(torch.cat([filters, -filters]).to(self.stem.weight))
-        nn.init.zeros_(self.stem.bias)  # type: ignore[arg-type]
