@@ -34,7 +34,9 @@ class Split(StrEnum):
 def evaluate(
     model: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads it at run time
-        typer.Argument(help="A checkpoint, a run folder, a bundled model or a torchvision name.", metavar="MODEL"),
+        typer.Argument(
+            help="A checkpoint, run folder, .onnx file, bundled model or torchvision name.", metavar="MODEL"
+        ),
     ] = None,
     model_option: Annotated[
         Optional[str],  # noqa: UP045

@@ -29,7 +29,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A checkpoint, a run folder, a bundled model (cifar10-cnn) or a torchvision name.",
+        help="A checkpoint, a run folder, an .onnx file, a bundled model (cifar10-cnn) or a torchvision name.",
         metavar="MODEL",
         show_default=True,
     ),
