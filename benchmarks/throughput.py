@@ -28,7 +28,6 @@ from PIL import Image, ImageOps
 
 from imgcls.core.transforms import Transform
 from imgcls.data.decoding import decode_image
-from imgcls.data.sources import walk_folder
 from imgcls.models.alexnet import AlexNet
 
 WIDTH, HEIGHT = 1600, 1200
@@ -69,7 +68,7 @@ def scene(rng: np.random.Generator, photos: list[Image.Image]) -> Image.Image:
 def make_photos(folder: Path, count: int, originals: Path | None) -> None:
     """Write `count` JPEG files."""
     rng = np.random.default_rng(0)
-    photos = [decode_image(path).image for path in walk_folder(originals) if path.suffix == ".jpg"] if originals else []
+    photos = [decode_image(path).image for path in sorted(originals.rglob("*.jpg"))] if originals else []
     # Encoding is slow and names tell the files apart: fifty different pictures, then copies.
     for index in range(min(count, 50)):
         scene(rng, photos).save(folder / f"{index:05d}.jpg", quality=88)
@@ -86,7 +85,7 @@ def timed(command: list[str]) -> float:
 
 def parts(folder: Path, weights: Path, sample: int, *, fast: bool) -> dict[str, float]:
     """Core-milliseconds a picture of each part alone."""
-    paths = list(walk_folder(folder))[:sample]
+    paths = sorted(folder.iterdir())[:sample]
     transform = Transform(resize_px=256, crop_px=224)
     started = time.process_time()
     decoded = [decode_image(path, smallest_px=256 if fast else 0) for path in paths]

@@ -8,6 +8,7 @@ Run as a script, this is that process: it answers on a Unix socket.
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -36,7 +37,7 @@ class Finished:
 class Running:
     """A command that runs: its process id, and its end."""
 
-    def __init__(self, connection: socket.socket, stdout: IO[bytes] | None, stderr: IO[bytes]) -> None:
+    def __init__(self, connection: socket.socket, stdout: IO[bytes] | None, stderr: IO[bytes] | None) -> None:
         self._connection = connection
         self._lines = connection.makefile("r")
         self._stdout, self._stderr = stdout, stderr
@@ -46,6 +47,10 @@ class Running:
         """Send a signal, unless it has ended."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
+
+    def has_ended(self, patience_sec: float = 0) -> bool:
+        """Whether it is over."""
+        return bool(select.select([self._connection], [], [], patience_sec)[0])
 
     def wait(self) -> Finished:
         """Wait for the end."""
@@ -58,13 +63,19 @@ class Running:
 class Started:
     """The same for a process of its own."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", stdout: IO[bytes] | None, stderr: IO[bytes]) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", stdout: IO[bytes] | None, stderr: IO[bytes] | None) -> None:
         self._process, self._stdout, self._stderr = process, stdout, stderr
         self.pid = process.pid
 
     def kill(self, number: int) -> None:
         """Send a signal, unless it has ended."""
         self._process.send_signal(number)
+
+    def has_ended(self, patience_sec: float = 0) -> bool:
+        """Whether it is over."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience_sec)
+        return self._process.returncode is not None
 
     def wait(self) -> Finished:
         """Wait for the end."""
@@ -83,36 +94,42 @@ class Imgcls:
         self._address = address
 
     def start(
-        self, *args: object, stdin: Any = None, stdout: Any = None, cwd: Path | None = None, **env: str
+        self,
+        *args: object,
+        stdin: Any = None,
+        stdout: Any = None,
+        stderr: Any = None,
+        cwd: Path | None = None,
+        **env: str,
     ) -> Running | Started:
         """Start a command.
 
         Args:
             args: as typed, `bytes` for names that aren't UTF-8.
             stdin: an open file or its number; nothing by default.
-            stdout: likewise; collected by default.
+            stdout, stderr: likewise; collected by default.
             cwd: where it runs.
             env: variables beside the test's own.
         """
         collected = tempfile.TemporaryFile() if stdout is None else None
-        stderr = tempfile.TemporaryFile()
+        said = tempfile.TemporaryFile() if stderr is None else None
         argv = [os.fsdecode(arg) if isinstance(arg, bytes) else str(arg) for arg in args]
         variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "", **env}
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123
-            files = [nothing if stdin is None else stdin, collected or stdout, stderr]
+            files = [nothing if stdin is None else stdin, collected or stdout, said or stderr]
             numbers = [file if isinstance(file, int) else file.fileno() for file in files]
             if self._address is None:
                 command = [sys.executable, "-m", "imgcls", *argv]
                 process = subprocess.Popen(
                     command, stdin=numbers[0], stdout=numbers[1], stderr=numbers[2], cwd=cwd, env=variables
                 )
-                return Started(process, collected, stderr)
+                return Started(process, collected, said)
             connection = socket.socket(socket.AF_UNIX)
             connection.connect(self._address)
             socket.send_fds(connection, [b"x"], numbers)
             request = {"argv": argv, "cwd": str(cwd or Path.cwd()), "env": variables}
             connection.sendall(json.dumps(request).encode() + b"\n")
-            return Running(connection, collected, stderr)
+            return Running(connection, collected, said)
 
     def __call__(self, *args: object, **options: Any) -> Finished:
         """Run a command to its end; see `start`."""
