@@ -80,7 +80,15 @@ def predict(
         tuple(inputs or ()), files_from, null, tuple(include or ()), tuple(exclude or ()), shard, newer_than
     )
     sources = selection.open()
-    destination = Destination(format_.value, output, resume, overwrite, colour=console.stdout_has_colour(), report=html)
+    destination = Destination(
+        format_.value,
+        output,
+        resume,
+        overwrite,
+        colour=console.stdout_has_colour(),
+        report=html,
+        stream=sys.stdout,
+    )
     destination.check()
     with startup.loading(), console.download_progress(f"the weights of {model}") as downloading:
         loaded = load_runner(

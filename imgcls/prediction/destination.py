@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 from imgcls.errors import OutputError, UsageError
 from imgcls.prediction.output_log import part_path
@@ -24,6 +24,7 @@ class Destination:
         overwrite: replace an existing output.
         colour: whether a table on stdout has colours.
         report: a page of HTML beside the output; None for none.
+        stream: where text goes that has no path, such as `sys.stdout`.
     """
 
     format: OutputFormat = "table"
@@ -32,6 +33,7 @@ class Destination:
     overwrite: bool = False
     colour: bool = False
     report: Path | None = None
+    stream: TextIO | None = None
 
     @property
     def target(self) -> Path | None:

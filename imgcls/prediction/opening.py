@@ -1,7 +1,6 @@
 """Taking hold of a run's output: lock, note, what earlier runs left, and a sink for what comes."""
 
 import contextlib
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +123,10 @@ def _open_stream(
     stack: contextlib.ExitStack, runner: Runner, destination: Destination, settings: StreamSettings
 ) -> Sink:
     if destination.path is None:
-        return stack.enter_context(StreamSink(sys.stdout, _writer(sys.stdout, runner, destination, settings), "stdout"))
+        if destination.stream is None:
+            raise ValueError("a destination without a path needs a stream")
+        writer = _writer(destination.stream, runner, destination, settings)
+        return stack.enter_context(StreamSink(destination.stream, writer, "stdout"))
     try:
         file: TextIO = destination.path.open("w", encoding="utf-8", newline="\n")
     except OSError as exc:
