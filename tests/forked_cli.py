@@ -107,12 +107,13 @@ class Imgcls:
         Args:
             args: as typed, `bytes` for names that aren't UTF-8.
             stdin: an open file or its number; nothing by default.
-            stdout, stderr: likewise; collected by default.
+            stdout: likewise; collected by default.
+            stderr: as stdout.
             cwd: where it runs.
             env: variables beside the test's own.
         """
-        collected = tempfile.TemporaryFile() if stdout is None else None
-        said = tempfile.TemporaryFile() if stderr is None else None
+        collected = tempfile.TemporaryFile() if stdout is None else None  # noqa: SIM115 - read at the command's end
+        said = tempfile.TemporaryFile() if stderr is None else None  # noqa: SIM115
         argv = [os.fsdecode(arg) if isinstance(arg, bytes) else str(arg) for arg in args]
         variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "", **env}
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123

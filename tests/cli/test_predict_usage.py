@@ -1,0 +1,134 @@
+"""What `imgcls predict` refuses, with which code and words, and that stdout stays empty or whole."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_model import save_picture, save_pictures
+
+
+@pytest.fixture
+def picture_path(tmp_path: Path) -> Path:
+    return save_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "nothing to classify"),
+        (("--shard", "5/4"), "--shard '5/4' is not I/N"),
+        (("--newer-than", "soon"), "--newer-than 'soon' is no age, date or file"),
+        (("--resume",), "--resume needs an output file in jsonl or csv"),
+        (("--resume", "-o", "r.json", "-f", "json"), "--resume needs an output file in jsonl or csv"),
+        (("--resume", "--overwrite", "-o", "r.jsonl", "-f", "jsonl"), "exclude each other"),
+        (("--top-k", "0"), "0 is not in the range"),
+        (("--threshold", "1.5"), "1.5 is not in the range"),
+        (("--format", "xml"), "'xml' is not one of"),
+        (("--max-errors", "-1"), "-1 is not in the range"),
+        (("--image-timeout", "0"), "0.0 is not in the range"),
+        (("--files-from", "-", "-"), "stdin can be read only once"),
+        (("--no-such-option",), "No such option"),
+        (("--device", "tpu"), "unknown device 'tpu'"),
+    ],
+)
+def test_wrong_usage_is_code_2(imgcls, tiny_model, picture_path, arguments, words):
+    inputs = [picture_path] if arguments else []
+    run = imgcls("predict", *inputs, *arguments, "-m", tiny_model, cwd=picture_path.parent)
+    assert (run.code, run.stdout) == (2, b""), run.stderr
+    assert words in " ".join(run.stderr.replace("│", " ").split())
+    assert [path.name for path in picture_path.parent.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("format_", ["table", "json", "jsonl", "csv"])
+def test_an_unknown_model_is_code_6_and_names_the_nearest(imgcls, picture_path, format_):
+    run = imgcls("predict", picture_path, "-m", "alexnett", "-f", format_)
+    assert (run.code, run.stdout) == (6, b"")
+    assert run.stderr.startswith("error: unknown model 'alexnett'; did you mean 'alexnet'?\n  hint: ")
+
+
+@pytest.mark.parametrize(
+    ("format_", "output"), [("table", ""), ("jsonl", ""), ("json", ""), ("jsonl", "r"), ("json", "r")]
+)
+def test_an_empty_folder_is_code_5(imgcls, tiny_model, tmp_path, format_, output):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").touch()
+    run = imgcls(
+        "predict", tmp_path / "in", "-m", tiny_model, "-f", format_, *(["-o", tmp_path / output] if output else [])
+    )
+    assert run.code == 5
+    assert run.stderr.startswith("error: no pictures among the inputs\n  hint: ")
+    # What is printed parses even so; what is a file isn't there at all.
+    if format_ == "json" and not output:
+        assert json.loads(run.stdout)["results"] == []
+    else:
+        assert run.stdout == b""
+    assert not output or not (tmp_path / output).exists()
+
+
+@pytest.mark.parametrize("format_", ["json", "jsonl", "csv"])
+def test_a_list_that_cant_be_read_leaves_stdout_parseable(imgcls, tiny_model, picture_path, format_):
+    run = imgcls("predict", picture_path, "--files-from", "missing.txt", "-m", tiny_model, "-f", format_)
+    assert run.code == 5
+    assert "can't read the list missing.txt: No such file" in run.stderr
+    text = run.stdout.decode()
+    if format_ == "json":
+        document = json.loads(text)
+        assert (len(document["results"]), document["summary"]["ended"]) == (1, "failed")
+    else:
+        assert text.count("\n") == 1 + (format_ == "csv")
+
+
+def test_an_existing_output_is_refused_before_the_model_is_loaded(imgcls, picture_path, tmp_path):
+    output = tmp_path / "r.jsonl"
+    output.write_text("mine")
+    run = imgcls("predict", picture_path, "-m", "no-such-model", "-f", "jsonl", "-o", output)
+    assert (run.code, output.read_text()) == (8, "mine")
+    assert run.stderr == f"error: {output} exists already\n  hint: --resume continues it, --overwrite replaces it\n"
+
+
+def test_quiet_says_nothing_but_errors(imgcls, tiny_model, tmp_path):
+    save_pictures(tmp_path / "in", 3)
+    (tmp_path / "in" / "bad.png").write_bytes(b"text")
+    run = imgcls("predict", tmp_path / "in", "-m", tiny_model, "-q", "-f", "jsonl", "-o", tmp_path / "r.jsonl")
+    assert (run.code, run.stdout, run.stderr) == (4, b"", "")
+    run = imgcls("predict", tmp_path / "in", "-m", tiny_model, "-q", "-f", "jsonl", "-o", tmp_path / "r.jsonl")
+    assert run.code == 8
+    assert "exists already" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "kept"), [(("--fail-fast",), 3), (("--max-errors", 0), 3), (("--max-errors", 1), 5)]
+)
+def test_a_run_that_is_ended_by_failures_keeps_what_is_done(imgcls, tiny_model, tmp_path, option, kept):
+    inbox = tmp_path / "in"
+    for number, path in enumerate(save_pictures(inbox, 8)):
+        if number in (2, 4, 6):
+            path.write_bytes(b"text")
+    output = tmp_path / "r.jsonl"
+    run = imgcls("predict", inbox, "-m", tiny_model, "-f", "jsonl", "-o", output, *option)
+    assert run.code == 4
+    assert "stopped: too many inputs failed; what is done is kept, --resume continues it" in run.stderr
+    assert output.with_name("r.jsonl.part").read_bytes().count(b"\n") == kept
+    assert imgcls("predict", inbox, "-m", tiny_model, "-f", "jsonl", "-o", output, "--resume").code == 4
+    assert output.read_bytes().count(b"\n") == 8
+    printed = imgcls("predict", inbox, "-m", tiny_model, "-f", "json", *option)
+    document = json.loads(printed.stdout)
+    assert (len(document["results"]), document["summary"]["ended"]) == (kept, "failed")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_closed_streams_are_no_defect(tiny_model, picture_path):
+    command = [sys.executable, "-m", "imgcls", "predict", "-m", str(tiny_model), "-f", "jsonl"]
+    script = f"""
+{shlex.join(command)} {picture_path} >&-; echo $?
+{shlex.join(command)} - <&-; echo $?
+{shlex.join(command)} {picture_path} 2>&- >{picture_path.parent}/out; echo $?
+"""
+    run = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, timeout=300)
+    assert run.stdout.split() == ["8", "5", "0"]
+    assert run.stderr.count("error: ") == 2
+    assert "Traceback" not in run.stderr
