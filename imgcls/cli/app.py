@@ -1,5 +1,6 @@
 """The `imgcls` command: its subcommands, and the one place where an error becomes an exit code."""
 
+import contextlib
 import functools
 import os
 import signal
@@ -43,8 +44,11 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except (typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt:
+            _drop_stdout()
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except Terminated:
+            # Whoever wants out at once doesn't wait for the reader of a pipe.
+            _drop_stdout()
             raise typer.Exit(ExitCode.TERMINATED) from None
         except BrokenPipeError:
             # The reader has gone (`| head`): nothing to say, and the interpreter's own last flush must not fail either.
@@ -85,7 +89,9 @@ def _flush_stdout() -> None:
 
 def _drop_stdout() -> None:
     """Let what could not be written go, or the interpreter's own last flush would fail and change the exit code."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # Closed, or no file at all, as where a test has taken its place: nothing will be flushed to it either.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _catch_sigterm() -> None:

@@ -120,10 +120,11 @@ def test_a_second_signal_ends_the_run_at_once(imgcls, tiny_model, inbox):
         time.sleep(0.2)
         before, waiting = waiting, waiting_bytes(reader)
     num_signals = 0
-    while not running.has_ended(0.3):
+    while not running.has_ended(1):
         running.kill(signal.SIGTERM)
         num_signals += 1
-    assert running.wait().code == 143
+    # On a machine too busy to be through in a second, a third one meets an interpreter that is already leaving.
+    assert running.wait().code in (143, -signal.SIGTERM)
     assert num_signals >= 2
     os.close(reader)
 
