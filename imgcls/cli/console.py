@@ -3,13 +3,14 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from imgcls.errors import ImgclsError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 quiet = False
 
@@ -84,19 +85,24 @@ def download_progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
 
         yield line
         return
+    with ExitStack() as stack:
+        bar: Progress | None = None
+
+        def move(done: int, total: int | None) -> None:
+            nonlocal bar
+            if bar is None:
+                bar = stack.enter_context(_download_bar())
+                bar.add_task(f"downloading {what}", total=total)
+            bar.update(bar.task_ids[0], completed=done, total=total)
+
+        yield move
+
+
+def _download_bar() -> "Progress":
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=stderr_console(), transient=True) as bar:
-        task = None
-
-        def move(done: int, total: int | None) -> None:
-            nonlocal task
-            if task is None:
-                task = bar.add_task(f"downloading {what}", total=total)
-            bar.update(task, completed=done, total=total)
-
-        yield move
+    return Progress(*columns, TimeRemainingColumn(), console=stderr_console(), transient=True)
 
 
 def _stderr_line(text: str) -> None:

@@ -187,10 +187,7 @@ def resolve_recipe(recipe: Recipe) -> Recipe:
     if recipe.model.name == "mlp":
         # Its first layer is as wide as the picture, so the size belongs to the network too.
         arguments["image_px"] = image_px
-    folder = data.source if data.source in ("", "cifar10") else str(Path(data.source).absolute())
     filled = {
-        # Whole, so that `eval` finds the data from any folder.
-        "source": folder,
         "image_px": image_px,
         "resize_px": data.resize_px or image_px,
         "mean": data.mean or (CIFAR10_MEAN if cifar10 else IMAGENET_MEAN),
