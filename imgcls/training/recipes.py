@@ -195,6 +195,10 @@ def _allowed(details: ErrorDetails) -> str:
     return said + (f", {' and '.join(bounds)}" if bounds else "")
 
 
+# Names that other tools use, too far in letters from ours to be found by likeness.
+SPELT_OUT = {"learning_rate": "lr", "optimizer": "name", "optimiser": "name", "scheduler": "shape"}
+
+
 def _nearest(dotted: str) -> str | None:
     names = known_keys()
     if "." not in dotted:
@@ -203,6 +207,7 @@ def _nearest(dotted: str) -> str | None:
         inside = [name for name in names if name.split(".")[1] == dotted]
         return next(iter(sections or inside), None)
     section, _, key = dotted.partition(".")
+    key = SPELT_OUT.get(key, key)
     here = difflib.get_close_matches(key, [n.split(".")[1] for n in names if n.startswith(f"{section}.")], n=1)
     if here:
         return f"{section}.{here[0]}"

@@ -50,6 +50,7 @@ def test_assignments_are_toml_or_else_text(assignment, section, key, value):
     ("text", "fragments"),
     [
         ("[optim]\nlrr = 1", ["unknown key 'optim.lrr'", "did you mean 'optim.lr'?", "mine.toml"]),
+        ("[optim]\nlearning_rate = 1", ["unknown key 'optim.learning_rate'", "did you mean 'optim.lr'?"]),
         ("[optm]\nlr = 1", ["unknown key 'optm'", "did you mean 'optim'?"]),
         ("epochs = 1", ["unknown key 'epochs'", "did you mean 'train.epochs'?"]),
         ("[optim]\nepochs = 1", ["unknown key 'optim.epochs'", "did you mean 'train.epochs'?"]),
