@@ -85,7 +85,7 @@ def main() -> int:
         print(f"{len(pictures):,} pictures, half of them at the beginning; one run over that half: {whole_sec:.1f} s")
 
         moments: list[float] = []
-        num_through = num_torn = num_finished = 0
+        num_through = num_parts = num_torn = 0
         while len(moments) < arguments.kills:
             # Some come, some change: every run has something to do, and something to keep.
             for _ in range(-(-len(coming) // (arguments.kills - len(moments)))):
@@ -99,8 +99,9 @@ def main() -> int:
                 continue
             moments.append(moment)
             part = part_path(output)
-            num_torn += part.exists() and part.stat().st_size > 0 and not part.read_bytes().endswith(b"\n")
-            num_finished += output.exists()
+            left = part.read_bytes() if part.exists() else b""
+            num_parts += left.count(b"\n") > (arguments.format == "csv")
+            num_torn += left != b"" and not left.endswith(b"\n")
         run(inbox, output, arguments)
         undisturbed = folder / f"undisturbed.{arguments.format}"
         run(inbox, undisturbed, arguments)
@@ -109,7 +110,7 @@ def main() -> int:
         num_lines = output.read_bytes().count(b"\n")
         print(f"{len(moments)} runs killed, {min(moments):.2f} to {max(moments):.2f} s after their start ", end="")
         print(f"(median {statistics.median(moments):.2f} s); {num_through} more were through before their moment came")
-        print(f"what the kills left: {num_torn} torn last lines, {num_finished} times an earlier finished output")
+        print(f"what the kills left: {num_parts} times the records of a run in its middle, {num_torn} torn last lines")
         print(f"the run after them: {note['counts']}")
         print(f"records: {num_lines:,}; a part is left: {part_path(output).exists()}")
         print(f"final file equals that of an undisturbed run, byte for byte: {'yes' if is_same else 'NO'}")
