@@ -73,7 +73,8 @@ class EarlierRecords:
         """The record of an input that hasn't changed since, or None."""
         if source.path is None:
             return None
-        key = _hash(source.name)
+        # As a plain int it would turn the whole array into floats, at each look-up.
+        key = np.uint64(_hash(source.name))
         # From the newest record of that key to the oldest.
         index = int(np.searchsorted(self._keys, key, side="right")) - 1
         while index >= 0 and self._keys[index] == key:

@@ -395,3 +395,12 @@ def test_a_full_disk_while_the_final_file_is_made_loses_nothing(folder, monkeypa
     assert folder.run()[0] == 0
     assert len(folder.inputs()) == 11
     assert not [path.name for path in folder.output.parent.iterdir() if ".part" in path.name]
+
+
+def test_look_ups_are_exact_whatever_the_hash(folder, monkeypatch):
+    # As floats, which NumPy is quick to turn mixed integers into, these would all be one number.
+    monkeypatch.setattr("imgcls.prediction.resume._hash", lambda name: 2**62 + int(Path(name).stem))
+    folder.run()
+    assert folder.run()[0] == 0
+    monkeypatch.setattr("imgcls.prediction.resume._hash", lambda _name: 2**64 - 1)
+    assert folder.run()[0] == 0
