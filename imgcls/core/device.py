@@ -7,6 +7,8 @@ import torch
 from imgcls.errors import DeviceError, UsageError
 
 KINDS = ("cuda", "xpu", "mps", "cpu")
+# What allocators other than CUDA's and XPU's say, which have no exception of their own: the CPU's, MPS's, C++'s.
+NO_MEMORY = ("can't allocate memory", "DefaultCPUAllocator", "out of memory", "std::bad_alloc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,13 @@ def supports_bfloat16(device: torch.device) -> bool:
         capabilities = torch.backends.cpu.get_cpu_capability()
         return "AVX512" in capabilities and _cpu_has_bfloat16()
     return device.type == "xpu"
+
+
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Whether an exception of PyTorch's means that memory ran out."""
+    if isinstance(exc, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(exc, RuntimeError) and any(words in str(exc) for words in NO_MEMORY)
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -4,13 +4,11 @@ from typing import Any
 
 import torch
 
+from imgcls.core.device import is_out_of_memory
 from imgcls.core.transforms import Floats, Pixels, Transform
 from imgcls.errors import ModelError
 from imgcls.models.catalog import LoadedModel
 from imgcls.prediction.runner import DeviceMemoryError
-
-# What allocators other than CUDA's and XPU's say, which have no exception of their own: the CPU's, MPS's, C++'s.
-NO_MEMORY = ("can't allocate memory", "DefaultCPUAllocator", "out of memory", "std::bad_alloc")
 
 
 class TorchRunner:
@@ -82,10 +80,3 @@ class TorchRunner:
             )
         result: Floats = probabilities_BK.cpu().numpy()
         return result
-
-
-def is_out_of_memory(exc: BaseException) -> bool:
-    """Whether an exception of PyTorch's means that memory ran out."""
-    if isinstance(exc, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(exc, RuntimeError) and any(words in str(exc) for words in NO_MEMORY)

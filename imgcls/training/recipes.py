@@ -30,7 +30,7 @@ OUT_OF_RANGE = ("greater_than", "greater_than_equal", "less_than", "less_than_eq
 
 
 @dataclass
-class _Collected:
+class Collected:
     """Values so far, and which source set each dotted key."""
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +55,19 @@ class _Collected:
 def load_recipe(
     path: Path | None = None, *, assignments: Sequence[str] = (), flags: Mapping[str, Any] | None = None
 ) -> Recipe:
-    """Read, merge and check all sources.
+    """Read, merge and check all sources; see `collect` for the arguments.
+
+    Raises:
+        ConfigError: unreadable file, TOML syntax, unknown key, value out of range.
+    """
+    collected = collect(path, assignments=assignments, flags=flags)
+    return check_recipe(collected.values, collected)
+
+
+def collect(
+    path: Path | None = None, *, assignments: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+) -> Collected:
+    """Read and merge all sources, unchecked but for their syntax.
 
     Args:
         path: a TOML file, or None for the defaults.
@@ -63,9 +75,9 @@ def load_recipe(
         flags: values by dotted key, None for a flag that wasn't given. `model.name` replaces the whole table [model]:
             another network doesn't take the arguments of the file's.
     Raises:
-        ConfigError: unreadable file, TOML syntax, unknown key, value out of range.
+        ConfigError: unreadable file, TOML syntax, an assignment without a key.
     """
-    collected = _Collected()
+    collected = Collected()
     if path is not None:
         for name, table in read_toml(path).items():
             collected.put(name, table, str(path))
@@ -77,10 +89,10 @@ def load_recipe(
         collected.put(key, value, f"--set {assignment}")
     for key, value in given.items():
         collected.put(key, value, "the command line")
-    return check_recipe(collected.values, collected)
+    return collected
 
 
-def check_recipe(values: Mapping[str, Any], collected: _Collected | None = None) -> Recipe:
+def check_recipe(values: Mapping[str, Any], collected: Collected | None = None) -> Recipe:
     """A resolved recipe from plain values.
 
     Raises:
@@ -89,7 +101,7 @@ def check_recipe(values: Mapping[str, Any], collected: _Collected | None = None)
     try:
         return resolve_recipe(Recipe.model_validate(values))
     except ValidationError as exc:
-        raise _config_error(exc.errors()[0], collected or _Collected()) from exc
+        raise _config_error(exc.errors()[0], collected or Collected()) from exc
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -164,7 +176,7 @@ def known_keys() -> list[str]:
     return [f"{name}.{key}" for name, model in SECTIONS.items() for key in model.model_fields]
 
 
-def _config_error(details: ErrorDetails, collected: _Collected) -> ConfigError:
+def _config_error(details: ErrorDetails, collected: Collected) -> ConfigError:
     dotted = ".".join(str(part) for part in details["loc"])
     origin = collected.origin_of(dotted)
     if details["type"] == "extra_forbidden":

@@ -7,6 +7,7 @@ import torch
 
 from imgcls.core.device import choose_device
 from imgcls.data.datasets import Dataset, open_dataset
+from imgcls.data.resolve import SPLITS
 from imgcls.errors import ConfigError, UsageError
 from imgcls.models.networks import build_network
 from imgcls.training.config import Recipe, resolve_recipe, transform_of
@@ -32,6 +33,7 @@ def train(
     should_stop: ShouldStop = lambda: None,
     progress: Progress | None = None,
     download_progress: DownloadProgress | None = None,
+    dataset: Dataset | None = None,
 ) -> TrainResult:
     """Train a network as a recipe says, and leave a run's folder behind.
 
@@ -46,6 +48,7 @@ def train(
         should_stop: asked after every step; a reason makes the run save its state and end.
         progress: called with pictures decoded and in all, while the data set is opened.
         download_progress: called with bytes so far and in all, while a data set is downloaded.
+        dataset: as `open_data` opened it for a recipe with the same [data] and seed; None opens it here.
     Raises:
         UsageError: no data set named, `output` together with `resume`, or `resume` isn't a run's folder.
         ConfigError: the recipe doesn't fit the model, or differs from that of the run to resume.
@@ -65,7 +68,8 @@ def train(
         check_recipe_fits(recipe)
         if output is not None:
             refuse_filled(output)
-        dataset = _open(recipe, workers, progress, download_progress)
+        if dataset is None:
+            dataset = open_data(recipe, workers=workers, progress=progress, download_progress=download_progress)
         with RunFolder.create(output, name=name or recipe.model.name) as folder:
             folder.write_config(recipe_text(recipe))
             return Session(recipe, dataset, folder, choice).run(on_event, should_stop)
@@ -75,7 +79,8 @@ def train(
         check_same_recipe(stored, recipe, folder.path)
         # A run that was killed before its first epoch ended has saved nothing, and just begins again.
         saved = load_saved(folder.last_path) if folder.last_path.exists() else None
-        dataset = _open(recipe, workers, progress, download_progress)
+        if dataset is None:
+            dataset = open_data(recipe, workers=workers, progress=progress, download_progress=download_progress)
         session = Session(recipe, dataset, folder, choice)
         if saved is not None:
             session.take_up(saved)
@@ -115,9 +120,15 @@ def check_recipe_fits(recipe: Recipe) -> None:
         )
 
 
-def _open(
-    recipe: Recipe, workers: int | None, progress: Progress | None, download_progress: DownloadProgress | None
+def open_data(
+    recipe: Recipe,
+    *,
+    splits: tuple[str, ...] = SPLITS,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    download_progress: DownloadProgress | None = None,
 ) -> Dataset:
+    """Open the pictures that a resolved recipe names; see `train` for the arguments and `open_dataset` for errors."""
     return open_dataset(
         recipe.data.source,
         transform=transform_of(recipe),
@@ -126,6 +137,7 @@ def _open(
         allow_modified=recipe.data.allow_modified,
         strict=recipe.data.strict,
         workers=workers,
+        splits=splits,
         progress=progress,
         download_progress=download_progress,
     )

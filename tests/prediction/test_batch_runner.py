@@ -5,11 +5,12 @@ import pytest
 import torch
 from colour_runner import ColourRunner
 
+from imgcls.core.device import is_out_of_memory
 from imgcls.core.transforms import Floats, Pixels, Transform
 from imgcls.models.catalog import load_model
 from imgcls.prediction.batch_runner import BatchRunner
 from imgcls.prediction.runner import DeviceMemoryError
-from imgcls.prediction.torch_runner import TorchRunner, is_out_of_memory
+from imgcls.prediction.torch_runner import TorchRunner
 
 
 class SmallMemory(ColourRunner):
