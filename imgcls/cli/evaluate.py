@@ -31,6 +31,20 @@ class Split(StrEnum):
     TEST = "test"
 
 
+class Views(StrEnum):
+    """`TestTimeAugmentation`, without what that imports."""
+
+    FLIP = "flip"
+    FLIP_SHIFT = "flip+shift"
+
+
+class Order(StrEnum):
+    """Of the rows of the table of classes."""
+
+    CLASS = "class"
+    ACCURACY = "accuracy"
+
+
 def evaluate(
     model: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads it at run time
@@ -61,8 +75,19 @@ def evaluate(
         typer.Option("--batch-size", min=1, help="Pictures the network sees at once; by default by their size."),
     ] = None,
     workers: options.Workers = None,
+    tta: Annotated[
+        Optional[Views],  # noqa: UP045
+        typer.Option("--tta", help="Average the logits of the picture and its mirror image, or of six views."),
+    ] = None,
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
+    sort: Annotated[
+        Order, typer.Option("--sort", help="Classes in the model's order, or the worst first (table).")
+    ] = Order.CLASS,
     output: options.Output = None,
+    confusion: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--confusion", help="Also write the confusion matrix, as CSV.", metavar="FILE"),
+    ] = None,
     allow_modified_data: Annotated[
         bool,
         typer.Option("--allow-modified-data", help="Take CIFAR-10 files whose checksums are not the published ones."),
@@ -75,9 +100,14 @@ def evaluate(
     console.quiet = quiet
     if (model is None) == (model_option is None):
         raise UsageError("name one model", hint="imgcls eval runs/my-run, or imgcls eval alexnet --data DIR")
+    if confusion is not None and output is not None and confusion.resolve() == output.resolve():
+        raise UsageError(
+            f"--output and --confusion both name {output}", hint=f"--confusion {output.stem}-confusion.csv"
+        )
     spec = model or model_option or ""
     from imgcls.core.device import choose_device
     from imgcls.data.datasets import Opening
+    from imgcls.evaluation.augmented import TestTimeAugmentation
     from imgcls.evaluation.report import evaluate_model
     from imgcls.models.catalog import load_model
 
@@ -86,23 +116,32 @@ def evaluate(
         loaded = load_model(spec, weights=weights, progress=downloading)
     if verbose:
         console.talk(f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}")
-    # The output is opened first: a folder that can't be written must not be found out after an hour's work.
-    with _answer_to(output) as write:
+    # The outputs are opened first: a folder that can't be written must not be found out after an hour's work.
+    with _answer_to(output) as write, _whole_file(confusion) as write_confusion:
         with _progress("decoding") as decoding:
             opening = Opening(transform=loaded.transform, strict=strict, workers=workers, progress=decoding)
             found = _open_data(loaded, data, split, opening, allow_modified=allow_modified_data)
         for text in found.warnings:
             console.warn(text)
+        if tta is not None and loaded.recipe.get("augment", {}).get("flip") == "off":
+            console.warn(f"{loaded.name} was trained without mirror images, which --tta {tta} shows it")
         with _progress("evaluating") as evaluating:
             report = evaluate_model(
-                loaded, found.images, device=choice.device, batch_size=batch_size, progress=evaluating
+                loaded,
+                found.images,
+                device=choice.device,
+                batch_size=batch_size,
+                tta=TestTimeAugmentation(tta) if tta is not None else None,
+                progress=evaluating,
             )
         if format_ is options.ReportFormat.JSON:
             write(json.dumps(report.to_dict(), ensure_ascii=False, allow_nan=False))
         else:
             from imgcls.cli.evaluation_table import render_report
 
-            write(render_report(report, colour=output is None and console.stdout_has_colour()))
+            colour = output is None and console.stdout_has_colour()
+            write(render_report(report, colour=colour, worst_first=sort is Order.ACCURACY))
+        write_confusion(report.confusion_csv())
     if report.missing:
         names = ", ".join(report.missing[:SHOWN]) + (", ..." if len(report.missing) > SHOWN else "")
         console.warn(f"the data has no pictures of {len(report.missing)} of the model's classes: {names}")
@@ -157,12 +196,22 @@ def _answer_to(output: Path | None) -> Iterator[Callable[[str], None]]:
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
         yield console.data
         return
+    with _whole_file(output) as write:
+        yield lambda text: write(text + "\n")
+
+
+@contextlib.contextmanager
+def _whole_file(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """A file that appears when the block ends well; without a path, what is written goes nowhere."""
+    if path is None:
+        yield lambda _text: None
+        return
     from imgcls.core.files import replacing
 
-    with replacing(output) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
 
         def write(text: str) -> None:
-            file.write(text + "\n")
+            file.write(text)
 
         yield write
 

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 WIDTH = 100
 
 
-def render_report(report: "EvalReport", *, colour: bool) -> str:
+def render_report(report: "EvalReport", *, colour: bool, worst_first: bool = False) -> str:
     """Overall figures, the classes that the data has, and the largest confusions.
 
     Args:
         report: what was measured.
         colour: escape codes for a terminal, as wide as it is.
+        worst_first: the classes by rising accuracy, instead of in the model's order.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -34,12 +35,14 @@ def render_report(report: "EvalReport", *, colour: bool) -> str:
     console.print(f"top-1  {result.top1:8.2%}   {result.correct:,} of {result.count:,}")
     console.print(f"top-{k}  {result.top5:8.2%}   {result.top5_correct:,} of {result.count:,}")
     console.print(f"loss   {result.loss:8.4f}")
+    if report.tta is not None:
+        console.print(f"each the mean of {report.tta.num_views} views' logits (--tta {report.tta})")
     classes = Table("class", box=SIMPLE_HEAD, pad_edge=False)
     for title in ("accuracy", "correct", "images"):
         classes.add_column(title, justify="right")
-    for each in result.classes:
-        if each.accuracy is not None:
-            classes.add_row(Text(each.label), f"{each.accuracy:.2%}", f"{each.correct:,}", f"{each.count:,}")
+    measured = [(each, each.accuracy) for each in result.classes if each.accuracy is not None]
+    for each, accuracy in sorted(measured, key=lambda pair: pair[1]) if worst_first else measured:
+        classes.add_row(Text(each.label), f"{accuracy:.2%}", f"{each.correct:,}", f"{each.count:,}")
     console.print(classes)
     confusions = report.largest_confusions()
     if confusions:

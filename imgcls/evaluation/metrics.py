@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from imgcls.core.transforms import Transform
 from imgcls.data.labelled import LabelledImages
 from imgcls.errors import DataError
+from imgcls.evaluation.augmented import TestTimeAugmentation, averaged_logits
 from imgcls.evaluation.labels import LabelMap
 
 TOP_K = 5
@@ -91,6 +92,7 @@ def evaluate_network(
     batch_size: int,
     autocast_dtype: torch.dtype | None = None,
     label_map: LabelMap | None = None,
+    tta: TestTimeAugmentation | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvalResult:
     """Run every picture through a network and count.
@@ -103,6 +105,7 @@ def evaluate_network(
         batch_size: images at once; changes the speed, and the last digits of the loss.
         autocast_dtype: reduced precision for the forward pass, such as torch.bfloat16.
         label_map: from the data's classes to the network's outputs; None where they are the same.
+        tta: average the logits over several views of each picture; None for one plain forward pass.
         progress: called with images done and in all.
     Raises:
         DataError: no picture could be read.
@@ -111,7 +114,7 @@ def evaluate_network(
     network.eval()
     try:
         with torch.inference_mode():
-            parts = _run(network, images, transform, device, batch_size, autocast_dtype, label_map, progress)
+            parts = _run(network, images, transform, device, batch_size, autocast_dtype, label_map, tta, progress)
     finally:
         network.train(was_training)
     if parts is None:
@@ -137,6 +140,7 @@ def _run(
     batch_size: int,
     autocast_dtype: torch.dtype | None,
     label_map: LabelMap | None,
+    tta: TestTimeAugmentation | None,
     progress: Callable[[int, int], None] | None,
 ) -> list[Tensor] | None:
     """Labels, first guesses, whether in the top 5, and losses of all images, on the CPU."""
@@ -146,7 +150,7 @@ def _run(
     for images_BCHW, raw_labels_B in images.batches(torch.arange(total), batch_size=batch_size, device=device):
         labels_B = raw_labels_B if to_model_K is None else to_model_K[raw_labels_B]
         with torch.autocast(device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None):
-            logits_BK = network(transform.normalise(images_BCHW))
+            logits_BK = averaged_logits(network, transform.normalise(images_BCHW), tta)
         logits_BK = logits_BK.float()
         losses_B = cross_entropy(logits_BK, labels_B, reduction="none")
         # The results stay on the device until the end: copying them after each batch would make it wait.

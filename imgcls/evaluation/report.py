@@ -1,5 +1,7 @@
 """The answer of `eval`: figures with all that is needed to trace them."""
 
+import csv
+import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +12,7 @@ import torch
 from imgcls.core.versions import versions
 from imgcls.data.labelled import DataDescription, LabelledImages, SkippedImage
 from imgcls.data.sources import display_name
+from imgcls.evaluation.augmented import TestTimeAugmentation
 from imgcls.evaluation.labels import match_labels
 from imgcls.evaluation.metrics import EvalResult, evaluate_network
 from imgcls.models.catalog import LoadedModel
@@ -48,6 +51,7 @@ class EvalReport:
         missing: classes of the model that the data lacks.
         skipped: damaged files, which count neither as right nor as wrong.
         device: where the network ran.
+        tta: which views of each picture were averaged; None for one plain forward pass.
         versions: of imgcls, torch, ...
     """
 
@@ -57,6 +61,7 @@ class EvalReport:
     missing: tuple[str, ...]
     skipped: tuple[SkippedImage, ...]
     device: str
+    tta: TestTimeAugmentation | None = None
     versions: dict[str, str] = field(default_factory=versions)
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,6 +81,7 @@ class EvalReport:
                 for each in result.classes
             ],
             "confusion": result.confusion_KK.tolist(),
+            "tta": self.tta,
             "missing_classes": list(self.missing),
             "skipped_images": len(self.skipped),
             "skipped": [
@@ -85,6 +91,15 @@ class EvalReport:
             "device": self.device,
             "versions": self.versions,
         }
+
+    def confusion_csv(self) -> str:
+        """The confusion matrix for a spreadsheet: a row a true class, a column a first guess, counts of images."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["true class", *self.result.labels])
+        for label, counts in zip(self.result.labels, self.result.confusion_KK.tolist(), strict=True):
+            writer.writerow([label, *counts])
+        return out.getvalue()
 
     def largest_confusions(self, count: int = 10) -> list[Confusion]:
         """The most frequent mistakes, falling; equal ones in the order of the classes."""
@@ -107,6 +122,7 @@ def evaluate_model(
     *,
     device: torch.device,
     batch_size: int | None = None,
+    tta: TestTimeAugmentation | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvalReport:
     """Measure a model on labelled pictures, whose classes are matched to the model's by name or WordNet ID.
@@ -116,6 +132,7 @@ def evaluate_model(
         images: opened with the model's own transform.
         device: where to run.
         batch_size: images at once; None chooses by their size.
+        tta: average over several views of each picture; None for one plain forward pass.
         progress: called with images done and in all.
     Raises:
         DataError: a class that the model doesn't know, or no picture that can be read.
@@ -129,6 +146,7 @@ def evaluate_model(
         device=device,
         batch_size=batch_size or (SMALL_BATCH if small else LARGE_BATCH),
         label_map=label_map,
+        tta=tta,
         progress=progress,
     )
     return EvalReport(
@@ -138,4 +156,5 @@ def evaluate_model(
         missing=label_map.missing,
         skipped=images.skipped,
         device=str(device),
+        tta=tta,
     )

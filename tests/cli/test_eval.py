@@ -1,5 +1,6 @@
 """`imgcls eval` through its command line: answers on stdout, talk on stderr, the contract's exit codes."""
 
+import csv
 import json
 import os
 import subprocess
@@ -217,6 +218,49 @@ def test_an_output_stays_as_it_was_when_the_run_fails(checkpoint: Path, tmp_path
     assert run(checkpoint, "--data", tmp_path / "nowhere", "-o", old).exit_code == 5
     assert old.read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "report.json"]
+
+
+def test_views_are_averaged_and_said(checkpoint: Path, pets: Path) -> None:
+    plain, flipped, shifted = (
+        json.loads(run(checkpoint, "--data", pets, "-f", "json", *views).stdout)
+        for views in ((), ("--tta", "flip"), ("--tta", "flip+shift"))
+    )
+    assert [report["tta"] for report in (plain, flipped, shifted)] == [None, "flip", "flip+shift"]
+    assert len({report["loss"] for report in (plain, flipped, shifted)}) == 3
+    table = run(checkpoint, "--data", pets, "--tta", "flip+shift").stdout
+    assert "each the mean of 6 views' logits (--tta flip+shift)" in table
+    assert run(checkpoint, "--data", pets, "--tta", "spin").exit_code == 2
+
+
+def test_mirroring_what_was_never_mirrored_in_training_is_warned_of(pets: Path, tmp_path: Path) -> None:
+    checkpoint = save(tmp_path / "best.pt", augment={"flip": "off"})
+    result = run(checkpoint, "--data", pets, "--tta", "flip", "-q", "-f", "json")
+    assert result.exit_code == 0
+    assert "warning: mlp was trained without mirror images" in result.stderr
+    assert run(checkpoint, "--data", pets, "-q", "-f", "json").stderr == ""
+
+
+def test_the_confusion_matrix_for_a_spreadsheet(tmp_path: Path) -> None:
+    checkpoint = save(tmp_path / "best.pt", ("cat, tabby", "dog"))
+    data = write_classes(tmp_path / "pets", {"dog": 4, "cat, tabby": 6})
+    file = tmp_path / "new" / "confusion.csv"
+    report = json.loads(run(checkpoint, "--data", data, "-f", "json", "--confusion", file).stdout)
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.reader(lines))
+    assert rows[0] == ["true class", "cat, tabby", "dog"]
+    assert [row[0] for row in rows[1:]] == ["cat, tabby", "dog"]
+    assert [[int(cell) for cell in row[1:]] for row in rows[1:]] == report["confusion"]
+    refused(run(checkpoint, "--data", data, "-o", file, "--confusion", file), 2, "both name")
+
+
+def test_the_worst_classes_first(checkpoint: Path, tmp_path: Path) -> None:
+    data = write_classes(tmp_path / "data", {"cat": 4, "dog": 4})
+    orders = []
+    for sort in ("class", "accuracy"):
+        lines = run(checkpoint, "--data", data, "--sort", sort).stdout.partition("accuracy")[2].splitlines()[2:4]
+        orders.append([(line.split()[0], float(line.split()[1].rstrip("%"))) for line in lines])
+    assert [label for label, _accuracy in orders[0]] == ["cat", "dog"]
+    assert orders[1] == sorted(orders[0], key=lambda pair: pair[1])
 
 
 def test_help_shows_an_example() -> None:
