@@ -78,12 +78,13 @@ def _batches(data: Path) -> Path:
 def _limited(data: Path, target: Path, limit: int) -> Path:
     """A copy with the first pictures of each file."""
     source = _batches(data)
-    # A fifth of the limit in each file: five of them hold training pictures, and one the test's.
-    count = max(limit // len(cifar10.TRAIN_FILES), 1)
+    num_files = len(cifar10.TRAIN_FILES)
     for split, names in FILES.items():
         whole = cifar10.read_split(source, split, allow_modified=True)
         per_file = len(whole.labels) // len(names)
         for index, name in enumerate(names):
+            # A fifth of the limit in each file, and what remains in the first: as many as were asked for in all.
+            count = max(limit // num_files + (index < limit % num_files), 1)
             rows = slice(index * per_file, index * per_file + min(count, per_file))
             _write(target, name, whole.pixels_NCHW[rows], whole.labels[rows])
     _write_meta(target, list(whole.classes))

@@ -39,9 +39,9 @@ def test_an_archive_of_class_folders_is_read_whole(tmp_path):
 def test_a_limit_takes_the_first_of_each_file(tmp_path):
     whole = write_cifar10(tmp_path / "cifar-10-batches-py", per_file=4).parent
     full = cifar10_files.load(whole)
-    with cifar10_files.opened(whole, limit=10) as folder:
+    with cifar10_files.opened(whole, limit=7) as folder:
         data = cifar10_files.load(folder)
-    assert np.array_equal(data.train_NCHW, full.train_NCHW[[0, 1, 4, 5, 8, 9, 12, 13, 16, 17]])
+    assert np.array_equal(data.train_NCHW, full.train_NCHW[[0, 1, 4, 5, 8, 12, 16]])
     assert np.array_equal(data.test_NCHW, full.test_NCHW[:2])
     assert np.array_equal(data.test_labels_N, full.test_labels_N[:2])
 
