@@ -1,6 +1,6 @@
 """The training loop: one epoch after the other, interruptible after any step and exact when it goes on.
 
-Shapes: N training pictures, B batch, C channels (3), H height, W width, K classes.
+Shapes: N training pictures, B batch, C channels (3), H height, W width.
 """
 
 import itertools
@@ -11,18 +11,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the field's own name for it
 
 from imgcls.core.transforms import Transform
-from imgcls.data.augment import Augmentation, augment, resize_batch
 from imgcls.data.labelled import Batch, LabelledImages
 from imgcls.errors import DataError
 from imgcls.training.average import AveragedNetwork
 from imgcls.training.config import Recipe
 from imgcls.training.events import OnEvent, ShouldStop, StepProgress
+from imgcls.training.inputs import TrainingInput
 from imgcls.training.monitor import LossMonitor
 from imgcls.training.optim import Optimisers, rate_factor
-from imgcls.training.random_streams import epoch_order, generator_for, global_state, seed_for, set_global_state
+from imgcls.training.precision import Precision
+from imgcls.training.random_streams import epoch_order
+from imgcls.training.step import TrainingStep
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Loop:
         recipe: resolved.
         transform: its arithmetic turns bytes into the network's input.
         device: where the network is.
-        autocast_dtype: bfloat16, or None for float32 throughout.
+        precision: of the arithmetic.
     Raises:
         DataError: fewer than two pictures.
     """
@@ -79,11 +80,11 @@ class Loop:
         *,
         transform: Transform,
         device: torch.device,
-        autocast_dtype: torch.dtype | None,
+        precision: Precision,
     ) -> None:
-        self.network, self.images, self.recipe = network, images, recipe
-        self.transform, self.device = transform, device
+        self.network, self.images, self.recipe, self.device = network, images, recipe, device
         self.optimisers = Optimisers(network, recipe.optim)
+        self.step = TrainingStep(network, self.optimisers, recipe.optim, device=device, precision=precision)
         train = recipe.train
         self.average = (
             AveragedNetwork(network, decay=train.ema_decay, every=train.ema_every) if train.ema_decay else None
@@ -97,12 +98,7 @@ class Loop:
             )
         self.steps_per_epoch = math.ceil(self._num_used() / train.batch_size)
         self.total_steps = self.steps_per_epoch * train.epochs
-        self._augmentation = _augmentation(recipe, transform)
-        self._autocast = torch.autocast(device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None)
-        self._augment_stream = generator_for(train.seed, "augment", device=device)
-        self._mirrored_N = torch.rand(self.num_images, generator=generator_for(train.seed, "mirror")) < 0.5
-        # Where the generators stood when a run was cut within an epoch; empty at an epoch's start.
-        self._cut_streams: dict[str, Any] = {}
+        self.inputs = TrainingInput(recipe, transform, num_images=self.num_images, device=device)
 
     @property
     def evaluated_network(self) -> nn.Module:
@@ -120,7 +116,7 @@ class Loop:
         position, train = self.position, self.recipe.train
         order_N = epoch_order(train.seed, position.epoch, self.num_images)[: self._num_used()]
         order_N = order_N[position.batch * train.batch_size :]
-        mirrored_N = self._mirrored(order_N)
+        mirrored_N = self.inputs.mirrored(order_N, position.epoch)
         monitor = LossMonitor(
             self.device, peak_lr=self.recipe.optim.lr, total=position.loss_total, count=position.loss_count
         )
@@ -129,13 +125,13 @@ class Loop:
         batches = iter(self.images.batches(order_N, batch_size=train.batch_size, device=self.device))
         # A loader may draw from torch's global generator as it starts, so the first batch comes before the seeding.
         first = next(batches, None)
-        self._begin_streams()
+        self.inputs.begin(position.epoch)
         reason: str | None = None
         for done, batch in enumerate(itertools.chain(() if first is None else (first,), batches)):
             # Damaged pictures drop out of their batch, so that one may be left alone.
             if len(batch.labels_B) >= min(2, train.batch_size):
                 chosen = mirrored_N[done * train.batch_size : (done + 1) * train.batch_size]
-                loss = self._step(batch, chosen)
+                loss = self.train_on(batch, chosen)
                 position.step += 1
                 position.batch += 1
                 position.images += len(batch.labels_B)
@@ -160,14 +156,11 @@ class Loop:
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, beside the recipe and the pictures: tensors and plain values."""
-        streams = {}
-        if self.position.batch:
-            streams = {"augment": self._augment_stream.get_state(), "global": global_state(self.device)}
         state: dict[str, Any] = {
             "position": vars(self.position).copy(),
             "network": self.network.state_dict(),
             "optimisers": self.optimisers.state_dict(),
-            "streams": streams,
+            "streams": self.inputs.state_dict() if self.position.batch else {},
         }
         if self.average:
             state["average"] = {"weights": self.average.network.state_dict(), "num_updates": self.average.num_updates}
@@ -178,61 +171,33 @@ class Loop:
         self.position = Position(**state["position"])
         self.network.load_state_dict(state["network"])
         self.optimisers.load_state_dict(state["optimisers"])
-        self._cut_streams = state["streams"]
+        self.inputs.load_state_dict(state["streams"])
         if self.average:
             self.average.network.load_state_dict(state["average"]["weights"])
             self.average.num_updates = state["average"]["num_updates"]
 
-    def _step(self, batch: Batch, mirrored_B: Tensor) -> Tensor:
-        optim, step = self.recipe.optim, self.position.step
+    def train_on(self, batch: Batch, mirrored_B: Tensor) -> Tensor:
+        """Make one step: rate, input, arithmetic, moving average.
+
+        Args:
+            batch: the bytes.
+            mirrored_B: of `TrainingInput.mirrored`.
+        Returns:
+            The batch's mean loss, detached, on the device.
+        """
+        step = self.position.step
         self.optimisers.set_rate(rate_factor(step, self.total_steps, self.recipe.schedule))
-        with self._autocast:
-            logits_BK = self.network(self._input(batch.images_BCHW, mirrored_B))
-        loss = F.cross_entropy(logits_BK.float(), batch.labels_B, label_smoothing=optim.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if optim.grad_clip:
-            nn.utils.clip_grad_norm_(self.optimisers.parameters, optim.grad_clip)
-        self.optimisers.step()
+        input_BCHW = self.inputs.prepare(batch, mirrored_B, done=step / self.total_steps)
+        loss = self.step(input_BCHW, batch.labels_B)
         if self.average and (step + 1) % self.average.every == 0:
             self.average.update()
-        return loss.detach()
-
-    def _input(self, images_BCHW: Tensor, mirrored_B: Tensor) -> Tensor:
-        full_px = self.transform.crop_px
-        done = self.position.step / self.total_steps
-        side_px = next((px for until, px in self.recipe.train.resolution if done < until), full_px)
-        images_BCHW = resize_batch(images_BCHW, side_px)
-        # A batch that lacks damaged pictures no longer lines up with the choice that was made by position.
-        alternate = self._augmentation.flip == "alternate" and len(mirrored_B) == len(images_BCHW)
-        images_BCHW = augment(
-            images_BCHW,
-            self._augmentation.scaled(side_px / full_px),
-            generator=self._augment_stream,
-            flip_B=mirrored_B if alternate else None,
-        )
-        input_BCHW = self.transform.normalise(images_BCHW)
-        if self.recipe.train.channels_last:
-            input_BCHW = input_BCHW.contiguous(memory_format=torch.channels_last)
-        return input_BCHW
+        return loss
 
     def _num_used(self) -> int:
         # A last batch of one has no spread for batch norm to measure. The picture that is left out, another one in
         # each epoch, costs less than a batch of another size.
         size = self.recipe.train.batch_size
         return self.num_images - 1 if size > 1 and self.num_images % size == 1 else self.num_images
-
-    def _mirrored(self, order_N: Tensor) -> Tensor:
-        return (self._mirrored_N[order_N] ^ bool(self.position.epoch % 2)).to(self.device)
-
-    def _begin_streams(self) -> None:
-        seed, epoch = self.recipe.train.seed, self.position.epoch
-        if self._cut_streams:
-            self._augment_stream.set_state(self._cut_streams["augment"])
-            set_global_state(self._cut_streams["global"], self.device)
-            self._cut_streams = {}
-            return
-        self._augment_stream.manual_seed(seed_for(seed, "augment", epoch))
-        torch.manual_seed(seed_for(seed, "global", epoch))
 
     def _progress(self, loss: float, images_per_sec: float) -> StepProgress:
         return StepProgress(
@@ -243,15 +208,3 @@ class Loop:
             lr=self.optimisers.rate,
             images_per_sec=images_per_sec,
         )
-
-
-def _augmentation(recipe: Recipe, transform: Transform) -> Augmentation:
-    settings = recipe.augment
-    red, green, blue = (round(255 * value) for value in transform.mean)
-    return Augmentation(
-        flip=settings.flip,
-        translate_px=settings.translate_px,
-        padding=settings.padding,
-        cutout_px=settings.cutout_px,
-        fill=(red, green, blue),
-    )

@@ -6,26 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from imgcls.core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from imgcls.core.device import DeviceChoice, supports_bfloat16
+from imgcls.core.checkpoint import Checkpoint, save_checkpoint
+from imgcls.core.device import DeviceChoice
 from imgcls.data.datasets import Dataset
 from imgcls.data.labelled import LabelledImages, SkippedImage
 from imgcls.errors import DataError
-from imgcls.evaluation.metrics import EvalResult, evaluate_network
-from imgcls.models.cnn import CNN
-from imgcls.models.networks import build_network, build_with_weights
+from imgcls.training.building import build_for_training
 from imgcls.training.config import Recipe, transform_of
 from imgcls.training.events import EpochEnd, OnEvent, Score, ShouldStop, Started, TrainResult
 from imgcls.training.loop import EpochSummary, Loop
 from imgcls.training.monitor import DivergedError, diverged
-from imgcls.training.random_streams import own_global_stream, seed_for
+from imgcls.training.precision import choose_precision
+from imgcls.training.random_streams import own_global_stream
 from imgcls.training.resume import Saved, check_same_data, resume_state
 from imgcls.training.run_folder import RunFolder
-
-# As many as the filters need to come out the same, nearly, whichever pictures are drawn.
-WHITENING_PICTURES = 5000
+from imgcls.training.scoring import Scoring, figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +53,17 @@ class Session:
         self.device = choice.device
         self.images: LabelledImages = dataset.train
         self.transform = transform_of(recipe)
-        precision = recipe.train.precision
-        wants_bf16 = precision == "bf16" or (precision == "auto" and supports_bfloat16(self.device))
-        self.autocast_dtype = torch.bfloat16 if wants_bf16 else None
+        self.precision = choose_precision(recipe.train.precision, self.device)
+        self.scoring = Scoring(recipe, dataset, transform=self.transform, device=self.device)
         self.best: Score | None = None
         self.last: Score | None = None
-        with own_global_stream(self.device):
-            torch.manual_seed(seed_for(recipe.train.seed, "weights"))
-            network = build_network(
-                recipe.model.name, num_classes=len(dataset.classes), arguments=recipe.model.arguments
-            )
-            if isinstance(network, CNN):
-                self._whiten(network)
         self.loop = Loop(
-            self._placed(network),
+            build_for_training(recipe, self.images, transform=self.transform, device=self.device),
             self.images,
             recipe,
             transform=self.transform,
             device=self.device,
-            autocast_dtype=self.autocast_dtype,
+            precision=self.precision,
         )
 
     def take_up(self, saved: Saved) -> None:
@@ -109,7 +97,7 @@ class Session:
             good = self.folder.best_path if self.best else None
             kept = f"; the last good weights are in {good}" if good else ""
             raise DivergedError(exc.message + kept, hint=exc.hint, step=exc.step) from exc
-        result = self._result(reason, self._test() if reason is None else None)
+        result = self._result(reason, self.scoring.test(self.folder.best_path) if reason is None else None)
         self.folder.write_result(result.to_dict())
         return result
 
@@ -132,8 +120,7 @@ class Session:
         on_event(measured.epoch)
 
     def _measure(self, summary: EpochSummary) -> _Measured:
-        images = self.dataset.validation
-        result = self._evaluate(self.loop.evaluated_network, images) if images is not None else None
+        images, result = self.dataset.validation, self.scoring.validate(self.loop.evaluated_network)
         position = self.loop.position
         epoch = EpochEnd(
             epoch=position.epoch,
@@ -150,39 +137,6 @@ class Session:
         if result is not None and images is not None:
             metrics |= figures(result) | {"data": images.description.to_dict()}
         return _Measured(epoch, metrics)
-
-    def _evaluate(self, network: nn.Module, images: LabelledImages) -> EvalResult:
-        return evaluate_network(
-            network,
-            images,
-            transform=self.transform,
-            device=self.device,
-            batch_size=self.recipe.train.eval_batch_size,
-            # In float32, as `eval` and `predict` run the network: the figures must be theirs.
-            autocast_dtype=None,
-        )
-
-    def _test(self) -> dict[str, Any] | None:
-        images = self.dataset.test
-        if images is None:
-            return None
-        best = load_checkpoint(self.folder.best_path)
-        network = build_with_weights(
-            best.model_name, num_classes=len(best.classes), weights=best.weights, arguments=best.model_arguments
-        )
-        return figures(self._evaluate(self._placed(network), images)) | {"data": images.description.to_dict()}
-
-    def _whiten(self, network: CNN) -> None:
-        order_N = torch.randperm(len(self.images))[:WHITENING_PICTURES]
-        batches = self.images.batches(order_N, batch_size=len(order_N), device=torch.device("cpu"))
-        for batch in batches:
-            network.whiten(self.transform.normalise(batch.images_BCHW))
-
-    def _placed(self, network: nn.Module) -> nn.Module:
-        network.to(self.device)
-        if self.recipe.train.channels_last:
-            network.to(memory_format=torch.channels_last)
-        return network
 
     def _check_weights(self) -> None:
         # One number for all weights, so that the device is asked once.
@@ -232,13 +186,10 @@ class Session:
             done_steps=position.batch,
             device=str(self.device),
             reason=self.choice.reason,
-            precision=self._precision(),
+            precision=self.precision.name,
             skipped=self._skipped(),
             warnings=self.dataset.warnings,
         )
-
-    def _precision(self) -> str:
-        return "bf16" if self.autocast_dtype else "fp32"
 
     def _result(self, stopped: str | None, test: dict[str, Any] | None) -> TrainResult:
         position = self.loop.position
@@ -252,19 +203,8 @@ class Session:
             skipped=self._skipped(),
             device=str(self.device),
             seed=self.recipe.train.seed,
-            precision=self._precision(),
+            precision=self.precision.name,
             data=self.images.description.to_dict(),
             stopped=stopped,
             test=test,
         )
-
-
-def figures(result: EvalResult) -> dict[str, Any]:
-    """What `eval` calls an evaluation's figures."""
-    return {
-        "count": result.count,
-        "correct": result.correct,
-        "top1": result.top1,
-        "top5": result.top5,
-        "loss": result.loss,
-    }

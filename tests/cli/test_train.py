@@ -32,13 +32,13 @@ TINY = (
 SIGNALLING = """
 import os, signal, sys
 from imgcls.training.loop import Loop
-original = Loop._step
+original = Loop.train_on
 def step(self, *arguments):
     if self.position.step == int(os.environ["SIGNAL_STEP"]):
         for _ in range(int(os.environ["SIGNAL_COUNT"])):
             os.kill(os.getpid(), getattr(signal, os.environ["SIGNAL_NAME"]))
     return original(self, *arguments)
-Loop._step = step
+Loop.train_on = step
 from imgcls.cli.app import main
 main()
 """

@@ -10,6 +10,7 @@ from imgcls.errors import DataError
 from imgcls.training.events import StepProgress
 from imgcls.training.loop import EpochSummary, Loop
 from imgcls.training.monitor import BUFFERED_STEPS, DivergedError
+from imgcls.training.precision import Precision
 from imgcls.training.recipes import load_recipe
 
 PX = 8
@@ -51,7 +52,9 @@ def build_loop(images, *settings, network=None):
     network = network or nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(8 * 36, 3)
     )
-    return Loop(network, images, recipe, transform=Transform(resize_px=PX, crop_px=PX), device=CPU, autocast_dtype=None)
+    return Loop(
+        network, images, recipe, transform=Transform(resize_px=PX, crop_px=PX), device=CPU, precision=Precision()
+    )
 
 
 def run(loop, epochs, *, stop_at=None):
@@ -187,7 +190,7 @@ def test_the_mean_loss_counts_pictures_not_batches():
     images = Coloured(11)
     loop = build_loop(images, "train.epochs=1", "optim.lr=1e-30", "optim.weight_decay=0", network=network)
     (summary,) = run(loop, 1)
-    inputs = loop.transform.normalise(images.images)
+    inputs = loop.inputs.transform.normalise(images.images)
     expected = nn.functional.cross_entropy(network(inputs), images.labels_N).item()
     assert summary.train_loss == pytest.approx(expected, rel=1e-5)
     assert isinstance(summary, EpochSummary)
@@ -212,7 +215,7 @@ def test_the_resolution_rises_with_the_run():
     network = nn.Sequential(Spy(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
     settings = ("data.image_px=16", "train.resolution=[[0.5, 8]]", "train.epochs=2")
     recipe_loop = build_loop(Coloured(24), *settings, network=network)
-    recipe_loop.transform = Transform(resize_px=16, crop_px=16)
+    recipe_loop.inputs.transform = Transform(resize_px=16, crop_px=16)
     recipe_loop.images.images = recipe_loop.images.images.repeat_interleave(2, 2).repeat_interleave(2, 3)
     run(recipe_loop, 2)
     assert sides == [8] * 3 + [16] * 3

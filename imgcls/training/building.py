@@ -1,0 +1,47 @@
+"""The network at the start of a run: built, its first weights drawn from the seed, and placed on the device."""
+
+import torch
+from torch import nn
+
+from imgcls.core.transforms import Transform
+from imgcls.data.labelled import LabelledImages
+from imgcls.models.cnn import CNN
+from imgcls.models.networks import build_network
+from imgcls.training.config import Recipe
+from imgcls.training.random_streams import own_global_stream, seed_for
+
+# As many as the filters need to come out the same, nearly, whichever pictures are drawn.
+WHITENING_PICTURES = 5000
+
+
+def build_for_training(
+    recipe: Recipe, images: LabelledImages, *, transform: Transform, device: torch.device
+) -> nn.Module:
+    """A network with the weights that the recipe's seed gives it, on the device.
+
+    Args:
+        recipe: resolved.
+        images: the training pictures; a first layer may be computed from them.
+        transform: its arithmetic turns bytes into the network's input.
+        device: where the network goes.
+    """
+    with own_global_stream(device):
+        torch.manual_seed(seed_for(recipe.train.seed, "weights"))
+        network = build_network(recipe.model.name, num_classes=len(images.classes), arguments=recipe.model.arguments)
+        if isinstance(network, CNN):
+            _whiten(network, images, transform)
+    return placed(network, recipe, device)
+
+
+def placed(network: nn.Module, recipe: Recipe, device: torch.device) -> nn.Module:
+    """The same network on the device, in the memory layout that the recipe asks for."""
+    network.to(device)
+    if recipe.train.channels_last:
+        network.to(memory_format=torch.channels_last)
+    return network
+
+
+def _whiten(network: CNN, images: LabelledImages, transform: Transform) -> None:
+    order_N = torch.randperm(len(images))[:WHITENING_PICTURES]
+    for batch in images.batches(order_N, batch_size=len(order_N), device=torch.device("cpu")):
+        network.whiten(transform.normalise(batch.images_BCHW))

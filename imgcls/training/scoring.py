@@ -1,0 +1,69 @@
+"""Measuring a run's network on the pictures it doesn't learn from, as `eval` would."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from imgcls.core.checkpoint import load_checkpoint
+from imgcls.core.transforms import Transform
+from imgcls.data.datasets import Dataset
+from imgcls.data.labelled import LabelledImages
+from imgcls.evaluation.metrics import EvalResult, evaluate_network
+from imgcls.models.networks import build_with_weights
+from imgcls.training.building import placed
+from imgcls.training.config import Recipe
+
+
+class Scoring:
+    """Validation after every epoch, and the test at the end.
+
+    Args:
+        recipe: resolved.
+        dataset: its validation and test pictures.
+        transform: its arithmetic turns bytes into the network's input.
+        device: where networks are measured.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, *, transform: Transform, device: torch.device) -> None:
+        self.recipe, self.dataset, self.transform, self.device = recipe, dataset, transform, device
+
+    def validate(self, network: nn.Module) -> EvalResult | None:
+        """The network's figures on the validation pictures; None where there are none."""
+        images = self.dataset.validation
+        return None if images is None else self._evaluate(network, images)
+
+    def test(self, checkpoint: Path) -> dict[str, Any] | None:
+        """The figures of a stored network on the test pictures; None where there are none."""
+        images = self.dataset.test
+        if images is None:
+            return None
+        best = load_checkpoint(checkpoint)
+        network = build_with_weights(
+            best.model_name, num_classes=len(best.classes), weights=best.weights, arguments=best.model_arguments
+        )
+        result = self._evaluate(placed(network, self.recipe, self.device), images)
+        return figures(result) | {"data": images.description.to_dict()}
+
+    def _evaluate(self, network: nn.Module, images: LabelledImages) -> EvalResult:
+        return evaluate_network(
+            network,
+            images,
+            transform=self.transform,
+            device=self.device,
+            batch_size=self.recipe.train.eval_batch_size,
+            # In float32, as `eval` and `predict` run the network: the figures must be theirs.
+            autocast_dtype=None,
+        )
+
+
+def figures(result: EvalResult) -> dict[str, Any]:
+    """What `eval` calls an evaluation's figures."""
+    return {
+        "count": result.count,
+        "correct": result.correct,
+        "top1": result.top1,
+        "top5": result.top5,
+        "loss": result.loss,
+    }
