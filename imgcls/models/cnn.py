@@ -82,7 +82,10 @@ class CNN(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits, one row an image."""
-        features_BC = self.blocks(F.silu(self.stem(images_BCHW))).amax(dim=(2, 3))
+        return self.classify(self.blocks(F.silu(self.stem(images_BCHW))).amax(dim=(2, 3)))
+
+    def classify(self, features_BC: Tensor) -> Tensor:
+        """Logits from what reaches the head."""
         # Small logits at the start keep the first steps calm at a high learning rate.
         logits_BK: Tensor = self.head(features_BC) / 9
         return logits_BK

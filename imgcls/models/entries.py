@@ -11,7 +11,7 @@ BUNDLED = ("cifar10-cnn",)
 
 @dataclass(frozen=True, slots=True)
 class PretrainedEntry:
-    """What torchvision's catalogue says of one network's default ImageNet weights.
+    """What torchvision's catalogue says of one network's ImageNet weights.
 
     Attributes:
         name: as in `torchvision.models.get_model`.
@@ -20,6 +20,7 @@ class PretrainedEntry:
         num_params: of the whole network.
         size_mib: of the weights file, in MiB.
         top1, top5: published accuracy on ImageNet's validation set, as fractions.
+        weights_name: which of the network's weights these are, as torchvision names them.
     """
 
     name: str
@@ -29,6 +30,7 @@ class PretrainedEntry:
     size_mib: float
     top1: float
     top5: float
+    weights_name: str = ""
 
 
 # The default model's entry, known without the second that importing torchvision takes; a test compares the two.
@@ -40,4 +42,5 @@ ALEXNET = PretrainedEntry(
     size_mib=233.087,
     top1=0.56522,
     top5=0.79066,
+    weights_name="IMAGENET1K_V1",
 )

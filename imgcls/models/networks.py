@@ -55,8 +55,7 @@ def build_with_weights(
     Raises:
         ModelError: the weights don't fit; names the first differences.
     """
-    with _Unallocated():
-        network = build_network(name, num_classes=num_classes, arguments=arguments)
+    network = build_unallocated(name, num_classes=num_classes, arguments=arguments)
     state = state_for(network, weights)
     try:
         # The network has the last word on names: torchvision's know older ones of their own tensors.
@@ -67,6 +66,12 @@ def build_with_weights(
             f"the weights don't fit {name!r}: {differences}", hint="name the architecture that they belong to"
         ) from exc
     return network.eval()
+
+
+def build_unallocated(name: str, *, num_classes: int, arguments: Mapping[str, Any] | None = None) -> nn.Module:
+    """A network whose parameters have shapes but no memory; see `build_network`."""
+    with _Unallocated():
+        return build_network(name, num_classes=num_classes, arguments=arguments)
 
 
 class _Unallocated(TorchFunctionMode):

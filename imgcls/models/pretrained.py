@@ -32,25 +32,34 @@ def is_pretrained_name(name: str) -> bool:
     return name == ALEXNET.name or name in pretrained_names()
 
 
-def pretrained_entry(name: str) -> PretrainedEntry:
-    """The catalogue's entry for a classifier's default weights.
+def pretrained_entry(name: str, weights_name: str = "") -> PretrainedEntry:
+    """The catalogue's entry for a classifier's weights.
 
+    Args:
+        name: one of `pretrained_names()`.
+        weights_name: as torchvision names them, such as `IMAGENET1K_V1`; empty for the network's default ones.
     Raises:
-        ModelError: torchvision has no such classifier.
+        ModelError: torchvision has no such classifier, or no such weights of it.
     """
-    if name == ALEXNET.name:
+    if name == ALEXNET.name and weights_name in ("", ALEXNET.weights_name):
         return ALEXNET
-    return catalogue_entry(name)
+    return catalogue_entry(name, weights_name)
 
 
-def catalogue_entry(name: str) -> PretrainedEntry:
+def catalogue_entry(name: str, weights_name: str = "") -> PretrainedEntry:
     """Like `pretrained_entry`, always from torchvision itself."""
     import torchvision.models
 
     # torchvision's own look-up also finds detectors, segmenters and quantised networks.
     if name not in pretrained_names():
         raise ModelError(f"unknown model {name!r}", hint="imgcls models lists the names")
-    weights = torchvision.models.get_model_weights(name).DEFAULT
+    published = torchvision.models.get_model_weights(name)
+    if weights_name and weights_name not in published.__members__:
+        raise ModelError(
+            f"{name!r} has no weights called {weights_name!r}",
+            hint=f"there are: {', '.join(published.__members__)}",
+        )
+    weights = published[weights_name] if weights_name else published.DEFAULT
     preset = weights.transforms()
     metrics = weights.meta["_metrics"]["ImageNet-1K"]
     return PretrainedEntry(
@@ -67,6 +76,7 @@ def catalogue_entry(name: str) -> PretrainedEntry:
         size_mib=weights.meta["_file_size"],
         top1=metrics["acc@1"] / 100,
         top5=metrics["acc@5"] / 100,
+        weights_name=weights.name,
     )
 
 

@@ -1,0 +1,66 @@
+"""The last layer of every network: found, replaced, and run alone."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from imgcls.models.heads import FeatureRecorder, HeadNetwork, body_parameters, head_name, head_of, reorder_head
+from imgcls.models.heads import replace_head as replace
+from imgcls.models.networks import build_network, build_unallocated
+from imgcls.models.pretrained import pretrained_names
+
+# One of every way to end; `slow` tries the whole catalogue.
+KINDS = ["alexnet", "densenet121", "maxvit_t", "mobilenet_v3_small", "resnet18", "squeezenet1_1", "swin_t", "vit_b_32"]
+NAMES = [name if name in KINDS else pytest.param(name, marks=pytest.mark.slow) for name in pretrained_names()]
+WITHOUT_SECOND_OUTPUTS = {"googlenet": {"aux_logits": False}, "inception_v3": {"aux_logits": False}}
+
+
+def shapes(network):
+    return {key: tensor.shape for key, tensor in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", *NAMES])
+def test_the_head_is_what_depends_on_the_number_of_classes(name):
+    arguments = WITHOUT_SECOND_OUTPUTS.get(name)
+    one, other = (build_unallocated(name, num_classes=num_classes, arguments=arguments) for num_classes in (4, 9))
+    differing = {key for key, shape in shapes(one).items() if shapes(other)[key] != shape}
+    path = head_name(one)
+    assert differing == {f"{path}.{key}" for key, _ in head_of(one).named_parameters()}
+    body = {id(parameter) for parameter in body_parameters(one)}
+    assert {key for key, parameter in one.named_parameters() if id(parameter) not in body} == differing
+    before = [key for key in one.state_dict() if key not in differing]
+    replace(one, 9)
+    assert shapes(one) == shapes(other)
+    assert [key for key in one.state_dict() if key not in differing] == before
+
+
+@pytest.mark.parametrize(
+    ("name", "px"), [("mlp", 32), ("cnn", 16), ("squeezenet1_1", 32), ("mobilenet_v3_small", 32), ("alexnet", 64)]
+)
+def test_features_through_the_head_are_the_networks_answer(name, px):
+    torch.manual_seed(0)
+    network = build_network(name, num_classes=4).eval()
+    images_BCHW = torch.randn(3, 3, px, px)
+    recorder, head = FeatureRecorder(network), HeadNetwork(network)
+    with torch.no_grad():
+        assert torch.equal(head(recorder(images_BCHW)), network(images_BCHW))
+    assert not head_of(network)._forward_pre_hooks
+    assert {id(p) for p in head.parameters()} == {id(p) for p in head_of(network).parameters()}
+
+
+def test_a_new_head_is_initialised_as_torch_does():
+    network = build_network("mlp", num_classes=4)
+    torch.manual_seed(5)
+    replace(network, 3)
+    torch.manual_seed(5)
+    expected = nn.Linear(512, 3)
+    assert_close(head_of(network).state_dict(), expected.state_dict(), rtol=0, atol=0)
+
+
+def test_outputs_in_another_order():
+    network = build_network("mlp", num_classes=4)
+    images_BCHW = torch.randn(2, 3, 32, 32)
+    before_BK = network(images_BCHW)
+    reorder_head(network, [2, 0, 1, 3])
+    assert_close(network(images_BCHW), before_BK[:, [2, 0, 1, 3]], rtol=0, atol=0)
