@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from imgcls.models.pretrained import PretrainedEntry
 
-pytest_plugins = ("forked_cli", "tiny_model")
+pytest_plugins = ("forked_cli", "tiny_model", "tiny_runs")
 
 OUR_VARIABLES = ("IMGCLS_OFFLINE", "IMGCLS_WEIGHTS_URL", "IMGCLS_DEBUG")
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

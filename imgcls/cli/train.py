@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from imgcls.cli import console, options
+from imgcls.cli.durations import parse_duration
 from imgcls.cli.interrupts import Interruption, noted_interruptions
 from imgcls.errors import ExitCode, UsageError
 
@@ -62,6 +63,14 @@ def train(
         Optional[Path],  # noqa: UP045
         typer.Option("--resume", help="Go on with a run that was cut; ends as if it never had been.", metavar="RUN"),
     ] = None,
+    max_time: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--max-time",
+            help="Save and end after that long, with code 0; --resume goes on, with the time anew.",
+            metavar="30m|1h30m|90s",
+        ),
+    ] = None,
     allow_modified_data: Annotated[
         bool,
         typer.Option("--allow-modified-data", help="Take CIFAR-10 files whose checksums are not the published ones."),
@@ -78,6 +87,7 @@ def train(
     console.quiet = quiet
     from imgcls.training.recipes import load_recipe, recipe_text
 
+    max_sec = parse_duration(max_time, option="--max-time") if max_time is not None else None
     flags: dict[str, Any] = {
         "data.source": data,
         "data.allow_modified": allow_modified_data or None,
@@ -127,6 +137,7 @@ def train(
             workers=workers,
             on_event=display.on_event,
             should_stop=reason_to_stop,
+            max_sec=max_sec,
             progress=display.decoding,
             download_progress=display.downloading,
         )
@@ -147,15 +158,20 @@ def _recipe_of(run: Path) -> Path:
 
 
 def _report(result: "TrainResult", format_: options.ReportFormat) -> None:
+    from imgcls.training.stopping import EARLY, MAX_TIME
+
     _use_utf8_stdout()
-    if format_ is options.ReportFormat.JSON:
+    as_json = format_ is options.ReportFormat.JSON
+    # An interruption leaves no answer behind; a run that was to end in time does.
+    as_table = not as_json and result.stopped in (None, EARLY, MAX_TIME)
+    if as_json:
         console.data(json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False))
-    elif result.stopped is None:
+    if as_table:
         from imgcls.cli.train_display import summary_lines
 
         for line in summary_lines(result):
             console.data(line)
-    if result.stopped is not None:
+    if not as_table and result.stopped not in (None, EARLY):
         console.warn(f"stopped by {result.stopped} after {result.epochs} whole epochs; all is saved in {result.run}")
         console.warn(f"go on with: imgcls train --resume {result.run}")
 

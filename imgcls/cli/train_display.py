@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from imgcls.cli import console
 from imgcls.data.labelled import SkippedImage
 from imgcls.training.events import EpochEnd, Event, Score, Started, StepProgress, TrainResult
+from imgcls.training.stopping import EARLY, MAX_TIME
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -194,8 +195,12 @@ def summary_lines(result: TrainResult) -> list[str]:
         f"training  {result.epochs} epochs in {result.train_sec:.1f} s, {result.images_per_sec:,.0f} images/s "
         f"on {result.device} ({result.precision}), seed {result.seed}"
     )
+    if result.stopped == EARLY and result.best is not None:
+        lines.append(f"stopped   early: nothing better since epoch {result.best.epoch}")
     if result.skipped:
         lines.append(f"skipped   {len(result.skipped)} damaged pictures")
+    if result.stopped == MAX_TIME:
+        return [*lines, "stopped   by --max-time; all is saved", f"next      imgcls train --resume {run}"]
     return [*lines, f"next      imgcls eval {run}", f"          imgcls predict -m {run} picture.jpg"]
 
 

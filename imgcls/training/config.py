@@ -28,6 +28,7 @@ ARGUMENTS_FOR_TRAINING: dict[str, dict[str, Any]] = {
 # TOML has arrays, not tuples; without this, strict validation would refuse them.
 RGB = Annotated[tuple[float, float, float], Strict(False)]
 Stage = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], Annotated[int, Field(ge=8)]], Strict(False)]
+Fractions = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Strict(False)]
 Stages = Annotated[tuple[Stage, ...], Strict(False)]
 
 
@@ -95,11 +96,21 @@ class OptimSettings(Section):
 class ScheduleSettings(Section):
     """[schedule]: the learning rate over the run, as a factor of its peak."""
 
-    shape: Literal["one-cycle", "cosine", "linear", "constant"] = Field(
+    shape: Literal["one-cycle", "cosine", "linear", "step", "constant"] = Field(
         default="one-cycle", description="what follows the warm-up; one-cycle is torch's OneCycleLR"
     )
     warmup: float = Field(default=0.2, ge=0, lt=1, description="share of the run in which the rate rises")
     final: float = Field(default=0.0, ge=0, le=1, description="factor at the end (cosine and linear)")
+    milestones: Fractions = Field(
+        default=(0.5, 0.75), description="with step: fractions of the run at which the rate drops, warm-up included"
+    )
+    factor: float = Field(default=0.1, gt=0, lt=1, description="with step: what is left of the rate at a milestone")
+
+    @model_validator(mode="after")
+    def _milestones_rise(self) -> "ScheduleSettings":
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError("schedule.milestones: the fractions must rise")
+        return self
 
 
 class AugmentSettings(Section):
@@ -122,6 +133,13 @@ class TrainSettings(Section):
 
     epochs: int = Field(default=20, ge=1, le=100_000, description="passes over the training pictures")
     batch_size: int = Field(default=64, ge=1, le=65_536, description="pictures in a step")
+    patience: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="epochs without a better one on the validation pictures that end the run; 0 for never. "
+        "A schedule that falls to the last epoch isn't finished then: constant and step go with it",
+    )
     eval_batch_size: int = Field(default=500, ge=1, le=65_536, description="pictures at a time in validation")
     seed: int = Field(default=0, ge=0, lt=2**32, description="of weights, order, augmentation and the validation split")
     precision: Literal["auto", "fp32", "bf16"] = Field(
@@ -140,7 +158,7 @@ class TrainSettings(Section):
     def _stages_rise(self) -> "TrainSettings":
         ends = [until for until, _px in self.resolution]
         if ends != sorted(set(ends)):
-            raise ValueError("resolution: the fractions must rise")
+            raise ValueError("train.resolution: the fractions must rise")
         return self
 
 

@@ -138,8 +138,9 @@ class TrainResult:
         seed: of the recipe.
         precision: `fp32` or `bf16`.
         data: where the training pictures came from, as `DataDescription.to_dict` has it.
-        stopped: why the run ended before its last epoch; None if it didn't.
-        test: figures of best.pt on the data set's test pictures, if it has any and the run is complete.
+        stopped: why the run ended before its last epoch: a signal's name, `max-time`, `diverged`, or `early` where
+            nothing got better; None if it didn't.
+        test: figures of best.pt on the data set's test pictures, if it has any and the run is complete, be it early.
     """
 
     run: Path

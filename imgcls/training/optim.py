@@ -140,6 +140,8 @@ def rate_factor(step: int, total: int, schedule: ScheduleSettings) -> float:
     warm_steps = schedule.warmup * total
     if step + 1 < warm_steps:
         return (step + 1) / warm_steps
+    if schedule.shape == "step":
+        return schedule.factor ** sum(step >= milestone * total for milestone in schedule.milestones)
     done = max(step - warm_steps, 0.0) / (total - warm_steps)
     if schedule.shape == "linear":
         shape = 1 - done

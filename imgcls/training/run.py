@@ -16,6 +16,7 @@ from imgcls.training.recipes import load_recipe, recipe_text
 from imgcls.training.resume import check_same_recipe, load_saved
 from imgcls.training.run_folder import RunFolder, refuse_filled
 from imgcls.training.session import Session
+from imgcls.training.stopping import or_after
 
 Progress = Callable[[int, int], None]
 DownloadProgress = Callable[[int, int | None], None]
@@ -31,6 +32,7 @@ def train(
     workers: int | None = None,
     on_event: OnEvent = lambda event: None,
     should_stop: ShouldStop = lambda: None,
+    max_sec: float | None = None,
     progress: Progress | None = None,
     download_progress: DownloadProgress | None = None,
     dataset: Dataset | None = None,
@@ -46,6 +48,8 @@ def train(
         workers: threads or processes that decode; None for one a core.
         on_event: told of the start, of progress and of every epoch's end.
         should_stop: asked after every step; a reason makes the run save its state and end.
+        max_sec: seconds after which the run saves its state and ends, counted from this call; a resumed run has them
+            anew. At least one step is made.
         progress: called with pictures decoded and in all, while the data set is opened.
         download_progress: called with bytes so far and in all, while a data set is downloaded.
         dataset: as `open_data` opened it for a recipe with the same [data] and seed; None opens it here.
@@ -61,6 +65,7 @@ def train(
         raise UsageError(f"--output {output} and --resume {resume} contradict each other", hint=f"--resume {resume}")
     if resume is None and recipe is None:
         raise UsageError("nothing to train: neither a recipe nor a run to resume", hint="imgcls train --data DIR")
+    should_stop = or_after(should_stop, max_sec)
     recipe = resolve_recipe(recipe) if recipe is not None else None
     choice = choose_device(device)
     if resume is None:
@@ -70,6 +75,7 @@ def train(
             refuse_filled(output)
         if dataset is None:
             dataset = open_data(recipe, workers=workers, progress=progress, download_progress=download_progress)
+        check_data_fits(recipe, dataset)
         with RunFolder.create(output, name=name or recipe.model.name) as folder:
             folder.write_config(recipe_text(recipe))
             return Session(recipe, dataset, folder, choice).run(on_event, should_stop)
@@ -117,6 +123,20 @@ def check_recipe_fits(recipe: Recipe) -> None:
         raise ConfigError(
             f"train.resolution has {too_large[0]} px, more than data.image_px = {transform.crop_px}",
             hint="it is for smaller pictures at first; raise data.image_px",
+        )
+
+
+def check_data_fits(recipe: Recipe, dataset: Dataset) -> None:
+    """Check what the recipe asks of the data, before the run has a folder.
+
+    Raises:
+        ConfigError: early stopping without validation pictures.
+    """
+    if recipe.train.patience and dataset.val is None:
+        stand_in = "; the test pictures choose nothing" if dataset.test is not None else ""
+        raise ConfigError(
+            f"train.patience = {recipe.train.patience} needs validation pictures{stand_in}",
+            hint="keep a share of the training pictures: --set data.val_fraction=0.1",
         )
 
 

@@ -22,6 +22,7 @@ from imgcls.training.random_streams import own_global_stream
 from imgcls.training.resume import Saved, check_same_data, resume_state
 from imgcls.training.run_folder import RunFolder
 from imgcls.training.scoring import Scoring, figures
+from imgcls.training.stopping import EARLY, is_out_of_patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Session:
         reason: str | None = None
         try:
             with own_global_stream(self.device):
-                while self.loop.position.epoch < self.recipe.train.epochs and reason is None:
+                while reason is None and not self._is_finished():
                     summary = self.loop.run_epoch(on_event, should_stop)
                     if isinstance(summary, str):
                         reason = summary
@@ -90,16 +91,25 @@ class Session:
                         self._save(self.folder.last_path, {}, resume=True)
                         continue
                     self._finish_epoch(summary, on_event)
-                    if self.loop.position.epoch < self.recipe.train.epochs:
+                    if not self._is_finished():
                         reason = should_stop()
         except DivergedError as exc:
             self.folder.write_result(self._result("diverged", None).to_dict())
             good = self.folder.best_path if self.best else None
             kept = f"; the last good weights are in {good}" if good else ""
             raise DivergedError(exc.message + kept, hint=exc.hint, step=exc.step) from exc
-        result = self._result(reason, self.scoring.test(self.folder.best_path) if reason is None else None)
+        test = self.scoring.test(self.folder.best_path) if reason is None else None
+        if reason is None and self.loop.position.epoch < self.recipe.train.epochs:
+            reason = EARLY
+        result = self._result(reason, test)
         self.folder.write_result(result.to_dict())
         return result
+
+    def _is_finished(self) -> bool:
+        train = self.recipe.train
+        return self.loop.position.epoch >= train.epochs or is_out_of_patience(
+            self.best, self.last, patience=train.patience
+        )
 
     def _finish_epoch(self, summary: EpochSummary, on_event: OnEvent) -> None:
         measured = self._measure(summary)

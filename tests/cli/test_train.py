@@ -6,15 +6,15 @@ import sys
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from typer.testing import CliRunner
 
 from imgcls.cli.app import app
+from imgcls.cli.durations import parse_duration
 from imgcls.cli.train_display import clock
 from imgcls.core.checkpoint import load_checkpoint
+from imgcls.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 TINY = (
@@ -42,19 +42,6 @@ Loop.train_on = step
 from imgcls.cli.app import main
 main()
 """
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "photos"
-    generator = np.random.default_rng(0)
-    for channel, name in enumerate(("red", "green", "blue")):
-        (folder / name).mkdir(parents=True)
-        for number in range(10):
-            pixels = generator.integers(0, 90, (8, 8, 3), dtype=np.uint8)
-            pixels[..., channel] += 150
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
-    return folder
 
 
 @pytest.fixture
@@ -230,6 +217,44 @@ def test_a_second_signal_stops_at_once(photos, tmp_path):
     assert cut.returncode == 130
     assert load_checkpoint(tmp_path / "cut/last.pt").resume["loop"]["position"]["batch"] == 0
     assert "Traceback" not in cut.stderr
+
+
+def test_a_run_whose_time_is_up_ends_well_and_goes_on(imgcls, photos):
+    for_people = imgcls("--data", photos, *TINY, "-o", "run", "--max-time", "0.001s")
+    assert for_people.exit_code == 0
+    assert for_people.stdout.splitlines()[-2:] == [
+        "stopped   by --max-time; all is saved",
+        "next      imgcls train --resume run",
+    ]
+    for_programs = imgcls("--resume", "run", "--max-time", "0.001", "-f", "json")
+    assert for_programs.exit_code == 0
+    assert json.loads(for_programs.stdout)["stopped"] == "max-time"
+    assert "go on with: imgcls train --resume run" in for_programs.stderr
+    done = imgcls("--resume", "run", "--max-time", "1h", "-f", "json")
+    assert (done.exit_code, json.loads(done.stdout)["stopped"]) == (0, None)
+
+
+def test_a_run_that_stopped_early_is_complete(imgcls, photos):
+    settings = ("--set", "train.patience=1", "--lr", "1e-30", "--epochs", "9")
+    result = imgcls("--data", photos, *TINY, *settings)
+    assert result.exit_code == 0
+    assert "stopped   early: nothing better since epoch 1" in result.stdout
+    assert "imgcls eval" in result.stdout.splitlines()[-2]
+    assert "go on with" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("30m", 1800), ("1h30m", 5400), ("1.5h", 5400), ("2d", 172_800), ("1H 5s", 3605)],
+)
+def test_a_length_of_time(text, seconds):
+    assert parse_duration(text, option="--max-time") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "soon", "30min", "1.2.3h", "5m1h", "h", "1e400"])
+def test_no_length_of_time(text):
+    with pytest.raises(UsageError, match="--max-time takes a length of time above 0"):
+        parse_duration(text, option="--max-time")
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (61, "1:01"), (3599.6, "1:00:00"), (7325, "2:02:05")])

@@ -46,7 +46,19 @@ def test_linear_and_cosine_by_hand():
     assert [rate_factor(step, 4, cosine) for step in (0, 2)] == pytest.approx([1.0, 0.5])
 
 
-@pytest.mark.parametrize("shape", ["one-cycle", "cosine", "linear", "constant"])
+def test_steps_are_torchs():
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[10, 15], gamma=0.1)
+    schedule = ScheduleSettings(shape="step", warmup=0.0)
+    for step in range(20):
+        assert rate_factor(step, 20, schedule) == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-12)
+        optimiser.step()
+        theirs.step()
+    warm = ScheduleSettings(shape="step", warmup=0.2, milestones=(0.6,), factor=0.25)
+    assert [rate_factor(step, 10, warm) for step in (0, 1, 5, 6, 9)] == pytest.approx([0.5, 1, 1, 0.25, 0.25])
+
+
+@pytest.mark.parametrize("shape", ["one-cycle", "cosine", "linear", "step", "constant"])
 @pytest.mark.parametrize("warmup", [0.0, 0.3, 0.99])
 @pytest.mark.parametrize("total", [1, 2, 3, 50])
 def test_every_step_moves_and_none_beyond_the_peak(shape, warmup, total):

@@ -1,10 +1,9 @@
 import json
 import threading
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from tiny_runs import assert_same_metrics, assert_same_weights, recipe_for, stop_after
 
 from imgcls.core.checkpoint import load_checkpoint
 from imgcls.errors import ConfigError, DataError, ModelError, OutputError, UsageError
@@ -13,46 +12,6 @@ from imgcls.training.events import EpochEnd, Score, Started
 from imgcls.training.recipes import load_recipe
 from imgcls.training.run import train
 from imgcls.training.run_folder import RunFolder
-
-PX = 8
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """Ten pictures each of three colours, in class folders."""
-    folder = tmp_path_factory.mktemp("data") / "photos"
-    generator = np.random.default_rng(0)
-    for channel, name in enumerate(("red", "green", "blue")):
-        (folder / name).mkdir(parents=True)
-        for number in range(10):
-            pixels = generator.integers(0, 90, (PX, PX, 3), dtype=np.uint8)
-            pixels[..., channel] += 150
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
-    return folder
-
-
-def recipe_for(folder, *settings, **flags):
-    assignments = (
-        "model.arguments.widths=[4, 4, 8, 8]",
-        "data.image_px=8",
-        "train.batch_size=8",
-        "augment.translate_px=1",
-        *settings,
-    )
-    return load_recipe(assignments=assignments, flags={"data.source": str(folder), "train.epochs": 3, **flags})
-
-
-def stop_after(num_steps):
-    """A `should_stop` that counts how often it was asked."""
-    asked = iter(range(1, 10**6))
-    return lambda: "SIGINT" if next(asked) >= num_steps else None
-
-
-def assert_same_weights(first, second):
-    for name in ("best.pt", "last.pt"):
-        expected, found = load_checkpoint(first / name), load_checkpoint(second / name)
-        for key, value in expected.weights.items():
-            assert torch.equal(value, found.weights[key]), (name, key)
 
 
 def test_a_run_leaves_its_folder_and_says_the_same_in_it(photos, tmp_path):
@@ -105,13 +64,7 @@ def test_stopped_anywhere_and_resumed_equals_uninterrupted(photos, tmp_path, ask
     resumed = train(resume=tmp_path / "cut")
     assert_same_weights(tmp_path / "whole", tmp_path / "cut")
     assert (resumed.best, resumed.last, resumed.stopped) == (expected.best, expected.last, None)
-    rows, cut_rows = (
-        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-        for name in ("whole", "cut")
-    )
-    for row, cut_row in zip(rows, cut_rows, strict=True):
-        for key in ("epoch", "step", "lr", "train_loss", "loss", "top1", "top5"):
-            assert row[key] == cut_row[key]
+    assert_same_metrics(tmp_path / "whole", tmp_path / "cut")
 
 
 def test_a_run_that_saved_nothing_begins_again(photos, tmp_path):

@@ -1,0 +1,30 @@
+"""When a run ends before its last epoch by its own rules: its time is up, or nothing gets better any more."""
+
+import time
+
+from imgcls.training.events import Score, ShouldStop
+
+# What `TrainResult.stopped` says. A run whose time is up goes on with --resume; one that stopped early is complete.
+MAX_TIME = "max-time"
+EARLY = "early"
+
+
+def or_after(should_stop: ShouldStop, max_sec: float | None) -> ShouldStop:
+    """The same question, with `max-time` for an answer once the seconds, counted from now, are over.
+
+    It is asked after a step, so that a run makes progress however short its time is.
+    """
+    if max_sec is None:
+        return should_stop
+    deadline = time.monotonic() + max_sec
+    return lambda: should_stop() or (MAX_TIME if time.monotonic() >= deadline else None)
+
+
+def is_out_of_patience(best: Score | None, last: Score | None, *, patience: int) -> bool:
+    """Whether so many epochs went by without a better one; never if `patience` is 0.
+
+    It depends on nothing but the scores, which a run that is resumed knows too.
+
+    Source: Prechelt 1998, "Early stopping - but when?": the criterion UP, on the figure that chooses best.pt.
+    """
+    return patience > 0 and best is not None and last is not None and last.epoch - best.epoch >= patience
