@@ -31,7 +31,19 @@ def train(
     ] = None,
     model: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--model", "-m", help="mlp, cnn or a torchvision classifier; replaces [model].", metavar="NAME"),
+        typer.Option(
+            "--model",
+            "-m",
+            help="mlp, cnn, a torchvision classifier, or a trained model to go on from; replaces [model].",
+            metavar="MODEL",
+        ),
+    ] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Begin with torchvision's ImageNet weights, not with random ones.")
+    ] = False,
+    weights: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--weights", help="Begin with these: a plain state_dict, or a checkpoint.", metavar="FILE"),
     ] = None,
     epochs: Annotated[
         Optional[int],  # noqa: UP045
@@ -93,6 +105,8 @@ def train(
         "data.allow_modified": allow_modified_data or None,
         "data.strict": strict or None,
         "model.name": model,
+        "model.pretrained": pretrained or None,
+        "model.weights": str(weights) if weights is not None else None,
         "optim.lr": lr,
         "train.epochs": epochs,
         "train.batch_size": batch_size,
@@ -139,7 +153,8 @@ def train(
             should_stop=reason_to_stop,
             max_sec=max_sec,
             progress=display.decoding,
-            download_progress=display.downloading,
+            download_progress=display.downloading_data,
+            weights_progress=display.downloading_weights,
         )
         display.finish(result)
     _report(result, format_)

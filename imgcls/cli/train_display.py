@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from imgcls.cli import console
 from imgcls.data.labelled import SkippedImage
+from imgcls.models.starting import Origin
 from imgcls.training.events import EpochEnd, Event, Score, Started, StepProgress, TrainResult
 from imgcls.training.stopping import EARLY, MAX_TIME
 
@@ -37,7 +38,7 @@ class TrainDisplay:
         self._task: TaskID | None = None
         self._decoding: TaskID | None = None
         self._downloads = contextlib.ExitStack()
-        self._download: Callable[[int, int | None], None] | None = None
+        self._download: dict[str, Callable[[int, int | None], None]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -49,12 +50,20 @@ class TrainDisplay:
         if self._bar is not None:
             self._bar.stop()
 
-    def downloading(self, done: int, total: int | None) -> None:
+    def downloading_data(self, done: int, total: int | None) -> None:
         """Bytes of the data set downloaded so far."""
-        if self._download is None:
+        self._show_download("CIFAR-10", done, total)
+
+    def downloading_weights(self, done: int, total: int | None) -> None:
+        """Bytes of published weights downloaded so far."""
+        self._show_download("weights", done, total)
+
+    def _show_download(self, what: str, done: int, total: int | None) -> None:
+        if what not in self._download:
             # Begun with the first byte and ended before the next bar: two bars at once would draw over each other.
-            self._download = self._downloads.enter_context(console.download_progress("CIFAR-10"))
-        self._download(done, total)
+            self._downloads.close()
+            self._download = {what: self._downloads.enter_context(console.download_progress(what))}
+        self._download[what](done, total)
 
     def decoding(self, done: int, total: int) -> None:
         """Pictures decoded so far, while the data set is opened for the first time."""
@@ -152,6 +161,7 @@ def started_lines(event: Started, *, verbose: bool = False) -> list[str]:
     lines = [
         f"{event.model}: {event.num_parameters:,} weights, {event.num_classes} classes, "
         f"{event.num_train:,} pictures to train on, {event.num_val:,} to validate on",
+        *([_origin_line(event.origin, event.num_classes)] if event.origin is not None else []),
         f"on {event.device} ({event.reason}), {event.precision}; run folder: {event.run}",
     ]
     if event.validates_on == "test":
@@ -163,6 +173,11 @@ def started_lines(event: Started, *, verbose: bool = False) -> list[str]:
     if verbose:
         lines.append(f"{event.epochs} epochs of {event.steps_per_epoch:,} steps")
     return lines
+
+
+def _origin_line(origin: Origin, num_classes: int) -> str:
+    head = "with its head, the classes being the same" if origin.kept_head else f"new head for {num_classes} classes"
+    return f"begins with {origin.weights} ({origin.model}@{origin.weights_sha256[:12]}), {head}"
 
 
 def epoch_line(event: EpochEnd, started: Started) -> str:

@@ -8,6 +8,7 @@
     metrics         {"top1": 0.9, ...}
     recipe          the resolved configuration of the run
     versions        {"imgcls": ..., "torch": ...}
+    start           only where training began with trained weights: their name and SHA-256
     resume          only in last.pt: optimiser, schedule, epoch, random states
 
 Read with `torch.load(weights_only=True)`, so that a file from a stranger can't run code.
@@ -44,6 +45,7 @@ class Checkpoint:
         metrics: figures on the validation set, as `eval` names them.
         recipe: the resolved configuration that trained it.
         versions: of imgcls, Python, torch, ... at the time of writing.
+        start: where the weights came from that its training began with; empty for random ones.
         resume: optimiser, schedule and random states; empty except in `last.pt`.
     """
 
@@ -55,6 +57,7 @@ class Checkpoint:
     metrics: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=versions)
+    start: dict[str, Any] = field(default_factory=dict)
     resume: dict[str, Any] = field(default_factory=dict)
 
 
@@ -74,6 +77,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "recipe": checkpoint.recipe,
         "versions": checkpoint.versions,
     }
+    if checkpoint.start:
+        content["start"] = checkpoint.start
     if checkpoint.resume:
         content["resume"] = checkpoint.resume
     with replacing(path) as part:
@@ -116,6 +121,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             metrics=dict(content.get("metrics", {})),
             recipe=dict(content.get("recipe", {})),
             versions=dict(content.get("versions", {})),
+            start=dict(content.get("start", {})),
             resume=dict(content.get("resume", {})),
         )
     except ModelError as exc:

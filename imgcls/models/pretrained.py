@@ -99,8 +99,9 @@ def build_pretrained(name: str, *, num_classes: int = 1000, **arguments: Any) ->
     arguments = {**PRETRAINED_ARGUMENTS.get(name, {}), **arguments}
     try:
         network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
-    except (TypeError, ValueError) as exc:
-        raise ModelError(f"can't build {name!r}: {exc}", hint="imgcls models lists the names") from exc
+    except (TypeError, ValueError, AssertionError) as exc:
+        said = str(exc).partition("\n")[0]
+        raise ModelError(f"can't build {name!r}: {said}", hint="imgcls models lists the names") from exc
     return network
 
 

@@ -7,6 +7,7 @@ from imgcls.core.transforms import Transform
 from imgcls.data.labelled import LabelledImages
 from imgcls.models.cnn import CNN
 from imgcls.models.networks import build_network
+from imgcls.models.starting import Origin, Start
 from imgcls.training.config import Recipe
 from imgcls.training.random_streams import own_global_stream, seed_for
 
@@ -15,22 +16,33 @@ WHITENING_PICTURES = 5000
 
 
 def build_for_training(
-    recipe: Recipe, images: LabelledImages, *, transform: Transform, device: torch.device
-) -> nn.Module:
-    """A network with the weights that the recipe's seed gives it, on the device.
+    recipe: Recipe,
+    images: LabelledImages,
+    *,
+    transform: Transform,
+    device: torch.device,
+    start: Start | None = None,
+) -> tuple[nn.Module, Origin | None]:
+    """A network with the weights that it begins with, or else those that the recipe's seed gives it, on the device.
 
     Args:
         recipe: resolved.
         images: the training pictures; a first layer may be computed from them.
         transform: its arithmetic turns bytes into the network's input.
         device: where the network goes.
+        start: weights that were trained before; None for random ones.
+    Returns:
+        The network, and where its weights came from.
     """
     with own_global_stream(device):
         torch.manual_seed(seed_for(recipe.train.seed, "weights"))
+        if start is not None:
+            network, origin = start.network_for(images.classes)
+            return placed(network, recipe, device), origin
         network = build_network(recipe.model.name, num_classes=len(images.classes), arguments=recipe.model.arguments)
         if isinstance(network, CNN):
             _whiten(network, images, transform)
-    return placed(network, recipe, device)
+    return placed(network, recipe, device), None
 
 
 def placed(network: nn.Module, recipe: Recipe, device: torch.device) -> nn.Module:

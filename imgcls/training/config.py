@@ -4,26 +4,11 @@ A recipe is TOML, one table a section. What is left out takes the default that s
 follows from the data and the model (`resolve_recipe`), so that a saved recipe holds numbers only.
 """
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
 
-from imgcls.core.transforms import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Transform
-from imgcls.models.networks import OWN
-
-# Mean and standard deviation of CIFAR-10's training pixels.
-CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
-CIFAR10_STD = (0.2470, 0.2435, 0.2616)
-CIFAR10_PX = 32
-# Own networks are small: this side keeps a photograph recognisable and an epoch on two CPU cores bearable.
-FOLDER_PX = 64
-TORCHVISION_PX = 224
-# Built without their second outputs: a run has one loss, and the weights then fit the network that predicts.
-ARGUMENTS_FOR_TRAINING: dict[str, dict[str, Any]] = {
-    "googlenet": {"aux_logits": False, "transform_input": False},
-    "inception_v3": {"aux_logits": False, "transform_input": False},
-}
+from imgcls.core.transforms import Interpolation, Transform
 
 # TOML has arrays, not tuples; without this, strict validation would refuse them.
 RGB = Annotated[tuple[float, float, float], Strict(False)]
@@ -39,12 +24,25 @@ class Section(BaseModel):
 
 
 class ModelSettings(Section):
-    """[model]: which network."""
+    """[model]: which network, and what it begins with; random weights unless told otherwise."""
 
     name: str = Field(
-        default="cnn", min_length=1, description="mlp, cnn or a torchvision classifier, trained from scratch"
+        default="cnn", min_length=1, description="mlp, cnn, a torchvision classifier, or a trained model to begin with"
     )
-    arguments: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the network's builder")
+    pretrained: bool | str = Field(
+        default=False, description='begin with torchvision\'s weights: true, or which, such as "IMAGENET1K_V1"'
+    )
+    weights: str = Field(
+        default="", description="begin with these: a state_dict, a checkpoint, a run's folder or a bundled model"
+    )
+    arguments: dict[str, Any] | None = Field(default=None, description="keyword arguments of the network's builder")
+
+    @field_validator("pretrained", mode="before")
+    @classmethod
+    def _yes_or_which(cls, value: Any) -> Any:
+        if not isinstance(value, (bool, str)):
+            raise ValueError(f"model.pretrained = {value!r} must be true, false or the name of published weights")
+        return value
 
 
 class DataSettings(Section):
@@ -59,7 +57,9 @@ class DataSettings(Section):
         default=None, description="subtracted from red, green and blue, on the scale where white is 1"
     )
     std: RGB | None = Field(default=None, description="divides red, green and blue after that")
-    interpolation: Interpolation = Field(default="bilinear", description="filter of the resize, as Pillow names it")
+    interpolation: Interpolation | None = Field(
+        default=None, description="filter of the resize, as Pillow names it; bilinear by default"
+    )
     val_fraction: float | None = Field(
         default=None,
         ge=0,
@@ -140,7 +140,9 @@ class TrainSettings(Section):
         description="epochs without a better one on the validation pictures that end the run; 0 for never. "
         "A schedule that falls to the last epoch isn't finished then: constant and step go with it",
     )
-    eval_batch_size: int = Field(default=500, ge=1, le=65_536, description="pictures at a time in validation")
+    eval_batch_size: int | None = Field(
+        default=None, ge=1, le=65_536, description="pictures at a time in validation; by default what their size bears"
+    )
     seed: int = Field(default=0, ge=0, lt=2**32, description="of weights, order, augmentation and the validation split")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="auto takes bf16 (autocast) where the device has it in hardware"
@@ -187,42 +189,10 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
-def is_cifar10(recipe: Recipe) -> bool:
-    """Whether the recipe's pictures are CIFAR-10's, by name or as a folder that holds its files."""
-    source = recipe.data.source
-    if source == "cifar10":
-        return True
-    folder = Path(source)
-    return bool(source) and (folder.name == "cifar-10-batches-py" or (folder / "cifar-10-batches-py").is_dir())
-
-
-def resolve_recipe(recipe: Recipe) -> Recipe:
-    """Fill in what follows from the data and the model: size, mean, std, and the builder's arguments."""
-    cifar10, own = is_cifar10(recipe), recipe.model.name in OWN
-    data = recipe.data
-    image_px = data.image_px or (CIFAR10_PX if cifar10 else FOLDER_PX if own else TORCHVISION_PX)
-    arguments = {**ARGUMENTS_FOR_TRAINING.get(recipe.model.name, {}), **recipe.model.arguments}
-    if recipe.model.name == "mlp":
-        # Its first layer is as wide as the picture, so the size belongs to the network too.
-        arguments["image_px"] = image_px
-    filled = {
-        "image_px": image_px,
-        "resize_px": data.resize_px or image_px,
-        "mean": data.mean or (CIFAR10_MEAN if cifar10 else IMAGENET_MEAN),
-        "std": data.std or (CIFAR10_STD if cifar10 else IMAGENET_STD),
-    }
-    return recipe.model_copy(
-        update={
-            "data": data.model_copy(update=filled),
-            "model": recipe.model.model_copy(update={"arguments": arguments}),
-        }
-    )
-
-
 def transform_of(recipe: Recipe) -> Transform:
     """The one preprocessing of a resolved recipe."""
     data = recipe.data
-    if data.resize_px is None or data.image_px is None or data.mean is None or data.std is None:
+    if not (data.resize_px and data.image_px and data.mean and data.std and data.interpolation):
         raise ValueError("the recipe is not resolved")
     return Transform(
         resize_px=data.resize_px, crop_px=data.image_px, mean=data.mean, std=data.std, interpolation=data.interpolation

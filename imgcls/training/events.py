@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imgcls.data.labelled import SkippedImage
+from imgcls.models.starting import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class Started:
     Attributes:
         run: the run's folder.
         model: the network's name.
+        origin: where its first weights came from; None for random ones.
         num_parameters: that are trained.
         num_classes: of the data.
         num_train, num_val: pictures; no validation if 0.
@@ -30,6 +32,7 @@ class Started:
 
     run: Path
     model: str
+    origin: Origin | None
     num_parameters: int
     num_classes: int
     num_train: int
@@ -138,6 +141,7 @@ class TrainResult:
         seed: of the recipe.
         precision: `fp32` or `bf16`.
         data: where the training pictures came from, as `DataDescription.to_dict` has it.
+        start: where the weights came from that it began with, as `Origin.to_dict` has it; None for random ones.
         stopped: why the run ended before its last epoch: a signal's name, `max-time`, `diverged`, or `early` where
             nothing got better; None if it didn't.
         test: figures of best.pt on the data set's test pictures, if it has any and the run is complete, be it early.
@@ -154,6 +158,7 @@ class TrainResult:
     seed: int
     precision: str
     data: dict[str, Any]
+    start: dict[str, Any] | None = None
     stopped: str | None = None
     test: dict[str, Any] | None = None
 
@@ -173,5 +178,6 @@ class TrainResult:
             "precision": self.precision,
             "seed": self.seed,
             "data": self.data,
+            "start": self.start,
             "stopped": self.stopped,
         }

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from imgcls.errors import ConfigError
-from imgcls.training.config import SECTIONS, Recipe, resolve_recipe
+from imgcls.training.config import SECTIONS, Recipe
+from imgcls.training.resolving import resolve_recipe
 from imgcls.training.toml_text import to_toml
 
 RANGE_WORDS = {
@@ -72,8 +73,8 @@ def collect(
     Args:
         path: a TOML file, or None for the defaults.
         assignments: `section.key=value`, the value in TOML's notation; anything else is taken as a string.
-        flags: values by dotted key, None for a flag that wasn't given. `model.name` replaces the whole table [model]:
-            another network doesn't take the arguments of the file's.
+        flags: values by dotted key, None for a flag that wasn't given. `model.name` replaces the whole table [model]
+            but for `pretrained`: another network doesn't take the arguments of the file's, nor its weights.
     Raises:
         ConfigError: unreadable file, TOML syntax, an assignment without a key.
     """
@@ -83,7 +84,9 @@ def collect(
             collected.put(name, table, str(path))
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     if "model.name" in given:
-        collected.values["model"] = {}
+        # Whether published weights are wanted is asked of any network; which of them, of one alone.
+        wanted = bool(table.get("pretrained")) if isinstance(table := collected.values.get("model"), dict) else False
+        collected.values["model"] = {"pretrained": True} if wanted else {}
     for assignment in assignments:
         key, value = parse_assignment(assignment)
         collected.put(key, value, f"--set {assignment}")

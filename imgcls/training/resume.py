@@ -9,6 +9,7 @@ import torch
 from imgcls.core.checkpoint import load_checkpoint
 from imgcls.data.labelled import LabelledImages
 from imgcls.errors import ConfigError, DataError, ModelError
+from imgcls.models.starting import Origin
 from imgcls.training.config import Recipe
 from imgcls.training.events import Score
 from imgcls.training.loop import Loop
@@ -27,12 +28,14 @@ class Saved:
         loop: what `Loop.load_state_dict` takes.
         best, last: scores so far.
         data: description of the training pictures.
+        origin: where its first weights came from; None for random ones.
     """
 
     loop: dict[str, Any]
     best: Score | None
     last: Score | None
     data: dict[str, Any]
+    origin: Origin | None
 
 
 def resume_state(loop: Loop, images: LabelledImages, *, best: Score | None, last: Score | None) -> dict[str, Any]:
@@ -51,11 +54,13 @@ def load_saved(path: Path) -> Saved:
     Raises:
         ModelError: it can't be read, or holds nothing to resume from.
     """
-    state = load_checkpoint(path).resume
+    checkpoint = load_checkpoint(path)
+    state = checkpoint.resume
     try:
+        origin = Origin(**checkpoint.start) if checkpoint.start else None
         best, last = (Score(**state[key]) if state[key] else None for key in ("best", "last"))
         # The file is mapped into memory; a copy lets go of it, since the run is going to replace it.
-        return Saved(loop=copied(state["loop"]), best=best, last=last, data=dict(state["data"]))
+        return Saved(loop=copied(state["loop"]), best=best, last=last, data=dict(state["data"]), origin=origin)
     except (KeyError, TypeError) as exc:
         raise ModelError(f"{path} holds nothing to resume from", hint="resume from the last.pt of a run") from exc
 

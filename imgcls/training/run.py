@@ -8,11 +8,13 @@ import torch
 from imgcls.core.device import choose_device
 from imgcls.data.datasets import Dataset, open_dataset
 from imgcls.data.resolve import SPLITS
-from imgcls.errors import ConfigError, UsageError
-from imgcls.models.networks import build_network
-from imgcls.training.config import Recipe, resolve_recipe, transform_of
+from imgcls.errors import ConfigError, ModelError, UsageError
+from imgcls.models.networks import build_unallocated
+from imgcls.models.starting import Start, load_start
+from imgcls.training.config import Recipe, transform_of
 from imgcls.training.events import OnEvent, ShouldStop, TrainResult
 from imgcls.training.recipes import load_recipe, recipe_text
+from imgcls.training.resolving import begins_trained, resolve_recipe, size_argument
 from imgcls.training.resume import check_same_recipe, load_saved
 from imgcls.training.run_folder import RunFolder, refuse_filled
 from imgcls.training.session import Session
@@ -35,6 +37,7 @@ def train(
     max_sec: float | None = None,
     progress: Progress | None = None,
     download_progress: DownloadProgress | None = None,
+    weights_progress: DownloadProgress | None = None,
     dataset: Dataset | None = None,
 ) -> TrainResult:
     """Train a network as a recipe says, and leave a run's folder behind.
@@ -52,12 +55,13 @@ def train(
             anew. At least one step is made.
         progress: called with pictures decoded and in all, while the data set is opened.
         download_progress: called with bytes so far and in all, while a data set is downloaded.
+        weights_progress: the same while published weights to begin with are downloaded.
         dataset: as `open_data` opened it for a recipe with the same [data] and seed; None opens it here.
     Raises:
         UsageError: no data set named, `output` together with `resume`, or `resume` isn't a run's folder.
         ConfigError: the recipe doesn't fit the model, or differs from that of the run to resume.
         DataError: the data can't be used or aren't those of the run to resume, or the loss diverged.
-        ModelError: unknown model, or last.pt is damaged.
+        ModelError: unknown model, weights to begin with that are missing or don't fit, or a damaged last.pt.
         DeviceError: the device isn't there.
         OutputError: the folder isn't empty, can't be written, or another process holds it.
     """
@@ -73,21 +77,23 @@ def train(
         check_recipe_fits(recipe)
         if output is not None:
             refuse_filled(output)
+        start = open_start(recipe, progress=weights_progress)
         if dataset is None:
             dataset = open_data(recipe, workers=workers, progress=progress, download_progress=download_progress)
         check_data_fits(recipe, dataset)
         with RunFolder.create(output, name=name or recipe.model.name) as folder:
             folder.write_config(recipe_text(recipe))
-            return Session(recipe, dataset, folder, choice).run(on_event, should_stop)
+            return Session(recipe, dataset, folder, choice, start=start).run(on_event, should_stop)
     with RunFolder.reopen(resume) as folder:
         stored = load_recipe(folder.path / "config.toml")
         recipe = recipe or stored
         check_same_recipe(stored, recipe, folder.path)
         # A run that was killed before its first epoch ended has saved nothing, and just begins again.
         saved = load_saved(folder.last_path) if folder.last_path.exists() else None
+        start = open_start(recipe, progress=weights_progress) if saved is None else None
         if dataset is None:
             dataset = open_data(recipe, workers=workers, progress=progress, download_progress=download_progress)
-        session = Session(recipe, dataset, folder, choice)
+        session = Session(recipe, dataset, folder, choice, start=start)
         if saved is not None:
             session.take_up(saved)
         folder.drop_metrics_after(session.loop.position.epoch)
@@ -107,14 +113,11 @@ def check_recipe_fits(recipe: Recipe) -> None:
 
     Raises:
         UsageError: no data set.
-        ConfigError: keys that contradict each other.
+        ConfigError: keys that contradict each other, or a size of picture that the network doesn't take.
         ModelError: unknown model, or one that doesn't take its arguments.
     """
     if not recipe.data.source:
         raise UsageError("no data set given", hint="imgcls train --data DIR, or --data cifar10")
-    # On the meta device a network has no weights, so that this takes no time.
-    with torch.device("meta"):
-        build_network(recipe.model.name, num_classes=2, arguments=recipe.model.arguments)
     transform = transform_of(recipe)
     if recipe.train.resolution and recipe.model.name == "mlp":
         raise ConfigError("train.resolution doesn't go with mlp, whose first layer has one size", hint="leave it out")
@@ -124,6 +127,47 @@ def check_recipe_fits(recipe: Recipe) -> None:
             f"train.resolution has {too_large[0]} px, more than data.image_px = {transform.crop_px}",
             hint="it is for smaller pictures at first; raise data.image_px",
         )
+    _check_sizes(recipe, sorted({transform.crop_px, *(px for _until, px in recipe.train.resolution)}))
+
+
+def _check_sizes(recipe: Recipe, sides_px: list[int]) -> None:
+    """Make sure that the network takes pictures of these sizes, before all of them are decoded in vain."""
+    name = recipe.model.name
+    try:
+        # On the meta device a network has no weights and computes shapes only, so that this takes no time.
+        network = build_unallocated(name, num_classes=2, arguments=recipe.model.arguments).to("meta")
+    except ModelError as exc:
+        if size_argument(name) is None:
+            raise
+        raise ConfigError(
+            f"{name} can't be built for pictures of {sides_px[-1]} px: {exc.__cause__ or exc.message}".partition("\n")[
+                0
+            ],
+            hint="another data.image_px, such as --set data.image_px=224",
+        ) from exc
+    for px in sides_px:
+        try:
+            network(torch.empty(2, 3, px, px, device="meta"))
+        except (RuntimeError, AssertionError, ValueError) as exc:
+            said = str(exc).partition("\n")[0]
+            raise ConfigError(
+                f"{name} can't be trained on pictures of {px} x {px}: {said}",
+                hint="raise data.image_px: --set data.image_px=224",
+            ) from exc
+
+
+def open_start(recipe: Recipe, *, progress: DownloadProgress | None = None) -> Start | None:
+    """The weights that a resolved recipe begins with; None for random ones. See `load_start` for errors."""
+    model = recipe.model
+    if not begins_trained(model):
+        return None
+    return load_start(
+        model.name,
+        model.arguments or {},
+        pretrained=model.pretrained if isinstance(model.pretrained, str) else "",
+        weights=model.weights,
+        progress=progress,
+    )
 
 
 def check_data_fits(recipe: Recipe, dataset: Dataset) -> None:

@@ -28,6 +28,9 @@ class Scoring:
 
     def __init__(self, recipe: Recipe, dataset: Dataset, *, transform: Transform, device: torch.device) -> None:
         self.recipe, self.dataset, self.transform, self.device = recipe, dataset, transform, device
+        if recipe.train.eval_batch_size is None:
+            raise ValueError("the recipe is not resolved")
+        self._batch_size = recipe.train.eval_batch_size
 
     def validate(self, network: nn.Module) -> EvalResult | None:
         """The network's figures on the validation pictures; None where there are none."""
@@ -52,7 +55,7 @@ class Scoring:
             images,
             transform=self.transform,
             device=self.device,
-            batch_size=self.recipe.train.eval_batch_size,
+            batch_size=self._batch_size,
             # In float32, as `eval` and `predict` run the network: the figures must be theirs.
             autocast_dtype=None,
         )

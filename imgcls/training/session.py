@@ -12,6 +12,7 @@ from imgcls.core.device import DeviceChoice
 from imgcls.data.datasets import Dataset
 from imgcls.data.labelled import LabelledImages, SkippedImage
 from imgcls.errors import DataError
+from imgcls.models.starting import Start
 from imgcls.training.building import build_for_training
 from imgcls.training.config import Recipe, transform_of
 from imgcls.training.events import EpochEnd, OnEvent, Score, ShouldStop, Started, TrainResult
@@ -45,9 +46,18 @@ class Session:
         dataset: with a train split.
         folder: locked, for the run's files.
         choice: the device.
+        start: trained weights to begin with; None for random ones, and for a run that is taken up.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, folder: RunFolder, choice: DeviceChoice) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        folder: RunFolder,
+        choice: DeviceChoice,
+        *,
+        start: Start | None = None,
+    ) -> None:
         if dataset.train is None:
             raise DataError(f"{recipe.data.source} has no training pictures", hint="check --data")
         self.recipe, self.dataset, self.folder, self.choice = recipe, dataset, folder, choice
@@ -58,8 +68,11 @@ class Session:
         self.scoring = Scoring(recipe, dataset, transform=self.transform, device=self.device)
         self.best: Score | None = None
         self.last: Score | None = None
+        network, self.origin = build_for_training(
+            recipe, self.images, transform=self.transform, device=self.device, start=start
+        )
         self.loop = Loop(
-            build_for_training(recipe, self.images, transform=self.transform, device=self.device),
+            network,
             self.images,
             recipe,
             transform=self.transform,
@@ -75,7 +88,7 @@ class Session:
         """
         check_same_data(saved, self.images, self.folder.path)
         self.loop.load_state_dict(saved.loop)
-        self.best, self.last = saved.best, saved.last
+        self.best, self.last, self.origin = saved.best, saved.last, saved.origin
 
     def run(self, on_event: OnEvent, should_stop: ShouldStop) -> TrainResult:
         """Train until the last epoch, or until `should_stop` gives a reason; see `train`."""
@@ -170,6 +183,7 @@ class Session:
             weights=self.loop.evaluated_network.state_dict(),
             metrics=metrics,
             recipe=self.recipe.to_dict(),
+            start=self.origin.to_dict() if self.origin else {},
             resume=state,
         )
         save_checkpoint(checkpoint, path)
@@ -185,6 +199,7 @@ class Session:
         return Started(
             run=self.folder.path,
             model=self.recipe.model.name,
+            origin=self.origin,
             num_parameters=sum(p.numel() for p in self.loop.optimisers.parameters),
             num_classes=len(self.dataset.classes),
             num_train=len(self.images),
@@ -215,6 +230,7 @@ class Session:
             seed=self.recipe.train.seed,
             precision=self.precision.name,
             data=self.images.description.to_dict(),
+            start=self.origin.to_dict() if self.origin else None,
             stopped=stopped,
             test=test,
         )
