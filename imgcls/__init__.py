@@ -13,7 +13,7 @@ from imgcls._version import __version__
 if TYPE_CHECKING:
     from imgcls.errors import ImageError, ImgclsError
     from imgcls.prediction.classifier import Classifier, load_classifier
-    from imgcls.prediction.records import ImageRecord, Prediction
+    from imgcls.results.records import ImageRecord, Prediction
     from imgcls.training.recipes import load_recipe
     from imgcls.training.run import train
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "Classifier": "imgcls.prediction.classifier",
     "ImageError": "imgcls.errors",
-    "ImageRecord": "imgcls.prediction.records",
+    "ImageRecord": "imgcls.results.records",
     "ImgclsError": "imgcls.errors",
-    "Prediction": "imgcls.prediction.records",
+    "Prediction": "imgcls.results.records",
     "load_classifier": "imgcls.prediction.classifier",
     "load_recipe": "imgcls.training.recipes",
     "train": "imgcls.training.run",

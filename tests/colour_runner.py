@@ -8,8 +8,9 @@ from PIL import Image
 from imgcls.core.transforms import Floats, Pixels, Transform
 from imgcls.data.sources import Source
 from imgcls.prediction.batch import BatchResult, run_batch
-from imgcls.prediction.destination import Destination
 from imgcls.prediction.stream import StreamSettings
+from imgcls.results.destination import Destination
+from imgcls.results.origin import Origin
 
 
 class ColourRunner:
@@ -52,3 +53,11 @@ def classify(
 ) -> BatchResult:
     """A whole run, three classes a picture."""
     return run_batch(runner or ColourRunner(), sources, destination, StreamSettings(**{"top_k": 3, **settings}))
+
+
+def colour_origin(classes: tuple[str, ...] = ("red", "green", "blue"), *, threshold: float | None = None) -> Origin:
+    """What a run of `classify` says of its answers."""
+    runner = ColourRunner(classes)
+    return Origin(
+        runner.describe(), classes, runner.transform, "cpu", 3, threshold, fast_decode=False, max_pixels=10**8
+    )

@@ -175,11 +175,6 @@ def _content(file: IO[bytes] | None) -> bytes:
 
 
 def _serve(address: str) -> None:
-    import imgcls.cli.app
-    import imgcls.models.catalog
-    import imgcls.prediction.batch
-    import imgcls.prediction.html_report
-    import imgcls.prediction.torch_runner  # noqa: F401
 
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address + ".new")

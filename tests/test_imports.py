@@ -17,6 +17,7 @@ LEVELS = {
     "training": 1,
     "evaluation": 1,
     "prediction": 1,
+    "results": 1,
     "export": 1,
     "environment": 1,
     "models": 2,
@@ -25,8 +26,8 @@ LEVELS = {
     "errors": 4,
     "_version": 5,
 }
-# A training run measures itself with the figures that `eval` prints.
-ALLOWED = {("training", "evaluation")}
+# A training run measures itself with the figures that `eval` prints; predictions are made into records and kept.
+ALLOWED = {("training", "evaluation"), ("prediction", "results")}
 # The package itself offers the rooms, lazily; `python -m imgcls` is the command line.
 FRONT_DOORS = {"__init__", "__main__"}
 # A process of its own, started by `env-check`, whose stdout is a pipe to its parent.

@@ -19,7 +19,7 @@ from imgcls.errors import ExitCode, OutputError
 if TYPE_CHECKING:
     from imgcls.data.selection import InputSelection
     from imgcls.prediction.batch import BatchResult
-    from imgcls.prediction.destination import Destination
+    from imgcls.results.destination import Destination
 
 EXAMPLE = "Example: imgcls predict coffee.jpg   or: imgcls predict shots/ -f jsonl -o results.jsonl --resume"
 
@@ -65,12 +65,10 @@ def predict(
 
     from imgcls.data.selection import InputSelection
     from imgcls.prediction.batch import ErrorLimits, run_batch
-    from imgcls.prediction.destination import Destination
     from imgcls.prediction.fetch import fetch_image
-    from imgcls.prediction.html_report import build_report
     from imgcls.prediction.loading import load_runner
-    from imgcls.prediction.report_entries import THUMBNAIL_PX
     from imgcls.prediction.stream import StreamSettings
+    from imgcls.results.destination import Destination
 
     # The command has its own process, so Pillow's global limit may make way for --max-pixels.
     Image.MAX_IMAGE_PIXELS = None
@@ -116,12 +114,10 @@ def predict(
             fetch_limit_sec=url_timeout,
             threshold=threshold,
             fast_decode=fast_decode,
-            thumbnail_px=THUMBNAIL_PX if html else 0,
             fetch=functools.partial(fetch_image, max_bytes=int(url_max_mib * 2**20), time_limit_sec=url_timeout),
             should_stop=interruption.has_come,
             on_smaller_batch=_say_smaller_batch,
         )
-        report = [stack.enter_context(build_report(html, loaded.runner, settings, destination))] if html else []
         result = run_batch(
             loaded.runner,
             sources,
@@ -129,7 +125,6 @@ def predict(
             settings,
             device=loaded.device,
             limits=ErrorLimits(0 if fail_fast else max_errors),
-            extra_sinks=report,
             # An empty share of a list, or nothing new since yesterday, is no fault.
             may_be_empty=lambda: sources.num_left_out > 0,
             on_record=on_record or (lambda _record, _summary: None),

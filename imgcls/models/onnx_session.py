@@ -5,12 +5,12 @@ Shapes: B batch, H height, W width, C channels (3), K classes.
 
 import contextlib
 import mmap
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from imgcls.core.cores import available_cores
 from imgcls.core.transforms import Floats
 from imgcls.errors import DeviceError, ModelError, UsageError
 from imgcls.models.onnx_bytes import without_weights
@@ -114,7 +114,7 @@ class OnnxSession:
         level = runtime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if rearrange else level.ORT_ENABLE_EXTENDED
         options.log_severity_level = SEVERITY_FATAL
-        options.intra_op_num_threads = _num_cores()
+        options.intra_op_num_threads = available_cores()
         # Copying all weights into another order takes longer than it saves.
         options.add_session_config_entry("session.disable_prepacking", "1")
         # The decoding threads need the cores that waiting ones would burn.
@@ -180,11 +180,6 @@ def _image_input(inputs: Any, path: Path) -> ImageInput:
         raise ModelError(f"{path} takes {rest[0]} channels, not the 3 of RGB", hint=hint)
     size = (rest[0], rest[1]) if channels_last else (rest[1], rest[2])
     return ImageInput(found.name, ELEMENT_TYPES[found.type], batch, size, channels_last)
-
-
-def _num_cores() -> int:
-    # onnxruntime's own count ignores that a process may be kept to some of the cores.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first_line(exc: Exception) -> str:

@@ -1,1 +1,1 @@
-"""Classifying pictures: streams in, records out."""
+"""Classifying pictures: inputs in, records out."""

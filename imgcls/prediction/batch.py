@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 from imgcls.data.sources import Source
 from imgcls.errors import DataError
-from imgcls.prediction.destination import Destination
-from imgcls.prediction.opening import open_output
-from imgcls.prediction.records import Ended, ImageRecord, KeptRecord, Summary
-from imgcls.prediction.resume import EarlierRecords
 from imgcls.prediction.runner import Runner
-from imgcls.prediction.sinks import Sink
 from imgcls.prediction.stream import StreamSettings, classify_stream
+from imgcls.results.destination import Destination
+from imgcls.results.opening import open_output
+from imgcls.results.origin import Origin
+from imgcls.results.records import Ended, ImageRecord, KeptRecord, Summary
+from imgcls.results.resume import EarlierRecords
+from imgcls.results.thumbnails import THUMBNAIL_PX
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,6 @@ def run_batch(
     *,
     device: str = "cpu",
     limits: ErrorLimits = ErrorLimits(),
-    extra_sinks: Iterable[Sink] = (),
     may_be_empty: Callable[[], bool] = lambda: False,
     on_record: Callable[[ImageRecord | KeptRecord, Summary], None] = lambda _record, _summary: None,
 ) -> BatchResult:
@@ -69,7 +69,6 @@ def run_batch(
         settings: of the stream; `should_stop` ends the run early with all that is done kept.
         device: named in the note beside the output.
         limits: on failed inputs.
-        extra_sinks: further destinations, such as a report.
         may_be_empty: asked at the end of a run without any input whether that is fine, such as for a share of few.
         on_record: called after each record is written.
     Raises:
@@ -82,14 +81,24 @@ def run_batch(
         top_k=min(settings.top_k, len(runner.classes)),
         # A run that was cut and continued must end with the same bytes as one that wasn't.
         is_padded=settings.is_padded or destination.is_log,
+        thumbnail_px=THUMBNAIL_PX if destination.report else settings.thumbnail_px,
+    )
+    origin = Origin(
+        runner.describe(),
+        runner.classes,
+        runner.transform,
+        device,
+        top_k=settings.top_k,
+        threshold=settings.threshold,
+        fast_decode=settings.fast_decode,
+        max_pixels=settings.max_pixels,
     )
     summary = Summary()
     with contextlib.ExitStack() as stack:
-        output = open_output(stack, runner, inputs, destination, settings, device=device, summary=summary)
-        sinks = [output.sink, *extra_sinks]
+        output = open_output(stack, inputs, destination, origin, summary)
         for record in classify_stream(output.pending, runner, settings):
             summary.add(record)
-            for each in sinks:
+            for each in output.sinks:
                 each.add(record)
             on_record(record, summary)
             if limits.exceeded_by(summary):
@@ -109,7 +118,7 @@ def run_batch(
                 )
             if knows_none:
                 return BatchResult(summary, left_output=True)
-        for each in sinks:
+        for each in output.sinks:
             (each.finish if summary.ended == "finished" else each.abandon)(summary)
     return BatchResult(summary)
 

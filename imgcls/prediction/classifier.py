@@ -12,9 +12,9 @@ from imgcls.data.sources import iterate_sources
 from imgcls.errors import ImageError
 from imgcls.models.entries import DEFAULT_MODEL
 from imgcls.prediction.loading import load_runner
-from imgcls.prediction.records import ImageRecord, Prediction
 from imgcls.prediction.runner import Runner, top_classes
 from imgcls.prediction.stream import StreamSettings, classify_stream
+from imgcls.results.records import ImageRecord, Prediction
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -4,21 +4,18 @@ Threads, not processes: Pillow and NumPy let go of the interpreter while they de
 cores without copying pictures between processes.
 """
 
-import io
 import queue
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from PIL import Image
 
 from imgcls.core.transforms import Pixels, Transform
 from imgcls.data.decoding import decode_image
 from imgcls.data.sources import Source
 from imgcls.errors import ImageError
-from imgcls.prediction.records import FileVersion
+from imgcls.results.records import FileVersion, file_version
+from imgcls.results.thumbnails import make_thumbnail
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,30 +173,3 @@ class DecodePool:
             decoded = decode_image(content, max_pixels=self._max_pixels, smallest_px=self._smallest_px)
         thumbnail = make_thumbnail(decoded.image, self._thumbnail_px) if self._thumbnail_px else None
         return Crop(self._transform.crop(decoded.image), decoded.width, decoded.height, thumbnail)
-
-
-def file_version(path: Path | None) -> FileVersion | None:
-    """Size and modification time, or None where there is no such file."""
-    if path is None:
-        return None
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return FileVersion(status.st_size, status.st_mtime_ns)
-
-
-def make_thumbnail(image: Image.Image, side_px: int) -> bytes:
-    """A JPEG of at most side_px x side_px, in proportion.
-
-    Args:
-        image: mode RGB.
-        side_px: of the square that it fits into.
-    """
-    scale = side_px / max(image.size)
-    size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
-    # reducing_gap averages whole blocks of a large picture first: thumbnails need speed, not exactness.
-    small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
-    encoded = io.BytesIO()
-    small.save(encoded, "jpeg", quality=70)
-    return encoded.getvalue()

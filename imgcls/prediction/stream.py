@@ -8,21 +8,21 @@ The queue is bounded, so memory doesn't grow with the number of inputs. A batch 
 input pauses, what is there is answered at once.
 """
 
-import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from imgcls.core.cores import available_cores
 from imgcls.core.transforms import Floats
 from imgcls.data.decoding import DEFAULT_MAX_PIXELS
 from imgcls.data.sources import Source
 from imgcls.prediction.batch_runner import BatchRunner
 from imgcls.prediction.decode_pool import Crop, DecodePool, DecodeTask
 from imgcls.prediction.fetch import fetch_image
-from imgcls.prediction.records import ImageRecord, KeptRecord, Prediction, failed_record
 from imgcls.prediction.runner import Runner, top_classes
+from imgcls.results.records import ImageRecord, KeptRecord, Prediction, failed_record
 
 # How long to wait for one more input before a part-full batch is answered: longer than a reader needs to produce the
 # next path, shorter than a person or a calling program would notice.
@@ -236,10 +236,3 @@ def _record(
         version=task.version,
         thumbnail=crop.thumbnail,
     )
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

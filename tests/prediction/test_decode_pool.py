@@ -12,7 +12,8 @@ from imgcls.core.transforms import Transform
 from imgcls.data.sources import Source
 from imgcls.errors import ImageError
 from imgcls.prediction import decode_pool
-from imgcls.prediction.decode_pool import Crop, DecodePool, file_version
+from imgcls.prediction.decode_pool import Crop, DecodePool
+from imgcls.results.records import file_version
 
 LONG_SEC = 60.0
 

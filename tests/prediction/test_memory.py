@@ -13,7 +13,7 @@ from pathlib import Path
 from colour_runner import ColourRunner
 from imgcls.data.sources import Source
 from imgcls.prediction.batch import run_batch
-from imgcls.prediction.destination import Destination
+from imgcls.results.destination import Destination
 from imgcls.prediction.stream import StreamSettings
 path, count, output = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 sources = (Source(f"some/folder/with/a/name/{number:08}.png", path) for number in range(count))

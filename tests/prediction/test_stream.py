@@ -13,8 +13,8 @@ from colour_runner import ColourRunner, picture
 from imgcls.data.sources import Source
 from imgcls.errors import DataError
 from imgcls.prediction import decode_pool
-from imgcls.prediction.records import KeptRecord
 from imgcls.prediction.stream import StreamSettings, classify_stream
+from imgcls.results.records import KeptRecord
 
 LONG_SEC = 60.0
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from colour_runner import picture
 
 MODULES = """
-    prediction.batch prediction.batch_runner prediction.decode_pool prediction.destination prediction.fetch
-    prediction.opening prediction.output_lock prediction.output_log prediction.provenance prediction.records
-    prediction.resume prediction.runner prediction.sinks prediction.stream prediction.writers
-    prediction.written_records data.decoding data.input_lists data.selection data.sources core.transforms
+    prediction.batch prediction.batch_runner prediction.decode_pool prediction.fetch prediction.runner prediction.stream
+    results.destination results.html_report results.opening results.origin results.output_lock results.output_log
+    results.provenance results.records results.resume results.sinks results.thumbnails results.writers
+    results.written_records data.decoding data.input_lists data.selection data.sources core.cores core.transforms
 """.split()  # noqa: SIM905 - a list of quoted words is harder to read
 
 
@@ -25,7 +25,7 @@ for name in {MODULES}:
 from pathlib import Path
 from colour_runner import ColourRunner, classify
 from imgcls.data.sources import iterate_sources
-from imgcls.prediction.destination import Destination
+from imgcls.results.destination import Destination
 for format in ("jsonl", "csv", "json"):
     output = Path({str(tmp_path)!r}, "results." + format)
     result = classify(list(iterate_sources([{str(tmp_path)!r}])), Destination(format, output, resume=format != "json"))

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from imgcls.errors import OutputError, UsageError
-from imgcls.prediction.output_log import part_path
-from imgcls.prediction.parquet import require_pyarrow
+from imgcls.results.output_log import part_path
+from imgcls.results.parquet import require_pyarrow
 
 OutputFormat = Literal["table", "json", "jsonl", "csv", "parquet"]
 LOG_FORMATS = ("jsonl", "csv")

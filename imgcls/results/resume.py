@@ -13,10 +13,9 @@ import numpy as np
 
 from imgcls.core.files import output_error
 from imgcls.data.sources import Source
-from imgcls.prediction.decode_pool import file_version
-from imgcls.prediction.output_log import part_path
-from imgcls.prediction.records import KeptRecord
-from imgcls.prediction.written_records import LogFormat, Span, read_record, scan_records
+from imgcls.results.output_log import part_path
+from imgcls.results.records import KeptRecord, file_version
+from imgcls.results.written_records import LogFormat, Span, read_record, scan_records
 
 
 class EarlierRecords:

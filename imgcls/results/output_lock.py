@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from imgcls.core.files import output_error
 from imgcls.errors import OutputError
-from imgcls.prediction.provenance import describe_holder
+from imgcls.results.provenance import describe_holder
 
 
 @contextlib.contextmanager

@@ -5,8 +5,8 @@ import io
 import json
 
 from imgcls.errors import ImageError
-from imgcls.prediction.records import FileVersion, ImageRecord, Prediction, Summary, failed_record
-from imgcls.prediction.writers import CsvWriter, JsonlWriter, build_writer, printable
+from imgcls.results.records import FileVersion, ImageRecord, Prediction, Summary, failed_record
+from imgcls.results.writers import CsvWriter, JsonlWriter, build_writer, printable
 
 MODEL = {"id": "m@1", "name": "m"}
 GOOD = ImageRecord(

@@ -12,18 +12,17 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 import pytest
-from colour_runner import ColourRunner, classify, picture
+from colour_runner import ColourRunner, classify, colour_origin, picture
 from PIL import Image
 
 from imgcls.core.transforms import Transform
 from imgcls.data.sources import Source
 from imgcls.errors import OutputError, UsageError
-from imgcls.prediction.batch import BatchResult, run_batch
-from imgcls.prediction.destination import Destination
-from imgcls.prediction.html_report import BLOCK_RECORDS, build_report
-from imgcls.prediction.records import ImageRecord
-from imgcls.prediction.report_entries import THUMBNAIL_PX, link_to
-from imgcls.prediction.stream import StreamSettings
+from imgcls.prediction.batch import BatchResult
+from imgcls.results.destination import Destination
+from imgcls.results.html_report import BLOCK_RECORDS, build_report
+from imgcls.results.records import ImageRecord
+from imgcls.results.report_entries import link_to
 
 SCRIPT = re.compile(r'<script type="[^"]+" (?:class|id)="(records|thumbnails|run)">(.*?)</script>', re.DOTALL)
 
@@ -33,10 +32,7 @@ def with_report(
 ) -> BatchResult:
     """A whole run with a report beside its output, as the command does it."""
     assert destination.report is not None
-    runner = runner or ColourRunner()
-    stream = StreamSettings(**{"top_k": 3, "thumbnail_px": THUMBNAIL_PX, **settings})
-    with build_report(destination.report, runner, stream, destination) as report:
-        return run_batch(runner, sources, destination, stream, extra_sinks=[report])
+    return classify(sources, destination, runner, **settings)
 
 
 def contents(page: Path) -> tuple[list[Any], list[bytes], dict[str, Any]]:
@@ -187,7 +183,7 @@ def test_a_run_without_a_report_makes_no_thumbnails(tmp_path: Path) -> None:
 
 def test_a_run_that_ends_without_an_end_leaves_no_page(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    with build_report(page, ColourRunner(), StreamSettings(), Destination(report=page)) as report:
+    with build_report(page, colour_origin(), Destination(report=page)) as report:
         report.add(ImageRecord("a.jpg", "m@1"))
     assert not list(tmp_path.iterdir())
 

@@ -4,7 +4,7 @@ import csv
 import json
 from typing import Any, Protocol, TextIO
 
-from imgcls.prediction.records import ImageRecord, Summary
+from imgcls.results.records import ImageRecord, Summary
 
 SCHEMA = 1
 BAR_WIDTH = 20

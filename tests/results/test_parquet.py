@@ -9,9 +9,9 @@ from colour_runner import ColourRunner, classify, picture
 
 from imgcls.data.sources import Source
 from imgcls.errors import OutputError, UsageError
-from imgcls.prediction.destination import Destination
-from imgcls.prediction.parquet import ParquetWriter
-from imgcls.prediction.records import ImageRecord, Prediction, Summary
+from imgcls.results.destination import Destination
+from imgcls.results.parquet import ParquetWriter
+from imgcls.results.records import ImageRecord, Prediction, Summary
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install 'imgcls[parquet]'")
 

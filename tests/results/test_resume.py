@@ -14,10 +14,10 @@ from colour_runner import ColourRunner, picture
 from imgcls.data.sources import Source, iterate_sources
 from imgcls.errors import DataError, OutputError, UsageError
 from imgcls.prediction.batch import BatchResult, ErrorLimits, run_batch
-from imgcls.prediction.destination import Destination
-from imgcls.prediction.output_log import part_path
-from imgcls.prediction.provenance import read_note
 from imgcls.prediction.stream import StreamSettings
+from imgcls.results.destination import Destination
+from imgcls.results.output_log import part_path
+from imgcls.results.provenance import read_note
 
 # Names that a line-based or comma-based reader would trip over.
 AWKWARD = [
@@ -381,7 +381,7 @@ def test_a_full_disk_while_the_final_file_is_made_loses_nothing(folder, monkeypa
     folder.run()
     whole = folder.output.read_bytes()
     folder.add("00.png")
-    from imgcls.prediction.output_log import OutputLog
+    from imgcls.results.output_log import OutputLog
 
     def full(*_args):
         raise OSError(28, "No space left on device")
@@ -399,8 +399,8 @@ def test_a_full_disk_while_the_final_file_is_made_loses_nothing(folder, monkeypa
 
 def test_look_ups_are_exact_whatever_the_hash(folder, monkeypatch):
     # As floats, which NumPy is quick to turn mixed integers into, these would all be one number.
-    monkeypatch.setattr("imgcls.prediction.resume._hash", lambda name: 2**62 + int(Path(name).stem))
+    monkeypatch.setattr("imgcls.results.resume._hash", lambda name: 2**62 + int(Path(name).stem))
     folder.run()
     assert folder.run()[0] == 0
-    monkeypatch.setattr("imgcls.prediction.resume._hash", lambda _name: 2**64 - 1)
+    monkeypatch.setattr("imgcls.results.resume._hash", lambda _name: 2**64 - 1)
     assert folder.run()[0] == 0

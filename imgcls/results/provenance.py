@@ -1,7 +1,6 @@
 """The note beside an output: what made it, when, from what, and how its answers differ from the last run's."""
 
 import contextlib
-import hashlib
 import json
 import os
 import socket
@@ -15,24 +14,12 @@ from typing import Any
 from imgcls.core.files import write_text
 from imgcls.core.versions import PACKAGES, versions
 from imgcls.errors import OutputError
-from imgcls.prediction.records import Summary
+from imgcls.results.origin import Origin
+from imgcls.results.records import Summary
 
 SCHEMA = 1
 # A run is compared with the last one by these parts of its note.
 COMPARED = ("started", "finished", "counts", "mean_confidence", "model")
-
-
-def settings_digest(model: dict[str, Any], *, top_k: int, threshold: float | None, fast_decode: bool) -> str:
-    """Sixteen hexadecimal digits that change with whatever shapes an answer.
-
-    Args:
-        model: `Runner.describe()`: name, weights, transform.
-        top_k: how many classes a record names.
-        threshold: below which answers are marked uncertain.
-        fast_decode: whether JPEGs were scaled while decoding.
-    """
-    shape = {"model": model, "top_k": top_k, "threshold": threshold, "fast_decode": fast_decode}
-    return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def note_path(output: Path) -> Path:
@@ -66,19 +53,13 @@ class RunNote:
 
     Attributes:
         output: beside which it is written.
-        model: `Runner.describe()`.
-        settings: digest of what shapes an answer, as each record has it.
-        options: top_k, threshold and the like, as they were asked for.
-        device: where the network ran.
+        origin: of the answers.
         last: what the last finished run's note said, for comparison.
         started: UTC.
     """
 
     output: Path
-    model: dict[str, Any]
-    settings: str
-    options: dict[str, Any]
-    device: str
+    origin: Origin
     last: dict[str, Any] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -123,10 +104,10 @@ class RunNote:
             "pid": os.getpid(),
             "started": _utc(self.started),
             "finished": None if status == "running" else _utc(datetime.now(UTC)),
-            "model": self.model,
-            "settings": self.settings,
-            "options": self.options,
-            "device": self.device,
+            "model": self.origin.model,
+            "settings": self.origin.digest,
+            "options": self.origin.options,
+            "device": self.origin.device,
             "versions": versions((*PACKAGES, "onnxruntime")),
         }
         if summary is not None:

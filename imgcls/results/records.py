@@ -3,6 +3,7 @@
 import html
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from imgcls.errors import ImageError, ImageErrorKind
@@ -44,6 +45,17 @@ class FileVersion(NamedTuple):
 
     size_bytes: int
     modified_ns: int
+
+
+def file_version(path: Path | None) -> FileVersion | None:
+    """Size and modification time, or None where there is no such file."""
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return FileVersion(status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)

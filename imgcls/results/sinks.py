@@ -8,9 +8,9 @@ from typing import Protocol, Self, TextIO
 
 from imgcls.core.files import output_error, replacing
 from imgcls.errors import OutputError
-from imgcls.prediction.output_log import OutputLog
-from imgcls.prediction.records import ImageRecord, KeptRecord, Summary
-from imgcls.prediction.writers import RecordWriter
+from imgcls.results.output_log import OutputLog
+from imgcls.results.records import ImageRecord, KeptRecord, Summary
+from imgcls.results.writers import RecordWriter
 
 
 class Sink(Protocol):

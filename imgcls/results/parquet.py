@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgcls.errors import UsageError
-from imgcls.prediction.records import ImageRecord, Summary
+from imgcls.results.records import ImageRecord, Summary
 
 if TYPE_CHECKING:
     import pyarrow as pa

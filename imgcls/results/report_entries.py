@@ -13,11 +13,9 @@ from urllib.parse import quote
 from imgcls.data.decoding import DEFAULT_MAX_PIXELS, decode_image
 from imgcls.data.sources import STDIN, is_url, path_of
 from imgcls.errors import ImageError
-from imgcls.prediction.decode_pool import make_thumbnail
-from imgcls.prediction.output_log import part_path
-from imgcls.prediction.records import ImageRecord, KeptRecord, Prediction
-
-THUMBNAIL_PX = 96
+from imgcls.results.output_log import part_path
+from imgcls.results.records import ImageRecord, KeptRecord, Prediction
+from imgcls.results.thumbnails import THUMBNAIL_PX, make_thumbnail
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ class EarlierAnswers:
         """Decode a record's picture once more, as small as its format allows; none where it has gone since."""
         with contextlib.suppress(ImageError):
             decoded = decode_image(path_of(record.input), max_pixels=self._max_pixels, smallest_px=THUMBNAIL_PX)
-            thumbnail = make_thumbnail(decoded.image, THUMBNAIL_PX)
+            thumbnail = make_thumbnail(decoded.image)
             return replace(record, thumbnail=thumbnail, width=decoded.width, height=decoded.height)
         return record
 

@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 from chromium import PROGRAM, Page, started_chromium
-from colour_runner import ColourRunner, picture
+from colour_runner import colour_origin, picture
 
 from imgcls.errors import ImageError
-from imgcls.prediction.decode_pool import make_thumbnail
-from imgcls.prediction.html_report import HtmlReport
-from imgcls.prediction.records import ImageRecord, Prediction, Summary, failed_record
-from imgcls.prediction.report_entries import THUMBNAIL_PX
-from imgcls.prediction.stream import StreamSettings
+from imgcls.results.html_report import HtmlReport
+from imgcls.results.records import ImageRecord, Prediction, Summary, failed_record
+from imgcls.results.thumbnails import THUMBNAIL_PX, make_thumbnail
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium on PATH: apt-get install chromium")
 
@@ -56,8 +54,7 @@ def answers(best: int, probability: float) -> tuple[Prediction, ...]:
 def write_report(path: Path, records: list[ImageRecord]) -> None:
     """The page of a run with these records."""
     summary = Summary()
-    settings = StreamSettings(top_k=3, threshold=0.6)
-    with HtmlReport(path, ColourRunner(CLASSES), settings) as report:
+    with HtmlReport(path, colour_origin(CLASSES, threshold=0.6)) as report:
         for record in records:
             summary.add(record)
             report.add(record)

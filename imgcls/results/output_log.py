@@ -13,9 +13,9 @@ from array import array
 from pathlib import Path
 
 from imgcls.core.files import output_error, replacing
-from imgcls.prediction.records import ImageRecord, KeptRecord
-from imgcls.prediction.writers import CsvWriter, JsonlWriter, RecordWriter
-from imgcls.prediction.written_records import LogFormat, Span, scan_records
+from imgcls.results.records import ImageRecord, KeptRecord
+from imgcls.results.writers import CsvWriter, JsonlWriter, RecordWriter
+from imgcls.results.written_records import LogFormat, Span, scan_records
 
 # Bytes copied at a time when the final file is put together.
 COPY_BYTES = 1 << 20

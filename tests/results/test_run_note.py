@@ -9,9 +9,9 @@ from colour_runner import ColourRunner, picture
 
 from imgcls.data.sources import iterate_sources
 from imgcls.prediction.batch import run_batch
-from imgcls.prediction.destination import Destination
-from imgcls.prediction.provenance import describe_holder, note_path, read_note
 from imgcls.prediction.stream import StreamSettings
+from imgcls.results.destination import Destination
+from imgcls.results.provenance import describe_holder, note_path, read_note
 
 RED, GREEN, BLUE = (240, 5, 5), (5, 240, 5), (5, 5, 240)
 

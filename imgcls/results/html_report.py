@@ -15,14 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TextIO
 
+from imgcls.core.cores import available_cores
 from imgcls.core.files import output_error, replacing
 from imgcls.core.transforms import Transform
 from imgcls.core.versions import versions
-from imgcls.prediction.destination import Destination
-from imgcls.prediction.records import ImageRecord, KeptRecord, Summary
-from imgcls.prediction.report_entries import EarlierAnswers, Entry, entry_of
-from imgcls.prediction.runner import Runner
-from imgcls.prediction.stream import StreamSettings, available_cores
+from imgcls.results.destination import Destination
+from imgcls.results.origin import Origin
+from imgcls.results.records import ImageRecord, KeptRecord, Summary
+from imgcls.results.report_entries import EarlierAnswers, Entry, entry_of
 
 # Records a block: the browser cuts out one block's thumbnails (some 150 KiB) to show the first of them.
 BLOCK_RECORDS = 50
@@ -41,17 +41,13 @@ class HtmlReport:
 
     Args:
         path: the page.
-        runner: whose answers it shows.
-        settings: of the stream; its `thumbnail_px` should be `THUMBNAIL_PX`.
+        origin: of the answers.
         earlier: reads kept records back; needed where a run resumes.
     """
 
-    def __init__(
-        self, path: Path, runner: Runner, settings: StreamSettings, *, earlier: EarlierAnswers | None = None
-    ) -> None:
+    def __init__(self, path: Path, origin: Origin, *, earlier: EarlierAnswers | None = None) -> None:
         self._path = path
-        self._runner = runner
-        self._settings = settings
+        self._origin = origin
         self._earlier = earlier
         self._stack = contextlib.ExitStack()
         self._file: TextIO | None = None
@@ -111,7 +107,7 @@ class HtmlReport:
         if self._earlier is not None:
             self._stack.callback(self._earlier.close)
         self._file = self._stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
-        head, self._tail = _render(self._runner, self._settings).split(RECORDS_MARK)
+        head, self._tail = _render(self._origin).split(RECORDS_MARK)
         self._file.write(head)
         # The head is in the browser's first bytes, so that a large page shows its title at once.
         self._file.flush()
@@ -141,9 +137,9 @@ class HtmlReport:
                 run = {
                     "status": status,
                     "block": BLOCK_RECORDS,
-                    "top_k": self._settings.top_k,
-                    "threshold": self._settings.threshold,
-                    "classes": list(self._runner.classes),
+                    "top_k": self._origin.top_k,
+                    "threshold": self._origin.threshold,
+                    "classes": list(self._origin.classes),
                 }
                 self._file.write(f'<script type="application/json" id="run">{script_json(run)}</script>\n')
                 self._file.write(self._tail)
@@ -152,13 +148,12 @@ class HtmlReport:
                 raise output_error(self._path, exc) from exc
 
 
-def build_report(path: Path, runner: Runner, settings: StreamSettings, destination: Destination) -> HtmlReport:
+def build_report(path: Path, origin: Origin, destination: Destination) -> HtmlReport:
     """The report of a run.
 
     Args:
         path: the page.
-        runner: whose answers it shows.
-        settings: of the stream.
+        origin: of the answers.
         destination: the run's main output; where that resumes, kept answers are read back from it.
     """
     earlier = None
@@ -166,10 +161,10 @@ def build_report(path: Path, runner: Runner, settings: StreamSettings, destinati
         earlier = EarlierAnswers(
             destination.target,
             is_csv=destination.format == "csv",
-            classes=runner.classes,
-            max_pixels=settings.max_pixels,
+            classes=origin.classes,
+            max_pixels=origin.max_pixels,
         )
-    return HtmlReport(path, runner, settings, earlier=earlier)
+    return HtmlReport(path, origin, earlier=earlier)
 
 
 def script_json(values: Any) -> str:
@@ -183,16 +178,15 @@ def _is_ready(entry: Entry | Future[Entry]) -> bool:
     return not isinstance(entry, Future) or entry.done()
 
 
-def _render(runner: Runner, settings: StreamSettings) -> str:
+def _render(origin: Origin) -> str:
     """The page without its records."""
     import jinja2
 
-    here = resources.files("imgcls.prediction")
-    model = runner.describe()
+    here = resources.files("imgcls.results")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string((here / "report.html.jinja").read_text("utf-8")).render(
-        model=model,
-        transform=_in_words(runner.transform, fast_decode=settings.fast_decode),
+        model=origin.model,
+        transform=_in_words(origin.transform, fast_decode=origin.fast_decode),
         started=datetime.now(UTC),
         versions=versions(),
         style=(here / "report.css").read_text("utf-8"),
