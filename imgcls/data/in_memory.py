@@ -107,7 +107,8 @@ class InMemoryImages:
         labels_N = self.labels_N[order].to(device)
         for start in range(0, len(order), batch_size):
             images_BCHW = pixels_MCHW.index_select(0, rows_N[start : start + batch_size])
-            yield Batch(images_BCHW.to(device, non_blocking=True), labels_N[start : start + batch_size])
+            here = slice(start, start + batch_size)
+            yield Batch(images_BCHW.to(device, non_blocking=True), labels_N[here], order[here])
 
 
 def decode_all(

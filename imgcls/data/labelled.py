@@ -15,15 +15,17 @@ from imgcls.errors import ImageErrorKind
 
 
 class Batch(NamedTuple):
-    """Pictures and their labels, on the device.
+    """Pictures and their labels, on the device, and which they are.
 
     Attributes:
         images_BCHW: uint8, before `Transform.normalise`.
         labels_B: int64.
+        indices_B: which pictures of the set these are, int64, on the CPU; damaged ones that were asked for are missing.
     """
 
     images_BCHW: Tensor
     labels_B: Tensor
+    indices_B: Tensor
 
 
 @dataclass(frozen=True, slots=True)

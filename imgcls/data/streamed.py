@@ -84,8 +84,9 @@ class StreamedImages:
             for bad in decoded.failed:
                 self._note(bad)
             if len(decoded.positions_B):
-                labels_B = self.labels_N[decoded.positions_B]
-                yield Batch(decoded.images_BCHW.to(device, non_blocking=True), labels_B.to(device, non_blocking=True))
+                images_BCHW = decoded.images_BCHW.to(device, non_blocking=True)
+                labels_B = self.labels_N[decoded.positions_B].to(device, non_blocking=True)
+                yield Batch(images_BCHW, labels_B, decoded.positions_B)
 
     def _loader(self, device: torch.device) -> "DataLoader[_Decoded]":
         # Page-locked memory lets the copy to a GPU overlap with its work, and only warns where there is none.

@@ -147,7 +147,9 @@ def _run(
     to_model_K = torch.tensor(label_map.to_model, device=device) if label_map else None
     done, total = 0, len(images)
     parts: list[tuple[Tensor, ...]] = []
-    for images_BCHW, raw_labels_B in images.batches(torch.arange(total), batch_size=batch_size, device=device):
+    for images_BCHW, raw_labels_B, _indices_B in images.batches(
+        torch.arange(total), batch_size=batch_size, device=device
+    ):
         labels_B = raw_labels_B if to_model_K is None else to_model_K[raw_labels_B]
         with torch.autocast(device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None):
             logits_BK = averaged_logits(network, transform.normalise(images_BCHW), tta)

@@ -54,6 +54,7 @@ def test_batches_follow_the_order_and_the_last_may_be_short(root: Path) -> None:
     images = open_all(root)
     batches = walk(images, order)
     assert [len(batch.labels_B) for batch in batches] == [4, 4, 1]
+    assert torch.equal(torch.cat([batch.indices_B for batch in batches]), order)
     assert torch.equal(torch.cat([batch.labels_B for batch in batches]), images.labels_N[order])
     assert walk(images, torch.empty(0, dtype=torch.int64)) == []
 
@@ -78,6 +79,7 @@ def test_streamed_equals_in_memory_with_damaged_pictures(root: Path, workers: in
     shuffled = torch.tensor([9, 1, 0, 2])
     (batch,) = walk(streamed, shuffled)
     assert batch.labels_B.tolist() == [0, 0]
+    assert batch.indices_B.tolist() == [1, 0]
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -36,7 +36,7 @@ class NumberedImages:
         for chunk in order.split(batch_size) if len(order) else ():
             images = torch.zeros(len(chunk), 3, 1, 1, dtype=torch.uint8)
             images[:, 0, 0, 0] = chunk.to(torch.uint8)
-            yield Batch(images, self.labels_N[chunk])
+            yield Batch(images, self.labels_N[chunk], chunk)
 
 
 class TableNetwork(nn.Module):

@@ -41,7 +41,7 @@ class Coloured:
         for chosen in order.split(batch_size):
             kept = torch.tensor([index for index in chosen.tolist() if index not in self.drop], dtype=torch.int64)
             self.seen.append(kept.tolist())
-            yield Batch(self.images[kept].to(device), self.labels_N[kept].to(device))
+            yield Batch(self.images[kept].to(device), self.labels_N[kept].to(device), kept)
 
 
 def build_loop(images, *settings, network=None):
