@@ -81,8 +81,12 @@ def pictures_for(recipe: Recipe, loop: BareLoop, seconds: float) -> int:
     return min(max(round(speed * seconds / size), 2) * size, whole)
 
 
-def measure(name: str, data: Path, arguments: argparse.Namespace) -> None:
-    """Print what a recipe's loops came to."""
+def measure(name: str, data: Path, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Print what a recipe's loops came to.
+
+    Returns:
+        For the wall clock and the CPU's, images per second of both loops and their ratio.
+    """
     device = choose_device(arguments.device).device
     flags = {"data.source": str(data), "data.allow_modified": True, "train.epochs": arguments.rounds + 1}
     recipe, dropped = followed(load_recipe(runs.CONFIGS / name, flags=flags))
@@ -98,11 +102,12 @@ def measure(name: str, data: Path, arguments: argparse.Namespace) -> None:
         cut = cifar10_files.load(part)
         turns = Turns(BareLoop(recipe, cut, device=device, autocast_dtype=dtype))
         train(recipe, output=Path(temporary) / "run", device=str(device), on_event=turns.on_event)
-        report(name, turns, len(cut.train_labels_N), dropped)
+        return report(name, turns, len(cut.train_labels_N), dropped)
 
 
-def report(name: str, turns: Turns, count: int, dropped: list[str]) -> None:
+def report(name: str, turns: Turns, count: int, dropped: list[str]) -> dict[str, dict[str, float]]:
     """Medians, ratios and spread."""
+    found = {}
     print(f"{name}: {len(turns.ours)} rounds each of {count:,} pictures, in turn")
     if dropped:
         print(f"  left at their defaults on both sides: {', '.join(dropped)}")
@@ -116,6 +121,8 @@ def report(name: str, turns: Turns, count: int, dropped: list[str]) -> None:
             f"{statistics.median(paired):.3f} (target: at least {TARGET})",
             flush=True,
         )
+        found[clock] = {"imgcls": ours, "bare": bare, "ratio": ours / bare}
+    return found
 
 
 def main() -> None:

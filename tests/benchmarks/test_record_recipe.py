@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import record_recipe
 import torch
-from record_recipe import Batches, Optimisers, RecordNetwork, Settings, Training, as_matrix, six_views
+from record_network import Optimisers, RecordNetwork, Settings, as_matrix
+from record_recipe import Batches, Training, six_views
 from torch.nn import functional as F  # noqa: N812
 
 SMALL = Settings(widths=(4, 8, 8), batch_size=8)

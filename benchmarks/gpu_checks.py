@@ -1,0 +1,115 @@
+"""Checks of `gpu.py` that compare answers rather than seconds: resuming, precision, and predict over many files.
+
+Shapes: N pictures, C channels (3), H height, W width, K classes.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from imgcls.core.checkpoint import load_checkpoint
+from imgcls.models.catalog import load_model
+from imgcls.training.config import TrainSettings
+
+PATIENCE_SEC = 300
+
+
+def resume(command: Callable[[Path], Sequence[str]], work: Path) -> dict[str, Any]:
+    """Train once in one go and once cut after its first epoch and resumed, and compare all weights.
+
+    Args:
+        command: the one that trains into a folder.
+        work: for both runs.
+    Returns:
+        `identical`, `differing` (tensors), `largest_difference`, and `says`, a sentence of it.
+    """
+    deterministic = ["--set", "train.deterministic=true"] if "deterministic" in TrainSettings.model_fields else []
+    whole, cut = work / "resume-whole", work / "resume-cut"
+    subprocess.run([*command(whole), *deterministic], check=True, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*command(cut), *deterministic], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + PATIENCE_SEC
+    while not (metrics := cut / "metrics.jsonl").exists() or not metrics.read_bytes():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise RuntimeError(f"the run that was to be cut ended with {process.wait()} before its first epoch did")
+        time.sleep(0.01)
+    process.terminate()
+    code = process.wait()
+    again = [sys.executable, "-m", "imgcls", "train", "--resume", str(cut), "-q", *_device(command(cut))]
+    subprocess.run(again, check=True, stdout=subprocess.DEVNULL)
+    found = _compare(whole / "last.pt", cut / "last.pt")
+    kind = "deterministic run" if deterministic else "run"
+    cut_how = f"cut by SIGTERM (exit code {code}) and resumed" if code else "not cut in time, for it had ended"
+    says = "the same weights, bit for bit"
+    if not found["identical"]:
+        says = f"{found['differing']} tensors differ, by {found['largest_difference']:.1e} at most"
+    return found | {"exit_code": code, "says": f"{kind}, {cut_how}: {says}"}
+
+
+def _device(command: Sequence[str]) -> list[str]:
+    position = list(command).index("--device")
+    return list(command[position : position + 2])
+
+
+def _compare(first: Path, second: Path) -> dict[str, Any]:
+    expected, found = (load_checkpoint(path).weights for path in (first, second))
+    if expected.keys() != found.keys():
+        raise RuntimeError(f"{first} and {second} hold other tensors")
+    differing = [key for key, value in expected.items() if not torch.equal(value, found[key])]
+    largest = max(((expected[key].double() - found[key].double()).abs().max().item() for key in differing), default=0.0)
+    return {"identical": not differing, "differing": len(differing), "largest_difference": largest}
+
+
+@torch.inference_mode()
+def agreement(run: Path, images_NCHW: Tensor, device: torch.device) -> dict[str, dict[str, Any]]:
+    """Probabilities of a trained network on a device in three precisions, against the CPU's in float32.
+
+    Args:
+        run: its folder.
+        images_NCHW: bytes, in the size that the network takes.
+        device: to compare.
+    """
+    model = load_model(str(run))
+    expected_NK = model.network(model.transform.normalise(images_NCHW)).softmax(1)
+    network = model.network.to(device).to(memory_format=torch.channels_last)
+    input_NCHW = model.transform.normalise(images_NCHW.to(device)).contiguous(memory_format=torch.channels_last)
+    found = {}
+    for name, dtype in (("float32", None), ("bfloat16", torch.bfloat16), ("float16", torch.float16)):
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+            answered_NK = network(input_NCHW).float().softmax(1).cpu()
+        same = int((answered_NK.argmax(1) == expected_NK.argmax(1)).sum())
+        largest = (answered_NK - expected_NK).abs().max().item()
+        found[name] = {"largest_difference": largest, "same_class": same, "count": len(images_NCHW)}
+    return found
+
+
+def predict_speed(run: Path, images_NCHW: Tensor, device: torch.device, work: Path) -> dict[str, Any]:
+    """`imgcls predict` over one file, then over all, each in a process of its own.
+
+    Args:
+        run: the trained network's folder.
+        images_NCHW: bytes; written as PNG files first.
+        device: where it runs.
+        work: for the files.
+    """
+    folder = work / "pictures"
+    folder.mkdir()
+    for index, pixels_HWC in enumerate(images_NCHW.permute(0, 2, 3, 1).contiguous().numpy()):
+        Image.fromarray(pixels_HWC).save(folder / f"{index:05d}.png")
+    seconds = []
+    for what in (folder / "00000.png", folder):
+        command = [sys.executable, "-m", "imgcls", "predict", str(what), "-m", str(run), "--device", str(device)]
+        command += ["--batch-size", "256", "-f", "jsonl", "-q", "-o", str(work / f"{what.stem}.jsonl")]
+        started = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - started)
+    start_sec, wall_sec = seconds
+    speed = (len(images_NCHW) - 1) / max(wall_sec - start_sec, 1e-9)
+    return {"count": len(images_NCHW), "start_sec": start_sec, "wall_sec": wall_sec, "images_per_sec": speed}

@@ -1,0 +1,33 @@
+"""Every recipe in configs/ trains as it stands, if only for a step."""
+
+from pathlib import Path
+
+import pytest
+from labelled_data import write_cifar10
+
+from imgcls.training.recipes import load_recipe
+from imgcls.training.run import train
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SHIPPED = sorted(CONFIGS.glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_it_trains(path, tmp_path):
+    data = write_cifar10(tmp_path / "cifar-10-batches-py", per_file=2)
+    flags = {"data.source": str(data), "data.allow_modified": True, "train.epochs": 1}
+    recipe = load_recipe(path, flags=flags)
+    result = train(recipe, output=tmp_path / "run", device="cpu")
+    assert result.epochs == 1
+    assert result.last.loss > 0
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_its_header_tells_what_measured_it(path):
+    header = path.read_text(encoding="utf-8").split("[model]")[0]
+    assert all(line.startswith("#") for line in header.strip().splitlines())
+    assert "accuracy" in header or "Not measured yet" in header
+    scripts = CONFIGS.parent / "benchmarks"
+    named = [word.strip(".,;") for word in header.split() if word.startswith("benchmarks/")]
+    assert named
+    assert all((scripts / Path(name).name).is_file() for name in named)
