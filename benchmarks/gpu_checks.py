@@ -33,7 +33,9 @@ def resume(command: Callable[[Path], Sequence[str]], work: Path) -> dict[str, An
     deterministic = ["--set", "train.deterministic=true"] if "deterministic" in TrainSettings.model_fields else []
     whole, cut = work / "resume-whole", work / "resume-cut"
     subprocess.run([*command(whole), *deterministic], check=True, stdout=subprocess.DEVNULL)
-    process = subprocess.Popen([*command(cut), *deterministic], stdout=subprocess.DEVNULL)
+    # It warns that it was cut, as it should.
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([*command(cut), *deterministic], **quiet)
     deadline = time.monotonic() + PATIENCE_SEC
     while not (metrics := cut / "metrics.jsonl").exists() or not metrics.read_bytes():
         if process.poll() is not None or time.monotonic() > deadline:
