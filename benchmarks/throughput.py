@@ -4,7 +4,7 @@ AlexNet with random but fixed weights, JPEG photographs of 1600 x 1200, all in o
 
     plain script     PIL, torchvision's preset, batch 1
     imgcls           predict -f jsonl
-    --fast-decode    the same with JPEGs scaled while they are decoded
+    --fast-decode    the same with JPEGs scaled while they are decoded; and with bf16 arithmetic where the CPU has it
     bound            what the parts cost alone: (decode + transform + model core-seconds) over the cores
 
     python benchmarks/throughput.py [--photos DIR] [--count 2000] [--rounds 3]
@@ -26,9 +26,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from imgcls.core.device import supports_bfloat16
 from imgcls.core.transforms import Transform
 from imgcls.data.decoding import decode_image
 from imgcls.models.alexnet import AlexNet
+from imgcls.models.catalog import load_model
+from imgcls.prediction.torch_runner import TorchRunner
 
 WIDTH, HEIGHT = 1600, 1200
 PLAIN_SCRIPT = """
@@ -83,8 +86,8 @@ def timed(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def parts(folder: Path, weights: Path, sample: int, *, fast: bool) -> dict[str, float]:
-    """Core-milliseconds a picture of each part alone."""
+def parts(folder: Path, weights: Path, sample: int, *, fast: bool, lowered: bool) -> dict[str, float]:
+    """Core-milliseconds a picture of each part alone, the model's with every core at work."""
     paths = sorted(folder.iterdir())[:sample]
     transform = Transform(resize_px=256, crop_px=224)
     decode = transformed = 0.0
@@ -98,16 +101,14 @@ def parts(folder: Path, weights: Path, sample: int, *, fast: bool) -> dict[str, 
         decode += decoded - started
         transformed += time.process_time() - decoded
     crops = np.stack(pixels)
-    network = AlexNet()
-    network.load_state_dict(torch.load(weights, weights_only=True))
-    network = network.eval().to(memory_format=torch.channels_last)
-    batch = torch.from_numpy(crops[:32]).permute(0, 3, 1, 2)
-    with torch.inference_mode():
-        network(transform.normalise(batch))
-        started = time.process_time()
-        for _ in range(4):
-            network(transform.normalise(batch)).softmax(1)
-        model = (time.process_time() - started) / 4 * len(paths) / len(batch)
+    loaded = load_model("alexnet", weights=weights)
+    runner = TorchRunner(loaded, torch.device("cpu"), "bf16" if lowered else "fp32")
+    batch = crops[:32]
+    runner.probabilities(batch)
+    started = time.process_time()
+    for _ in range(4):
+        runner.probabilities(batch)
+    model = (time.process_time() - started) / 4 * len(paths) / len(batch)
     return {
         name: 1000 * seconds / len(paths)
         for name, seconds in (("decode", decode), ("transform", transformed), ("model", model))
@@ -158,6 +159,9 @@ def main() -> None:
             "imgcls": [*ours, "-o", str(work / "ours.jsonl")],
             "imgcls --fast-decode": [*ours, "--fast-decode", "-o", str(work / "fast.jsonl")],
         }
+        if supports_bfloat16(torch.device("cpu")):
+            lowered = ["--fast-decode", "--precision", "bf16", "-o", str(work / "bf16.jsonl")]
+            commands["imgcls --fast-decode --precision bf16"] = [*ours, *lowered]
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         for _round in range(arguments.rounds):
             for name, command in commands.items():
@@ -167,17 +171,18 @@ def main() -> None:
         for name, times in seconds.items():
             median = statistics.median(times)
             print(
-                f"{name:22} {arguments.count / median:6.1f} images/s (median of {len(times)}; {min(times):.1f} to "
+                f"{name:38} {arguments.count / median:6.1f} images/s (median of {len(times)}; {min(times):.1f} to "
                 f"{max(times):.1f} s), {baseline / median:.2f} times the plain script"
             )
-        for name, fast in (("imgcls", False), ("imgcls --fast-decode", True)):
-            cost = parts(work / "photos", weights, min(200, arguments.count), fast=fast)
+        for name in list(commands)[1:]:
+            fast, lowered = "fast" in name, "bf16" in name
+            cost = parts(work / "photos", weights, min(200, arguments.count), fast=fast, lowered=lowered)
             bound = 1000 * cores / sum(cost.values())
             reached = arguments.count / statistics.median(seconds[name]) / bound
             listed = ", ".join(f"{part} {value:.1f} ms" for part, value in cost.items())
             print(f"bound of {name}: {bound:.1f} images/s ({listed} of one core); reached {reached:.0%}")
-        for name, file in (("imgcls", "ours.jsonl"), ("imgcls --fast-decode", "fast.jsonl")):
-            largest, agree, count = largest_difference(work / "plain", work / file)
+        for name, command in list(commands.items())[1:]:
+            largest, agree, count = largest_difference(work / "plain", Path(command[-1]))
             print(f"answers of {name}: largest difference {largest:.1e}, same first class {agree:,} of {count:,}")
 
 

@@ -1,5 +1,6 @@
 """The options of `imgcls predict`, grouped as its --help shows them."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -10,6 +11,7 @@ from imgcls.cli import options
 INPUT = "Which inputs"
 OUTPUT = "Output"
 LIMITS = "Limits"
+SPEED = "Speed against exactness"
 
 # Typer reads these at run time, and asks for Optional where None may stand.
 # ruff: noqa: UP045
@@ -114,6 +116,24 @@ FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first f
 FastDecode = Annotated[
     bool,
     typer.Option(
-        "--fast-decode", help="Scale JPEGs while decoding: faster, answers shift a little.", rich_help_panel=LIMITS
+        "--fast-decode", help="Scale JPEGs while decoding: faster, answers shift a little.", rich_help_panel=SPEED
+    ),
+]
+
+
+class Precision(StrEnum):
+    """What `--precision` takes."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        "--precision",
+        help="bf16 or fp16: faster where the device has it, answers shift a little.",
+        rich_help_panel=SPEED,
     ),
 ]
