@@ -114,8 +114,25 @@ class ScheduleSettings(Section):
 
 
 class AugmentSettings(Section):
-    """[augment]: random changes of the training pictures, drawn anew each epoch."""
+    """[augment]: random changes of the training pictures, drawn anew each epoch.
 
+    Their order: crop, policy, flip and shift, cutout, erasing; then, on normalised pictures, mixup or cutmix.
+    """
+
+    crop_scale: float = Field(
+        default=1.0,
+        ge=0.01,
+        le=1,
+        description="smallest share of the picture's area that a random crop keeps: objects of any size and place; "
+        "0.08 is usual for photographs and long runs, 0.35 for short ones, 1 takes the whole",
+    )
+    policy: Literal["off", "randaugment", "trivialaugment"] = Field(
+        default="off",
+        description="random colours, contrast, turns and shears, for runs long enough to overfit; trivialaugment has "
+        "nothing to set; costs tenths of a millisecond a picture of 32 px, milliseconds at 224",
+    )
+    policy_ops: int = Field(default=2, ge=1, le=10, description="with randaugment: changes of a picture")
+    policy_magnitude: int = Field(default=9, ge=0, le=30, description="with randaugment: their strength")
     flip: Literal["off", "random", "alternate"] = Field(
         default="random", description="mirror left and right: at random, or every second epoch from a random start"
     )
@@ -125,6 +142,27 @@ class AugmentSettings(Section):
     )
     cutout_px: int = Field(
         default=0, ge=0, le=512, description="side of a square painted over with the mean colour; 0 for none"
+    )
+    erasing: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="chance of a rectangle painted over with the mean colour, so that no single part of an object "
+        "decides; 0.1 to 0.25 is usual",
+    )
+    mixup: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="alpha of blending each picture and its label with another, against overconfidence; 0.2 is usual, "
+        "0 for none",
+    )
+    cutmix: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="alpha of pasting a rectangle of another picture, the label in proportion; 1 is usual, 0 for none; "
+        "beside mixup each batch takes one of them",
     )
 
 
@@ -138,7 +176,7 @@ class TrainSettings(Section):
         ge=0,
         le=100_000,
         description="epochs without a better one on the validation pictures that end the run; 0 for never. "
-        "A schedule that falls to the last epoch isn't finished then: constant and step go with it",
+        "Goes with the schedules constant and step: the others only reach their best at the last epoch",
     )
     eval_batch_size: int | None = Field(
         default=None, ge=1, le=65_536, description="pictures at a time in validation; by default what their size bears"

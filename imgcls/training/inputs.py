@@ -11,6 +11,15 @@ from torch import Tensor
 from imgcls.core.transforms import Transform
 from imgcls.data.augment import Augmentation, augment, resize_batch
 from imgcls.data.labelled import Batch
+from imgcls.data.random_transforms import (
+    Mixture,
+    PictureTransform,
+    each,
+    erasing,
+    mixture,
+    policy_transform,
+    random_crop,
+)
 from imgcls.training.config import Recipe
 from imgcls.training.random_streams import generator_for, global_state, seed_for, set_global_state
 
@@ -22,15 +31,43 @@ class TrainingInput:
         recipe: resolved.
         transform: its arithmetic turns bytes into the network's input.
         num_images: training pictures, N.
+        num_classes: K.
         device: where batches come from and go to.
     """
 
-    def __init__(self, recipe: Recipe, transform: Transform, *, num_images: int, device: torch.device) -> None:
+    def __init__(
+        self, recipe: Recipe, transform: Transform, *, num_images: int, num_classes: int, device: torch.device
+    ) -> None:
         self.transform, self.device = transform, device
         self._seed = recipe.train.seed
         self._stages = recipe.train.resolution
         self._channels_last = recipe.train.channels_last
-        self._augmentation = _augmentation(recipe, transform)
+        settings = recipe.augment
+        red, green, blue = (round(255 * value) for value in transform.mean)
+        fill = (red, green, blue)
+        augmentation = Augmentation(
+            flip=settings.flip,
+            translate_px=settings.translate_px,
+            padding=settings.padding,
+            cutout_px=settings.cutout_px,
+            fill=fill,
+        )
+        sides_px = {transform.crop_px, *(px for _until, px in self._stages)}
+        self._augmentations = {px: augmentation.scaled(px / transform.crop_px) for px in sides_px}
+        # What the recipe leaves out is not there, and costs a step nothing.
+        self._crops: dict[int, PictureTransform] = {}
+        self._policy = self._erasing = None
+        self._mixture: Mixture | None = None
+        if settings.crop_scale < 1:
+            self._crops = {px: random_crop(px, smallest=settings.crop_scale) for px in sides_px}
+        if settings.policy != "off":
+            self._policy = policy_transform(
+                settings.policy, num_ops=settings.policy_ops, magnitude=settings.policy_magnitude, fill=fill
+            )
+        if settings.erasing:
+            self._erasing = erasing(settings.erasing, fill=fill)
+        if settings.mixup or settings.cutmix:
+            self._mixture = mixture(mixup=settings.mixup, cutmix=settings.cutmix, num_classes=num_classes)
         self._stream = generator_for(self._seed, "augment", device=device)
         self._mirrored_N = torch.rand(num_images, generator=generator_for(self._seed, "mirror")) < 0.5
         # Where the generators stood when a run was cut within an epoch; empty at an epoch's start.
@@ -50,32 +87,38 @@ class TrainingInput:
         """Which of the pictures `flip = "alternate"` mirrors in an epoch: bool, on the device."""
         return (self._mirrored_N[order_N] ^ bool(epoch % 2)).to(self.device)
 
-    def prepare(self, batch: Batch, mirrored_B: Tensor, *, done: float) -> Tensor:
-        """The network's input for a batch.
+    def prepare(self, batch: Batch, mirrored_B: Tensor, *, done: float) -> tuple[Tensor, Tensor]:
+        """The network's input for a batch, and what it is to answer.
 
         Args:
             batch: bytes.
-            mirrored_B: of `mirrored`, for the pictures that were asked for.
+            mirrored_B: of `mirrored`, for these pictures.
             done: fraction of the run, which decides the resolution.
         Returns:
-            float32, shape (batch, 3, side, side).
+            Pictures, float32, shape (batch, 3, side, side), and class indices, int64, shape (batch,), or, where
+            pictures are mixed, probabilities, float32, shape (batch, num_classes).
         """
-        images_BCHW = batch.images_BCHW
-        full_px = self.transform.crop_px
-        side_px = next((px for until, px in self._stages if done < until), full_px)
-        images_BCHW = resize_batch(images_BCHW, side_px)
-        # A batch that lacks damaged pictures no longer lines up with the choice that was made by position.
-        alternate = self._augmentation.flip == "alternate" and len(mirrored_B) == len(images_BCHW)
+        images_BCHW, target = batch.images_BCHW, batch.labels_B
+        side_px = next((px for until, px in self._stages if done < until), self.transform.crop_px)
+        # A random crop has the stage's size already.
+        images_BCHW = each(self._crops[side_px], images_BCHW) if self._crops else resize_batch(images_BCHW, side_px)
+        if self._policy is not None:
+            images_BCHW = each(self._policy, images_BCHW)
+        augmentation = self._augmentations[side_px]
         images_BCHW = augment(
             images_BCHW,
-            self._augmentation.scaled(side_px / full_px),
+            augmentation,
             generator=self._stream,
-            flip_B=mirrored_B if alternate else None,
+            flip_B=mirrored_B if augmentation.flip == "alternate" else None,
         )
+        if self._erasing is not None:
+            images_BCHW = each(self._erasing, images_BCHW)
         input_BCHW = self.transform.normalise(images_BCHW)
+        if self._mixture is not None:
+            input_BCHW, target = self._mixture(input_BCHW, target)
         if self._channels_last:
             input_BCHW = input_BCHW.contiguous(memory_format=torch.channels_last)
-        return input_BCHW
+        return input_BCHW, target
 
     def state_dict(self) -> dict[str, Any]:
         """Where the generators stand within an epoch."""
@@ -84,15 +127,3 @@ class TrainingInput:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on, at the next `begin`, from what `state_dict` returned; an empty one begins the epoch."""
         self._cut = state
-
-
-def _augmentation(recipe: Recipe, transform: Transform) -> Augmentation:
-    settings = recipe.augment
-    red, green, blue = (round(255 * value) for value in transform.mean)
-    return Augmentation(
-        flip=settings.flip,
-        translate_px=settings.translate_px,
-        padding=settings.padding,
-        cutout_px=settings.cutout_px,
-        fill=(red, green, blue),
-    )

@@ -98,7 +98,9 @@ class Loop:
             )
         self.steps_per_epoch = math.ceil(self._num_used() / train.batch_size)
         self.total_steps = self.steps_per_epoch * train.epochs
-        self.inputs = TrainingInput(recipe, transform, num_images=self.num_images, device=device)
+        self.inputs = TrainingInput(
+            recipe, transform, num_images=self.num_images, num_classes=len(images.classes), device=device
+        )
 
     @property
     def evaluated_network(self) -> nn.Module:
@@ -131,6 +133,9 @@ class Loop:
             # Damaged pictures drop out of their batch, so that one may be left alone.
             if len(batch.labels_B) >= min(2, train.batch_size):
                 chosen = mirrored_N[done * train.batch_size : (done + 1) * train.batch_size]
+                if len(chosen) > len(batch.labels_B):
+                    # Without its damaged pictures the batch no longer lines up with what was chosen by position.
+                    chosen = self.inputs.mirrored(batch.indices_B, position.epoch)
                 loss = self.train_on(batch, chosen)
                 position.step += 1
                 position.batch += 1
@@ -187,8 +192,8 @@ class Loop:
         """
         step = self.position.step
         self.optimisers.set_rate(rate_factor(step, self.total_steps, self.recipe.schedule))
-        input_BCHW = self.inputs.prepare(batch, mirrored_B, done=step / self.total_steps)
-        loss = self.step(input_BCHW, batch.labels_B)
+        input_BCHW, target = self.inputs.prepare(batch, mirrored_B, done=step / self.total_steps)
+        loss = self.step(input_BCHW, target)
         if self.average and (step + 1) % self.average.every == 0:
             self.average.update()
         return loss

@@ -8,9 +8,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from imgcls.errors import ConfigError
@@ -152,7 +153,7 @@ def recipe_text(recipe: Recipe, *, explained: bool = False) -> str:
         ConfigError: a string that TOML can't hold, such as a path that isn't UTF-8.
     """
     comments = {
-        f"{name}.{key}": about.description or ""
+        f"{name}.{key}": f"{about.description} {_range(about)}".rstrip()
         for name, model in SECTIONS.items()
         for key, about in model.model_fields.items()
     }
@@ -160,6 +161,17 @@ def recipe_text(recipe: Recipe, *, explained: bool = False) -> str:
         return to_toml(recipe.to_dict(), comments=comments if explained else None)
     except ValueError as exc:
         raise ConfigError(f"the recipe can't be written as TOML: {exc}", hint="rename that file or folder") from exc
+
+
+def _range(about: FieldInfo) -> str:
+    """What a key may be, in brackets: the choices, or the bounds of a number."""
+    if get_origin(about.annotation) is Literal:
+        return f"[{', '.join(get_args(about.annotation))}]"
+    bounds = {name: str(getattr(rule, name)) for rule in about.metadata for name in RANGE_WORDS if hasattr(rule, name)}
+    bounds.pop("min_length", None)
+    if bounds.keys() == {"ge", "le"}:
+        return f"[{bounds['ge']} to {bounds['le']}]"
+    return f"[{', '.join(f'{RANGE_WORDS[name]} {bound}' for name, bound in bounds.items())}]" if bounds else ""
 
 
 def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

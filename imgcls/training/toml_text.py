@@ -2,9 +2,11 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+LINE_WIDTH = 100
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -13,7 +15,7 @@ def to_toml(tables: Mapping[str, Mapping[str, Any]], *, comments: Mapping[str, s
 
     Args:
         tables: values by table and key; a table in a table becomes `[outer.inner]`.
-        comments: by dotted key, put behind the value.
+        comments: by dotted key, put behind the value, or above it where the line would be too long.
     Raises:
         ValueError: a value that TOML can't hold (None, a lone surrogate in a string).
     """
@@ -29,9 +31,18 @@ def _write_table(path: list[str], table: Mapping[str, Any], comments: Mapping[st
     for key, value in table.items():
         if key not in inner:
             comment = comments.get(".".join([*path, key]), "")
-            lines.append(f"{_key(key)} = {_value(value)}" + (f"  # {comment}" if comment else ""))
+            lines += _commented(f"{_key(key)} = {_value(value)}", comment)
     for key, value in inner.items():
         _write_table([*path, key], value, comments, lines)
+
+
+def _commented(line: str, comment: str) -> list[str]:
+    """Behind the value where there is room, else above it."""
+    if not comment:
+        return [line]
+    if len(line) + len(comment) + 4 <= LINE_WIDTH:
+        return [f"{line}  # {comment}"]
+    return [*textwrap.wrap(comment, LINE_WIDTH, initial_indent="# ", subsequent_indent="# "), line]
 
 
 def _key(key: str) -> str:

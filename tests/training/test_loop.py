@@ -44,7 +44,7 @@ class Coloured:
             yield Batch(self.images[kept].to(device), self.labels_N[kept].to(device), kept)
 
 
-def build_loop(images, *settings, network=None):
+def build_loop(images, *settings, network=None, px=PX):
     recipe = load_recipe(
         assignments=["data.source=coloured", "optim.lr=0.01", "train.batch_size=8", "augment.flip=off", *settings]
     )
@@ -53,7 +53,7 @@ def build_loop(images, *settings, network=None):
         nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(8 * 36, 3)
     )
     return Loop(
-        network, images, recipe, transform=Transform(resize_px=PX, crop_px=PX), device=CPU, precision=Precision()
+        network, images, recipe, transform=Transform(resize_px=px, crop_px=px), device=CPU, precision=Precision()
     )
 
 
@@ -104,10 +104,33 @@ def test_the_same_seed_gives_the_same_loss_and_another_seed_another():
     assert losses[0] != losses[2]
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw", "muon"])
+LEVERS = {
+    "everything": EVERYTHING,
+    "sgd": (*EVERYTHING, "optim.name=sgd"),
+    "muon": (*EVERYTHING, "optim.name=muon"),
+    "step": ("schedule.shape=step",),
+    "crop": ("augment.crop_scale=0.3",),
+    "randaugment": ("augment.policy=randaugment",),
+    "trivialaugment": ("augment.policy=trivialaugment",),
+    "erasing": ("augment.erasing=0.5",),
+    "mixup": ("augment.mixup=0.4",),
+    "cutmix": ("augment.cutmix=1",),
+    "both": ("augment.mixup=0.4", "augment.cutmix=1"),
+    "all of them": (
+        *EVERYTHING,
+        "augment.crop_scale=0.3",
+        "augment.policy=trivialaugment",
+        "augment.erasing=0.5",
+        "augment.mixup=0.4",
+        "augment.cutmix=1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEVERS)
 @pytest.mark.parametrize("stop_at", [1, 4, 6])
-def test_cut_saved_and_resumed_equals_uninterrupted(optimiser, stop_at):
-    settings = (*EVERYTHING, f"optim.name={optimiser}")
+def test_cut_saved_and_resumed_equals_uninterrupted(name, stop_at):
+    settings = ("train.epochs=3", *LEVERS[name])
     whole = build_loop(Coloured(21), *settings)
     expected = run(whole, 3)
     cut = build_loop(Coloured(21), *settings)
@@ -214,8 +237,7 @@ def test_the_resolution_rises_with_the_run():
 
     network = nn.Sequential(Spy(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
     settings = ("data.image_px=16", "train.resolution=[[0.5, 8]]", "train.epochs=2")
-    recipe_loop = build_loop(Coloured(24), *settings, network=network)
-    recipe_loop.inputs.transform = Transform(resize_px=16, crop_px=16)
+    recipe_loop = build_loop(Coloured(24), *settings, network=network, px=16)
     recipe_loop.images.images = recipe_loop.images.images.repeat_interleave(2, 2).repeat_interleave(2, 3)
     run(recipe_loop, 2)
     assert sides == [8] * 3 + [16] * 3
@@ -240,3 +262,21 @@ def test_alternating_flips_mirror_each_picture_every_second_epoch():
         assert torch.equal(third, first)
         starts.add(bool(first[0, 0, 0] > first[0, 0, -1]))
     assert starts == {True, False}
+
+
+def test_alternating_flips_hold_for_what_damage_left_of_a_batch():
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, images):
+            seen.append(images)
+            return images
+
+    settings = ("augment.flip=alternate", "train.epochs=2", "train.batch_size=16")
+    images = Coloured(16, drop=(3, 8))
+    loop = build_loop(images, *settings, network=nn.Sequential(Spy(), nn.Flatten(), nn.Linear(3 * PX * PX, 3)))
+    run(loop, 2)
+    by_epoch = [dict(zip(indices, batch, strict=True)) for indices, batch in zip(images.seen, seen, strict=True)]
+    assert len(by_epoch[0]) == 14
+    for index, image in by_epoch[0].items():
+        assert torch.equal(by_epoch[1][index], image.flip(2))

@@ -142,6 +142,17 @@ def test_a_path_that_is_not_utf8_cannot_be_recorded():
         recipe_text(load_recipe(flags={"data.source": "bad\udcff"}))
 
 
+def test_explanations_tell_what_is_allowed():
+    lines = recipe_text(load_recipe(), explained=True).splitlines()
+    for key, allowed in {
+        "schedule.final": "[0 to 1]",
+        "augment.padding": "[reflect, zero]",
+        "optim.lr": "[more than 0, at most 100]",
+        "optim.grad_clip": "[at least 0]",
+    }.items():
+        assert any(line.startswith(f"{key.split('.')[1]} = ") and line.endswith(allowed) for line in lines), key
+
+
 def test_every_key_is_explained():
     for name, section in SECTIONS.items():
         for key, about in section.model_fields.items():

@@ -43,6 +43,15 @@ def test_comments_stand_behind_their_value():
     assert text == "[optim]\nlr = 0.1  # step size\n"
 
 
+def test_long_comments_stand_above_it():
+    text = to_toml({"optim": {"lr": 0.1}}, comments={"optim.lr": "step " * 30})
+    assert tomllib.loads(text) == {"optim": {"lr": 0.1}}
+    lines = text.splitlines()
+    assert lines[-1] == "lr = 0.1"
+    assert " ".join(line.removeprefix("# ") for line in lines[1:-1]) == ("step " * 30).strip()
+    assert max(map(len, lines)) <= 100
+
+
 @pytest.mark.parametrize("value", [None, "\udc80", object()])
 def test_what_toml_cannot_hold_is_an_error(value):
     with pytest.raises(ValueError, match=r"TOML|surrogates"):

@@ -1,0 +1,89 @@
+"""torchvision's random transforms, each picture with draws of its own, and mixtures of a batch's pictures.
+
+torchvision draws once a call, so that a whole batch would be turned by one angle; here each picture is a call. That
+costs some tenths of a millisecond a picture of 32 pixels, and milliseconds at 224: more than a small network's step.
+All of them draw from torch's global generator on the CPU, whatever the device.
+
+Shapes: B batch, C channels (3), H height, W width, K classes.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Policy = Literal["off", "randaugment", "trivialaugment"]
+# Bytes of one picture, (3, height, width), to bytes.
+PictureTransform = Callable[[Tensor], Tensor]
+# Float pictures and class indices of a batch to pictures and probabilities, (batch, num_classes).
+Mixture = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def random_crop(side_px: int, *, smallest: float) -> PictureTransform:
+    """A rectangle of at least that share of the picture's area, resized to a square.
+
+    Source: torchvision.transforms.v2.RandomResizedCrop; Szegedy et al. 2015, section 6.
+    """
+    from torchvision.transforms import v2
+
+    crop: PictureTransform = v2.RandomResizedCrop(side_px, scale=(smallest, 1.0), antialias=True)
+    return crop
+
+
+def policy_transform(policy: Policy, *, num_ops: int, magnitude: int, fill: tuple[int, int, int]) -> PictureTransform:
+    """Colours, contrast, turns and shears at random.
+
+    Args:
+        policy: RandAugment (Cubuk et al. 2019) or TrivialAugmentWide (Mueller and Hutter 2021), which has no settings.
+        num_ops: changes of a picture, of RandAugment.
+        magnitude: their strength, 0 to 30, of RandAugment.
+        fill: red, green and blue of what a turn brings in.
+    """
+    from torchvision.transforms import v2
+
+    how: dict[str, Any] = {"interpolation": v2.InterpolationMode.BILINEAR, "fill": list(fill)}
+    transform: PictureTransform
+    if policy == "randaugment":
+        transform = v2.RandAugment(num_ops=num_ops, magnitude=magnitude, **how)
+    elif policy == "trivialaugment":
+        transform = v2.TrivialAugmentWide(**how)
+    else:
+        raise ValueError(f"no policy: {policy}")
+    return transform
+
+
+def erasing(probability: float, *, fill: tuple[int, int, int]) -> PictureTransform:
+    """A rectangle painted over, of 2 to 33 % of the area, with that probability.
+
+    Source: torchvision.transforms.v2.RandomErasing; Zhong et al. 2017.
+    """
+    from torchvision.transforms import v2
+
+    erase: PictureTransform = v2.RandomErasing(p=probability, value=fill)
+    return erase
+
+
+def mixture(*, mixup: float, cutmix: float, num_classes: int) -> Mixture:
+    """Each picture blended with its neighbour in the batch (mixup) or with a rectangle of it (CutMix), its label too.
+
+    Args:
+        mixup: alpha of the Beta distribution of the share; 0 for never.
+        cutmix: the same of the rectangle's share; where both are there, each batch takes one or the other.
+        num_classes: K.
+    Source: torchvision.transforms.v2.MixUp and CutMix; Zhang et al. 2017, Yun et al. 2019.
+    """
+    from torchvision.transforms import v2
+
+    kinds: list[Any] = []
+    if mixup:
+        kinds.append(v2.MixUp(alpha=mixup, num_classes=num_classes))
+    if cutmix:
+        kinds.append(v2.CutMix(alpha=cutmix, num_classes=num_classes))
+    mix: Mixture = kinds[0] if len(kinds) == 1 else v2.RandomChoice(kinds)
+    return mix
+
+
+def each(transform: PictureTransform, images_BCHW: Tensor) -> Tensor:
+    """Change every picture of a batch by a call of its own."""
+    return torch.stack([transform(image_CHW) for image_CHW in images_BCHW])
