@@ -45,6 +45,9 @@ def train(
         Optional[Path],  # noqa: UP045
         typer.Option("--weights", help="Begin with these: a plain state_dict, or a checkpoint.", metavar="FILE"),
     ] = None,
+    freeze: Annotated[
+        bool, typer.Option("--freeze", help="Train the head alone; the body stays as it begins.")
+    ] = False,
     epochs: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option("--epochs", help="Passes over the training pictures.", metavar="N"),
@@ -106,6 +109,7 @@ def train(
         "data.strict": strict or None,
         "model.name": model,
         "model.pretrained": pretrained or None,
+        "finetune.freeze": freeze or None,
         "model.weights": str(weights) if weights is not None else None,
         "optim.lr": lr,
         "train.epochs": epochs,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from imgcls.cli import console
 from imgcls.data.labelled import SkippedImage
 from imgcls.models.starting import Origin
-from imgcls.training.events import EpochEnd, Event, Score, Started, StepProgress, TrainResult
+from imgcls.training.events import EpochEnd, Event, FeatureProgress, Score, Started, StepProgress, TrainResult
 from imgcls.training.stopping import EARLY, MAX_TIME
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class TrainDisplay:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._decoding: TaskID | None = None
+        self._keeping: TaskID | None = None
         self._downloads = contextlib.ExitStack()
         self._download: dict[str, Callable[[int, int | None], None]] = {}
 
@@ -82,6 +83,8 @@ class TrainDisplay:
             self._on_started()
         elif isinstance(event, StepProgress):
             self._move(event)
+        elif isinstance(event, FeatureProgress):
+            self._keep(event)
         else:
             assert self._started is not None
             self._say(epoch_line(event, self._started))
@@ -109,6 +112,9 @@ class TrainDisplay:
         if bar is None or self._started is None:
             return
         epochs = self._started.epochs
+        if self._keeping is not None:
+            bar.remove_task(self._keeping)
+            self._keeping = None
         if self._task is None:
             self._task = bar.add_task("", total=event.steps_per_epoch, note="")
         left = (epochs - event.epoch + 1) * event.steps_per_epoch - event.step
@@ -120,6 +126,14 @@ class TrainDisplay:
             completed=event.step,
             note=f"loss {event.loss:.3f}   {event.images_per_sec:,.0f} images/s   {time_left} left",
         )
+
+    def _keep(self, event: FeatureProgress) -> None:
+        bar = self._live_bar()
+        if bar is None:
+            return
+        if self._keeping is None:
+            self._keeping = bar.add_task("frozen body", total=event.total, note="")
+        bar.update(self._keeping, completed=event.done, note=f"{event.done:,} of {event.total:,} pictures")
 
     def _live_bar(self) -> "Progress | None":
         if self._bar is None and not console.quiet and console.is_terminal():
@@ -164,6 +178,8 @@ def started_lines(event: Started, *, verbose: bool = False) -> list[str]:
         *([_origin_line(event.origin, event.num_classes)] if event.origin is not None else []),
         f"on {event.device} ({event.reason}), {event.precision}; run folder: {event.run}",
     ]
+    if event.frozen_epochs:
+        lines.append(_frozen_line(event))
     if event.validates_on == "test":
         lines.append("no validation pictures: the test pictures are measured, and the last epoch is kept")
     if event.validates_on is None:
@@ -178,6 +194,15 @@ def started_lines(event: Started, *, verbose: bool = False) -> list[str]:
 def _origin_line(origin: Origin, num_classes: int) -> str:
     head = "with its head, the classes being the same" if origin.kept_head else f"new head for {num_classes} classes"
     return f"begins with {origin.weights} ({origin.model}@{origin.weights_sha256[:12]}), {head}"
+
+
+def _frozen_line(event: Started) -> str:
+    until_the_end = event.frozen_epochs >= event.epochs
+    text = "the body is frozen" + ("" if until_the_end else f" up to epoch {event.frozen_epochs}")
+    if event.changing:
+        verb = "changes" if len(event.changing) == 1 else "change"
+        return f"{text}, but runs at every step: {' and '.join(event.changing)} {verb} the pictures"
+    return f"{text}, and runs once on every picture"
 
 
 def epoch_line(event: EpochEnd, started: Started) -> str:

@@ -6,12 +6,12 @@ Shapes: N images, B batch, K classes of the model, C channels, H height, W width
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from imgcls.core.transforms import Transform
 from imgcls.data.labelled import LabelledImages
 from imgcls.errors import DataError
 from imgcls.evaluation.augmented import TestTimeAugmentation, averaged_logits
@@ -83,11 +83,18 @@ class EvalResult:
         )
 
 
+class Arithmetic(Protocol):
+    """What turns a batch into a network's input; a `Transform`, as a rule."""
+
+    def normalise(self, images_BCHW: Tensor, /) -> Tensor:
+        """See `Transform.normalise`."""
+
+
 def evaluate_network(
     network: nn.Module,
     images: LabelledImages,
     *,
-    transform: Transform,
+    transform: Arithmetic,
     device: torch.device,
     batch_size: int,
     autocast_dtype: torch.dtype | None = None,
@@ -135,7 +142,7 @@ def evaluate_network(
 def _run(
     network: nn.Module,
     images: LabelledImages,
-    transform: Transform,
+    transform: Arithmetic,
     device: torch.device,
     batch_size: int,
     autocast_dtype: torch.dtype | None,

@@ -35,7 +35,7 @@ def head_of(network: nn.Module) -> nn.Linear | nn.Conv2d:
 
 def body_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
     """All parameters but the head's."""
-    head = {id(parameter) for parameter in head_of(network).parameters()}
+    head = {id(parameter) for parameter in network.get_submodule(head_name(network)).parameters()}
     return (parameter for parameter in network.parameters() if id(parameter) not in head)
 
 

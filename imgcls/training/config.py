@@ -93,8 +93,25 @@ class OptimSettings(Section):
     grad_clip: float = Field(default=0.0, ge=0, description="largest norm of the gradient; 0 leaves it alone")
 
 
+class FinetuneSettings(Section):
+    """[finetune]: how a network that begins with trained weights is trained on."""
+
+    freeze: bool = Field(
+        default=False, description="train the head alone; the body and its batch norms stay as they are, to the end"
+    )
+    head_epochs: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="of train.epochs, so many at first in which the head alone is trained, on a schedule of their own",
+    )
+    body_lr_factor: float = Field(
+        default=1.0, gt=0, le=1, description="learning rate of the body as a fraction of the head's"
+    )
+
+
 class ScheduleSettings(Section):
-    """[schedule]: the learning rate over the run, as a factor of its peak."""
+    """[schedule]: the learning rate over the run, as a factor of its peak; over either part with head_epochs."""
 
     shape: Literal["one-cycle", "cosine", "linear", "step", "constant"] = Field(
         default="one-cycle", description="what follows the warm-up; one-cycle is torch's OneCycleLR"
@@ -208,6 +225,7 @@ class Recipe(Section):
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     optim: OptimSettings = OptimSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     augment: AugmentSettings = AugmentSettings()
     train: TrainSettings = TrainSettings()
@@ -221,6 +239,7 @@ SECTIONS: dict[str, type[Section]] = {
     "model": ModelSettings,
     "data": DataSettings,
     "optim": OptimSettings,
+    "finetune": FinetuneSettings,
     "schedule": ScheduleSettings,
     "augment": AugmentSettings,
     "train": TrainSettings,

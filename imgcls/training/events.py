@@ -17,7 +17,9 @@ class Started:
         run: the run's folder.
         model: the network's name.
         origin: where its first weights came from; None for random ones.
-        num_parameters: that are trained.
+        num_parameters: that are trained at some time.
+        frozen_epochs: at the start, in which the head alone is trained.
+        changing: settings by which pictures differ from epoch to epoch, so that a frozen body runs at every step.
         num_classes: of the data.
         num_train, num_val: pictures; no validation if 0.
         validates_on: `val`; `test` where that stands in, and nothing is chosen by it; None without validation.
@@ -34,6 +36,8 @@ class Started:
     model: str
     origin: Origin | None
     num_parameters: int
+    frozen_epochs: int
+    changing: tuple[str, ...]
     num_classes: int
     num_train: int
     num_val: int
@@ -47,6 +51,19 @@ class Started:
     precision: str
     skipped: tuple[SkippedImage, ...]
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureProgress:
+    """A frozen body has been run on some of the pictures, whose features are kept for all epochs.
+
+    Attributes:
+        done: pictures so far.
+        total: in all.
+    """
+
+    done: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +116,7 @@ class EpochEnd:
         return asdict(self)
 
 
-Event = Started | StepProgress | EpochEnd
+Event = Started | FeatureProgress | StepProgress | EpochEnd
 OnEvent = Callable[[Event], None]
 # Asked after every step: None to go on, else the reason to stop, such as `SIGINT`.
 ShouldStop = Callable[[], str | None]

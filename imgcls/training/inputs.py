@@ -43,6 +43,7 @@ class TrainingInput:
         self._stages = recipe.train.resolution
         self._channels_last = recipe.train.channels_last
         settings = recipe.augment
+        self._alternates = settings.flip == "alternate"
         red, green, blue = (round(255 * value) for value in transform.mean)
         fill = (red, green, blue)
         augmentation = Augmentation(
@@ -109,7 +110,7 @@ class TrainingInput:
             images_BCHW,
             augmentation,
             generator=self._stream,
-            flip_B=mirrored_B if augmentation.flip == "alternate" else None,
+            flip_B=mirrored_B if self._alternates else None,
         )
         if self._erasing is not None:
             images_BCHW = each(self._erasing, images_BCHW)
@@ -119,6 +120,22 @@ class TrainingInput:
         if self._channels_last:
             input_BCHW = input_BCHW.contiguous(memory_format=torch.channels_last)
         return input_BCHW, target
+
+    def choose_view(self, features_BV: Tensor, mirrored_B: Tensor) -> Tensor:
+        """What `prepare` does where a picture changes by nothing but mirroring, on kept features.
+
+        Args:
+            features_BV: shape (batch, 1, ...), or (batch, 2, ...) with those of the mirrored picture.
+            mirrored_B: of `mirrored`, for these pictures.
+        Returns:
+            Shape (batch, ...).
+        """
+        if features_BV.shape[1] == 1:
+            return features_BV[:, 0]
+        batch = len(features_BV)
+        if not self._alternates:
+            mirrored_B = torch.rand(batch, device=self.device, generator=self._stream) < 0.5
+        return features_BV[torch.arange(batch, device=self.device), mirrored_B.long()]
 
     def state_dict(self) -> dict[str, Any]:
         """Where the generators stand within an epoch."""

@@ -23,7 +23,7 @@ from imgcls.training.monitor import LossMonitor
 from imgcls.training.optim import Optimisers, rate_factor
 from imgcls.training.precision import Precision
 from imgcls.training.random_streams import epoch_order
-from imgcls.training.step import TrainingStep
+from imgcls.training.staging import Staging
 
 
 @dataclass
@@ -83,8 +83,7 @@ class Loop:
         precision: Precision,
     ) -> None:
         self.network, self.images, self.recipe, self.device = network, images, recipe, device
-        self.optimisers = Optimisers(network, recipe.optim)
-        self.step = TrainingStep(network, self.optimisers, recipe.optim, device=device, precision=precision)
+        self.staging = Staging(network, images, recipe, transform=transform, device=device, precision=precision)
         train = recipe.train
         self.average = (
             AveragedNetwork(network, decay=train.ema_decay, every=train.ema_every) if train.ema_decay else None
@@ -107,6 +106,11 @@ class Loop:
         """The network whose answers count: the moving average where there is one."""
         return self.average.network if self.average else self.network
 
+    @property
+    def optimisers(self) -> Optimisers:
+        """Those of the phase that is under way."""
+        return self.staging.optimisers
+
     def run_epoch(self, on_event: OnEvent, should_stop: ShouldStop) -> EpochSummary | str:
         """Train to the end of the epoch.
 
@@ -116,15 +120,17 @@ class Loop:
             DivergedError: the loss is no longer finite.
         """
         position, train = self.position, self.recipe.train
+        started = time.perf_counter()
+        if (stopped := self.staging.begin_epoch(position.epoch, on_event, should_stop)) is not None:
+            return stopped
         order_N = epoch_order(train.seed, position.epoch, self.num_images)[: self._num_used()]
         order_N = order_N[position.batch * train.batch_size :]
         mirrored_N = self.inputs.mirrored(order_N, position.epoch)
         monitor = LossMonitor(
             self.device, peak_lr=self.recipe.optim.lr, total=position.loss_total, count=position.loss_count
         )
-        self.network.train()
-        started, images_before = time.perf_counter(), position.images
-        batches = iter(self.images.batches(order_N, batch_size=train.batch_size, device=self.device))
+        images_before = position.images
+        batches = iter(self.staging.source.batches(order_N, batch_size=train.batch_size, device=self.device))
         # A loader may draw from torch's global generator as it starts, so the first batch comes before the seeding.
         first = next(batches, None)
         self.inputs.begin(position.epoch)
@@ -163,6 +169,7 @@ class Loop:
         """All that the next step depends on, beside the recipe and the pictures: tensors and plain values."""
         state: dict[str, Any] = {
             "position": vars(self.position).copy(),
+            "phase": self.staging.number,
             "network": self.network.state_dict(),
             "optimisers": self.optimisers.state_dict(),
             "streams": self.inputs.state_dict() if self.position.batch else {},
@@ -174,6 +181,8 @@ class Loop:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` returned in a loop with the same recipe and pictures."""
         self.position = Position(**state["position"])
+        # Between two phases the optimisers are still those of the earlier one.
+        self.staging.enter(state["phase"])
         self.network.load_state_dict(state["network"])
         self.optimisers.load_state_dict(state["optimisers"])
         self.inputs.load_state_dict(state["streams"])
@@ -190,10 +199,16 @@ class Loop:
         Returns:
             The batch's mean loss, detached, on the device.
         """
-        step = self.position.step
-        self.optimisers.set_rate(rate_factor(step, self.total_steps, self.recipe.schedule))
-        input_BCHW, target = self.inputs.prepare(batch, mirrored_B, done=step / self.total_steps)
-        loss = self.step(input_BCHW, target)
+        step, phase = self.position.step, self.staging.phase
+        begun = phase.first_epoch * self.steps_per_epoch
+        # Batches whose pictures were all damaged made no step.
+        in_phase = max(step - begun, 0)
+        self.optimisers.set_rate(rate_factor(in_phase, phase.epochs * self.steps_per_epoch, self.recipe.schedule))
+        if self.staging.kept is None:
+            inputs, target = self.inputs.prepare(batch, mirrored_B, done=step / self.total_steps)
+        else:
+            inputs, target = self.inputs.choose_view(batch.images_BCHW, mirrored_B), batch.labels_B
+        loss = self.staging.step(inputs, target)
         if self.average and (step + 1) % self.average.every == 0:
             self.average.update()
         return loss

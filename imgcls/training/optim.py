@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
 from imgcls.errors import ConfigError
+from imgcls.models.heads import body_parameters
 from imgcls.training.config import OptimSettings, ScheduleSettings
 
 # torch.optim.lr_scheduler.OneCycleLR's own defaults.
@@ -22,40 +23,47 @@ class Optimisers:
     Args:
         network: only parameters that require a gradient are moved.
         settings: the recipe's [optim].
+        body_factor: learning rate of all but the head as a fraction of the head's.
     Raises:
         ConfigError: the network has nothing that the optimiser can move.
     """
 
-    def __init__(self, network: nn.Module, settings: OptimSettings) -> None:
+    def __init__(self, network: nn.Module, settings: OptimSettings, *, body_factor: float = 1.0) -> None:
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         if not self.parameters:
             raise ConfigError("the network has no weights to train", hint="choose another model, or freeze less of it")
         self._muon_pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
+        self._body_factor = body_factor
+        self._body = {id(parameter) for parameter in body_parameters(network)}
         matrices = [p for p in self.parameters if p.ndim >= 2]
         if settings.name == "muon":
             # The last matrix holds one row a class; Muon's authors leave it, like norms and biases, to AdamW.
             hidden = matrices[:-1]
-            if not hidden:
+            if not hidden and self._body.isdisjoint(map(id, network.parameters())):
                 raise ConfigError("muon needs a hidden layer", hint="--set optim.name=adamw")
             self._muon_pairs = [(parameter, as_matrix(parameter)) for parameter in hidden]
             moved = {id(parameter) for parameter in hidden}
             rest = [p for p in self.parameters if id(p) not in moved]
-            muon = Muon(
-                [matrix for _parameter, matrix in self._muon_pairs],
-                lr=settings.lr,
-                weight_decay=settings.weight_decay,
-                momentum=settings.momentum,
-                nesterov=settings.nesterov,
-            )
             # AdamW keeps its usual beta1 here: `momentum` is Muon's.
-            adamw = _adamw(
-                rest, lr=settings.rest_lr, weight_decay=settings.rest_weight_decay, betas=(0.9, settings.beta2)
-            )
-            self.parts: list[Optimizer] = [muon, adamw]
+            self.parts: list[Optimizer] = [
+                self._adamw(
+                    rest, lr=settings.rest_lr, weight_decay=settings.rest_weight_decay, betas=(0.9, settings.beta2)
+                )
+            ]
+            if hidden:
+                # None of the hidden matrices belongs to the head.
+                muon = Muon(
+                    [matrix for _parameter, matrix in self._muon_pairs],
+                    lr=settings.lr * body_factor,
+                    weight_decay=settings.weight_decay,
+                    momentum=settings.momentum,
+                    nesterov=settings.nesterov,
+                )
+                self.parts.insert(0, muon)
         elif settings.name == "sgd":
             self.parts = [
                 SGD(
-                    decay_groups(self.parameters, settings.weight_decay),
+                    self._groups(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay),
                     lr=settings.lr,
                     momentum=settings.momentum,
                     nesterov=settings.nesterov and settings.momentum > 0,
@@ -64,8 +72,22 @@ class Optimisers:
             ]
         else:
             betas = (settings.momentum, settings.beta2)
-            self.parts = [_adamw(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay, betas=betas)]
+            self.parts = [self._adamw(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay, betas=betas)]
         self._peaks = [[float(group["lr"]) for group in part.param_groups] for part in self.parts]
+
+    def _adamw(
+        self, parameters: Sequence[nn.Parameter], *, lr: float, weight_decay: float, betas: tuple[float, float]
+    ) -> AdamW:
+        groups = self._groups(parameters, lr=lr, weight_decay=weight_decay)
+        return AdamW(groups, lr=lr, betas=betas, fused=_can_fuse(parameters))
+
+    def _groups(self, parameters: Sequence[nn.Parameter], *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Parameters with and without decay; the head's, at its own rate, first."""
+        if self._body_factor == 1:
+            return decay_groups(parameters, weight_decay)
+        head = decay_groups([p for p in parameters if id(p) not in self._body], weight_decay)
+        body = decay_groups([p for p in parameters if id(p) in self._body], weight_decay)
+        return [*head, *({**group, "lr": lr * self._body_factor} for group in body)]
 
     def set_rate(self, factor: float) -> None:
         """Set every learning rate to a fraction of its peak."""
@@ -163,10 +185,6 @@ def _one_cycle(step: int, total: int, warmup: float) -> float:
 
 def _cosine_between(start: float, end: float, done: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
-
-
-def _adamw(parameters: Sequence[nn.Parameter], *, lr: float, weight_decay: float, betas: tuple[float, float]) -> AdamW:
-    return AdamW(decay_groups(parameters, weight_decay), lr=lr, betas=betas, fused=_can_fuse(parameters))
 
 
 def _can_fuse(parameters: Sequence[nn.Parameter]) -> bool:

@@ -127,7 +127,23 @@ def check_recipe_fits(recipe: Recipe) -> None:
             f"train.resolution has {too_large[0]} px, more than data.image_px = {transform.crop_px}",
             hint="it is for smaller pictures at first; raise data.image_px",
         )
+    _check_phases(recipe)
     _check_sizes(recipe, sorted({transform.crop_px, *(px for _until, px in recipe.train.resolution)}))
+
+
+def _check_phases(recipe: Recipe) -> None:
+    finetune, epochs = recipe.finetune, recipe.train.epochs
+    key = "freeze" if finetune.freeze else "head_epochs"
+    if (finetune.freeze or finetune.head_epochs) and not begins_trained(recipe.model):
+        raise ConfigError(
+            f"finetune.{key}: the body of {recipe.model.name} would stay as random as it begins",
+            hint="begin with trained weights: --pretrained, --weights FILE, or --model RUN",
+        )
+    if not finetune.freeze and finetune.head_epochs >= epochs:
+        raise ConfigError(
+            f"finetune.head_epochs = {finetune.head_epochs} leaves none of train.epochs = {epochs} for the body",
+            hint=f"--epochs {finetune.head_epochs + 1} or more; --freeze trains the head alone",
+        )
 
 
 def _check_sizes(recipe: Recipe, sides_px: list[int]) -> None:
@@ -139,10 +155,9 @@ def _check_sizes(recipe: Recipe, sides_px: list[int]) -> None:
     except ModelError as exc:
         if size_argument(name) is None:
             raise
+        said = str(exc.__cause__).partition("\n")[0]
         raise ConfigError(
-            f"{name} can't be built for pictures of {sides_px[-1]} px: {exc.__cause__ or exc.message}".partition("\n")[
-                0
-            ],
+            f"{name} can't be built for pictures of {sides_px[-1]} px: {said}",
             hint="another data.image_px, such as --set data.image_px=224",
         ) from exc
     for px in sides_px:

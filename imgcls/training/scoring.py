@@ -11,9 +11,12 @@ from imgcls.core.transforms import Transform
 from imgcls.data.datasets import Dataset
 from imgcls.data.labelled import LabelledImages
 from imgcls.evaluation.metrics import EvalResult, evaluate_network
+from imgcls.models.heads import HeadNetwork
 from imgcls.models.networks import build_with_weights
 from imgcls.training.building import placed
 from imgcls.training.config import Recipe
+from imgcls.training.features import KeptFeatures, keep_features
+from imgcls.training.precision import Precision
 
 
 class Scoring:
@@ -31,11 +34,24 @@ class Scoring:
         if recipe.train.eval_batch_size is None:
             raise ValueError("the recipe is not resolved")
         self._batch_size = recipe.train.eval_batch_size
+        self._kept: KeptFeatures | None = None
 
-    def validate(self, network: nn.Module) -> EvalResult | None:
-        """The network's figures on the validation pictures; None where there are none."""
+    def validate(self, network: nn.Module, *, keep: bool = False) -> EvalResult | None:
+        """The network's figures on the validation pictures; None where there are none.
+
+        Args:
+            network: on the device.
+            keep: whether its body is frozen, so that what it makes of the pictures may be kept for the next time.
+        """
         images = self.dataset.validation
-        return None if images is None else self._evaluate(network, images)
+        if images is None:
+            return None
+        if not keep:
+            self._kept = None
+            return self._evaluate(network, images)
+        if self._kept is None:
+            self._kept = self._keep(network, images)
+        return self._evaluate(network, images) if self._kept is None else self._evaluate_head(network, self._kept)
 
     def test(self, checkpoint: Path) -> dict[str, Any] | None:
         """The figures of a stored network on the test pictures; None where there are none."""
@@ -48,6 +64,25 @@ class Scoring:
         )
         result = self._evaluate(placed(network, self.recipe, self.device), images)
         return figures(result) | {"data": images.description.to_dict()}
+
+    def _keep(self, network: nn.Module, images: LabelledImages) -> KeptFeatures | None:
+        kept = keep_features(
+            network.eval(),
+            images,
+            transform=self.transform,
+            device=self.device,
+            batch_size=self._batch_size,
+            precision=Precision(),
+            mirrored=False,
+            channels_last=False,
+        )
+        assert not isinstance(kept, str)
+        return kept
+
+    def _evaluate_head(self, network: nn.Module, kept: KeptFeatures) -> EvalResult:
+        return evaluate_network(
+            HeadNetwork(network), kept, transform=kept, device=self.device, batch_size=self._batch_size
+        )
 
     def _evaluate(self, network: nn.Module, images: LabelledImages) -> EvalResult:
         return evaluate_network(

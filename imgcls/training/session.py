@@ -18,6 +18,7 @@ from imgcls.training.config import Recipe, transform_of
 from imgcls.training.events import EpochEnd, OnEvent, Score, ShouldStop, Started, TrainResult
 from imgcls.training.loop import EpochSummary, Loop
 from imgcls.training.monitor import DivergedError, diverged
+from imgcls.training.phases import changing_settings
 from imgcls.training.precision import choose_precision
 from imgcls.training.random_streams import own_global_stream
 from imgcls.training.resume import Saved, check_same_data, resume_state
@@ -121,7 +122,7 @@ class Session:
     def _is_finished(self) -> bool:
         train = self.recipe.train
         return self.loop.position.epoch >= train.epochs or is_out_of_patience(
-            self.best, self.last, patience=train.patience
+            self.best, self.last, patience=train.patience, since=self.loop.staging.phases[-1].first_epoch
         )
 
     def _finish_epoch(self, summary: EpochSummary, on_event: OnEvent) -> None:
@@ -143,7 +144,9 @@ class Session:
         on_event(measured.epoch)
 
     def _measure(self, summary: EpochSummary) -> _Measured:
-        images, result = self.dataset.validation, self.scoring.validate(self.loop.evaluated_network)
+        # As long as training keeps what a frozen body makes of its pictures, so does validation.
+        keep = self.loop.staging.kept is not None
+        images, result = self.dataset.validation, self.scoring.validate(self.loop.evaluated_network, keep=keep)
         position = self.loop.position
         epoch = EpochEnd(
             epoch=position.epoch,
@@ -200,7 +203,9 @@ class Session:
             run=self.folder.path,
             model=self.recipe.model.name,
             origin=self.origin,
-            num_parameters=sum(p.numel() for p in self.loop.optimisers.parameters),
+            num_parameters=self.loop.staging.num_parameters,
+            frozen_epochs=sum(phase.epochs for phase in self.loop.staging.phases if phase.frozen),
+            changing=tuple(changing_settings(self.recipe)),
             num_classes=len(self.dataset.classes),
             num_train=len(self.images),
             num_val=len(validation) if validation is not None else 0,

@@ -20,11 +20,12 @@ def or_after(should_stop: ShouldStop, max_sec: float | None) -> ShouldStop:
     return lambda: should_stop() or (MAX_TIME if time.monotonic() >= deadline else None)
 
 
-def is_out_of_patience(best: Score | None, last: Score | None, *, patience: int) -> bool:
+def is_out_of_patience(best: Score | None, last: Score | None, *, patience: int, since: int = 0) -> bool:
     """Whether so many epochs went by without a better one; never if `patience` is 0.
 
-    It depends on nothing but the scores, which a run that is resumed knows too.
+    Epochs up to `since` don't count: those in which the head alone is trained are only a beginning. It depends on
+    nothing but the scores, which a run that is resumed knows too.
 
     Source: Prechelt 1998, "Early stopping - but when?": the criterion UP, on the figure that chooses best.pt.
     """
-    return patience > 0 and best is not None and last is not None and last.epoch - best.epoch >= patience
+    return patience > 0 and best is not None and last is not None and last.epoch - max(best.epoch, since) >= patience

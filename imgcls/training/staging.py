@@ -1,0 +1,106 @@
+"""What each phase of a run sets up anew: the weights that move, their optimisers, and the features of a frozen body."""
+
+import torch
+from torch import nn
+
+from imgcls.core.transforms import Transform
+from imgcls.data.labelled import LabelledImages
+from imgcls.models.heads import HeadNetwork, body_parameters
+from imgcls.training.config import Recipe
+from imgcls.training.events import FeatureProgress, OnEvent, ShouldStop
+from imgcls.training.features import KeptFeatures, keep_features
+from imgcls.training.optim import Optimisers
+from imgcls.training.phases import Phase, changing_settings, phase_at, phases_of
+from imgcls.training.precision import Precision
+from imgcls.training.step import TrainingStep
+
+
+class Staging:
+    """A run's phases, one of which is set up.
+
+    Args:
+        network: on the device.
+        images: the training pictures.
+        recipe: resolved.
+        transform: its arithmetic turns bytes into the network's input.
+        device: where the network is.
+        precision: of the arithmetic.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        images: LabelledImages,
+        recipe: Recipe,
+        *,
+        transform: Transform,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
+        self.network, self.images, self.recipe = network, images, recipe
+        self.transform, self.device, self.precision = transform, device, precision
+        self.phases = phases_of(recipe)
+        # Some never move, such as the whitening filters of our own network.
+        self._body = [parameter for parameter in body_parameters(network) if parameter.requires_grad]
+        self._too_many_features = False
+        self.enter(0)
+
+    @property
+    def phase(self) -> Phase:
+        """The one that is set up."""
+        return self.phases[self.number]
+
+    @property
+    def num_parameters(self) -> int:
+        """Of the weights that move in some phase."""
+        moved = {id(p): p.numel() for p in self.optimisers.parameters}
+        if not all(phase.frozen for phase in self.phases):
+            moved |= {id(p): p.numel() for p in self._body}
+        return sum(moved.values())
+
+    @property
+    def source(self) -> LabelledImages:
+        """Where batches come from: the pictures, or what a frozen body made of them."""
+        return self.images if self.kept is None else self.kept
+
+    def enter(self, number: int) -> None:
+        """Set up a phase, with optimisers that know nothing yet."""
+        self.number = number
+        for parameter in self._body:
+            parameter.requires_grad_(not self.phase.frozen)
+        self.optimisers = Optimisers(self.network, self.recipe.optim, body_factor=self.recipe.finetune.body_lr_factor)
+        self.kept: KeptFeatures | None = None
+        self.step = self._step_of(self.network)
+
+    def begin_epoch(self, epoch: int, on_event: OnEvent, should_stop: ShouldStop) -> str | None:
+        """Make ready for an epoch; a reason to stop, if one came up while a frozen body was run on all pictures."""
+        if (number := phase_at(self.phases, epoch)) != self.number:
+            self.enter(number)
+        self.network.train(not self.phase.frozen)
+        if not self.phase.frozen or self.kept is not None or self._too_many_features:
+            return None
+        if changing_settings(self.recipe):
+            return None
+        assert self.recipe.train.eval_batch_size is not None
+        kept = keep_features(
+            self.network,
+            self.images,
+            transform=self.transform,
+            device=self.device,
+            batch_size=self.recipe.train.eval_batch_size,
+            precision=self.precision,
+            mirrored=self.recipe.augment.flip != "off",
+            channels_last=self.recipe.train.channels_last,
+            should_stop=should_stop,
+            progress=lambda done, total: on_event(FeatureProgress(done, total)),
+        )
+        if isinstance(kept, str):
+            return kept
+        self._too_many_features = kept is None
+        if kept is not None:
+            self.kept = kept
+            self.step = self._step_of(HeadNetwork(self.network))
+        return None
+
+    def _step_of(self, forward: nn.Module) -> TrainingStep:
+        return TrainingStep(forward, self.optimisers, self.recipe.optim, device=self.device, precision=self.precision)
