@@ -53,13 +53,22 @@ def opened(data: Path, *, limit: int | None = None) -> Iterator[Path]:
             _unpack(data, folder)
         if limit is not None:
             folder = _limited(folder, Path(temporary) / "limited", limit)
+        batches(folder)
         yield folder
+
+
+def batches(data: Path) -> Path:
+    """The folder of pickles that a folder holds or is; ends the script where there is none."""
+    found = cifar10.find_batches(data)
+    if found is None:
+        raise SystemExit(f"{data} holds no {cifar10.FOLDER}")
+    return found
 
 
 def load(data: Path) -> Cifar10:
     """Read both splits, with the reader that imgcls has, whatever their checksums are."""
-    batches = _batches(data)
-    train, test = (cifar10.read_split(batches, split, allow_modified=True) for split in FILES)
+    folder = batches(data)
+    train, test = (cifar10.read_split(folder, split, allow_modified=True) for split in FILES)
     return Cifar10(
         torch.from_numpy(train.pixels_NCHW),
         torch.tensor(train.labels),
@@ -68,16 +77,9 @@ def load(data: Path) -> Cifar10:
     )
 
 
-def _batches(data: Path) -> Path:
-    found = cifar10.find_batches(data)
-    if found is None:
-        raise SystemExit(f"{data} holds no {cifar10.FOLDER}")
-    return found
-
-
 def _limited(data: Path, target: Path, limit: int) -> Path:
     """A copy with the first pictures of each file."""
-    source = _batches(data)
+    source = batches(data)
     num_files = len(cifar10.TRAIN_FILES)
     for split, names in FILES.items():
         whole = cifar10.read_split(source, split, allow_modified=True)

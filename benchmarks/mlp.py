@@ -34,7 +34,7 @@ def compare(arguments: argparse.Namespace, data: Path) -> None:
         reached = run.seconds_to(TARGET)
         print(
             f"imgcls seed {seed}: {run.top1:.2%} after {run.train_sec:.1f} s of training; "
-            f"{TARGET:.0%} after {'never' if reached is None else f'{reached:.1f} s'}",
+            f"{TARGET:.0%} {'never' if reached is None else f'after {reached:.1f} s'}",
             flush=True,
         )
     script = Path(__file__).with_name("tutorial_loop.py")

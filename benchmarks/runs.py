@@ -1,6 +1,7 @@
 """Training runs for the benchmarks: started as a user starts them, read from the files that they leave."""
 
 import argparse
+import hashlib
 import json
 import platform
 import statistics
@@ -11,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cifar10_files
 import torch
 
 import imgcls
+from imgcls.data import cifar10
 from imgcls.training.recipes import load_recipe
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -157,9 +160,7 @@ def heading(data: Path) -> str:
 
 def describe(data: Path) -> str:
     """CIFAR-10 as published or re-encoded, by the checksums of its files."""
-    from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import check_md5
-
-    folder = data / "cifar-10-batches-py"
-    published = all(check_md5(str(folder / name), md5) for name, md5 in (*CIFAR10.train_list, *CIFAR10.test_list))
-    return "CIFAR-10" if published else "re-encoded CIFAR-10"
+    folder = cifar10_files.batches(data)
+    names = (*cifar10.TRAIN_FILES, *cifar10.TEST_FILES)
+    sums = {name: hashlib.md5((folder / name).read_bytes(), usedforsecurity=False).hexdigest() for name in names}
+    return "CIFAR-10" if all(sums[name] == cifar10.MD5[name] for name in names) else "re-encoded CIFAR-10"

@@ -4,6 +4,7 @@ import tarfile
 import cifar10_files
 import numpy as np
 import pytest
+import runs
 from labelled_data import write_cifar10
 from PIL import Image
 
@@ -55,5 +56,10 @@ def test_the_published_archive_is_unpacked(tmp_path):
 
 
 def test_a_folder_without_it_is_named(tmp_path):
-    with pytest.raises(SystemExit, match=r"holds no cifar-10-batches-py"):
-        cifar10_files.load(tmp_path)
+    with pytest.raises(SystemExit, match=r"holds no cifar-10-batches-py"), cifar10_files.opened(tmp_path):
+        pass
+
+
+def test_files_are_told_from_the_published_ones(tmp_path):
+    write_cifar10(tmp_path / "pickles")
+    assert runs.describe(tmp_path / "pickles") == "re-encoded CIFAR-10"
