@@ -5,8 +5,8 @@
     wall       whole processes from nothing: `imgcls train`, and `record_recipe.py`
     overhead   imgcls's loop and one written by hand, in turn (`overhead.py`)
     resume     a deterministic run that is cut and resumed, and one that never was: the same weights, bit for bit?
-    agreement  the trained network's answers on the GPU in float32, bfloat16 and float16 against the CPU's in float32
-    predict    `imgcls predict` over the test pictures as files, whole process
+    agreement  predict's answers on the GPU in fp32, bf16 and fp16 against the CPU's in fp32
+    predict    `imgcls predict` over the test pictures as files, whole process; ResNet-50 without any decoding
 
 Seconds of training are timed as the record times itself: without compiling, warming up, loading and measuring between
 epochs; unlike the record's own clock without whitening and the six views either, for both. Needs no network.
@@ -204,18 +204,24 @@ def check_agreement(bench: Bench) -> None:
     bench.figures["agreement"] = found
     for precision, row in found.items():
         print(
-            f"{bench.device} in {precision} against the CPU in float32: largest difference of a probability "
+            f"predict on {bench.device} in {precision} against the CPU in fp32: largest difference of a probability "
             f"{row['largest_difference']:.1e}, same first class {row['same_class']:,} of {row['count']:,}"
         )
 
 
 def measure_predict(bench: Bench) -> None:
-    """See `gpu_checks.predict_speed`."""
+    """See `gpu_checks.predict_speed` and `gpu_checks.network_speed`."""
     images_NCHW = cifar10_files.load(bench.data).test_NCHW
     found = gpu_checks.predict_speed(bench.trained(), images_NCHW, bench.device, bench.work)
-    bench.figures["predict"] = found
-    print(f"imgcls predict: {found['count']:,} files of 32 x 32, {found['wall_sec']:.1f} s with the start-up "
-          f"({found['start_sec']:.1f} s for one file): {found['images_per_sec']:,.0f} images/s after it")  # fmt: skip
+    print(
+        f"imgcls predict: {found['count']:,} files of 32 x 32, {found['wall_sec']:.1f} s with the start-up "
+        f"({found['start_sec']:.1f} s for one file): {found['images_per_sec']:,.0f} images/s after it"
+    )
+    small = {} if bench.arguments.limit is None else {"batch_size": 2, "batches": 1}
+    speeds = gpu_checks.network_speed(bench.device, **small)
+    bench.figures["predict"] = found | {"resnet50_images_per_sec": speeds}
+    listed = ", ".join(f"{precision} {speed:,.0f}" for precision, speed in speeds.items())
+    print(f"ResNet-50 at 224 x 224, from bytes to probabilities, in images/s: {listed}")
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {

@@ -3,19 +3,26 @@
 Shapes: N pictures, C channels (3), H height, W width, K classes.
 """
 
+import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from imgcls.core.checkpoint import load_checkpoint
-from imgcls.models.catalog import load_model
+from imgcls.core.transforms import Transform
+from imgcls.errors import DeviceError
+from imgcls.models.catalog import LoadedModel, load_model
+from imgcls.models.networks import build_network
+from imgcls.prediction.precision import Precision
+from imgcls.prediction.torch_runner import TorchRunner
 from imgcls.training.config import TrainSettings
 
 PATIENCE_SEC = 300
@@ -69,26 +76,59 @@ def _compare(first: Path, second: Path) -> dict[str, Any]:
     return {"identical": not differing, "differing": len(differing), "largest_difference": largest}
 
 
-@torch.inference_mode()
 def agreement(run: Path, images_NCHW: Tensor, device: torch.device) -> dict[str, dict[str, Any]]:
-    """Probabilities of a trained network on a device in three precisions, against the CPU's in float32.
+    """Probabilities that predict gives on a device in each precision, against those on the CPU in float32.
 
     Args:
-        run: its folder.
+        run: the trained network's folder.
         images_NCHW: bytes, in the size that the network takes.
         device: to compare.
     """
-    model = load_model(str(run))
-    expected_NK = model.network(model.transform.normalise(images_NCHW)).softmax(1)
-    network = model.network.to(device).to(memory_format=torch.channels_last)
-    input_NCHW = model.transform.normalise(images_NCHW.to(device)).contiguous(memory_format=torch.channels_last)
+    pixels_NHWC = images_NCHW.permute(0, 2, 3, 1).contiguous().numpy()
+    expected_NK = TorchRunner(load_model(str(run)), torch.device("cpu")).probabilities(pixels_NHWC)
     found = {}
-    for name, dtype in (("float32", None), ("bfloat16", torch.bfloat16), ("float16", torch.float16)):
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-            answered_NK = network(input_NCHW).float().softmax(1).cpu()
+    for runner in runners(lambda: load_model(str(run)), device):
+        answered_NK = runner.probabilities(pixels_NHWC)
         same = int((answered_NK.argmax(1) == expected_NK.argmax(1)).sum())
-        largest = (answered_NK - expected_NK).abs().max().item()
-        found[name] = {"largest_difference": largest, "same_class": same, "count": len(images_NCHW)}
+        largest = float(np.abs(answered_NK - expected_NK).max())
+        found[runner.precision] = {"largest_difference": largest, "same_class": same, "count": len(pixels_NHWC)}
+    return found
+
+
+def runners(load: Callable[[], LoadedModel], device: torch.device) -> Iterator[TorchRunner]:
+    """A model as predict runs it, in each precision that the device has."""
+    for precision in get_args(Precision):
+        with contextlib.suppress(DeviceError):
+            yield TorchRunner(load(), device, precision)
+
+
+def network_speed(device: torch.device, *, batch_size: int = 256, batches: int = 20) -> dict[str, float]:
+    """Images/s of ResNet-50 with random weights at 224 x 224, from bytes on the host to probabilities on it.
+
+    Args:
+        device: where it runs.
+        batch_size: pictures at once.
+        batches: that are timed, after two that are not.
+    Returns:
+        By precision, as far as the device has it.
+    """
+    transform = Transform(resize_px=256, crop_px=224)
+    rng = np.random.default_rng(0)
+    pixels_NHWC = rng.integers(0, 256, (batch_size, 224, 224, 3), dtype=np.uint8)
+
+    def load() -> LoadedModel:
+        network = build_network("resnet50", num_classes=1000).eval()
+        return LoadedModel("resnet50", network, tuple(map(str, range(1000))), transform, "0" * 64, Path("random"))
+
+    found = {}
+    for runner in runners(load, device):
+        for count in (2, batches):
+            started = time.perf_counter()
+            for _ in range(count):
+                # Probabilities come back to the host, so that each batch is done when it returns.
+                runner.probabilities(pixels_NHWC)
+            seconds = time.perf_counter() - started
+        found[runner.precision] = batches * batch_size / seconds
     return found
 
 

@@ -37,9 +37,9 @@ def test_recipes_are_measured_with_every_seed(measure):
     assert len(first["curve"]) == len(second["curve"]) >= 2
     assert first["curve"][-1][0] == pytest.approx(first["train_sec"])
     assert first["top1"] == first["curve"][-1][1]
-    assert figures["agreement"]["float32"]["same_class"] == 10
-    assert figures["agreement"]["float32"]["largest_difference"] < 1e-5
-    assert 1e-5 < figures["agreement"]["bfloat16"]["largest_difference"] < 0.1
+    assert figures["agreement"]["fp32"]["same_class"] == 10
+    assert figures["agreement"]["fp32"]["largest_difference"] < 1e-5
+    assert all(row["largest_difference"] < 0.1 for row in figures["agreement"].values())
 
 
 def test_a_part_that_fails_does_not_stop_the_others(measure, monkeypatch, capsys):
@@ -57,8 +57,9 @@ def test_a_part_that_fails_does_not_stop_the_others(measure, monkeypatch, capsys
 
 @pytest.mark.slow
 def test_every_part_runs(measure):
-    code, figures = measure("--epochs-fraction", "0.3")
+    code, figures = measure("--recipes", "mlp.toml", "--epochs-fraction", "0.3")
     assert code == 0
-    assert set(figures) == {"about", "cnn-94.toml", *gpu.PARTS} - {"imgcls"}
+    assert set(figures) == {"about", "mlp.toml", *gpu.PARTS} - {"imgcls"}
     assert figures["resume"]["identical"]
     assert figures["predict"]["count"] == 10
+    assert figures["predict"]["resnet50_images_per_sec"]["fp32"] > 0
