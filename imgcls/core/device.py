@@ -88,6 +88,13 @@ def is_out_of_memory(exc: BaseException) -> bool:
     return isinstance(exc, RuntimeError) and any(words in str(exc) for words in NO_MEMORY)
 
 
+def supports_float16(device: torch.device) -> bool:
+    """Whether float16 arithmetic pays on the device: tensor cores, or another GPU that has it in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (7, 0)
+    return device.type in ("mps", "xpu")
+
+
 def _cpu_has_bfloat16() -> bool:
     # torch offers no public query before 2.12 and names it differently since.
     cpu = getattr(torch, "cpu", None)

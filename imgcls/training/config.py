@@ -91,6 +91,11 @@ class OptimSettings(Section):
     nesterov: bool = Field(default=True, description="look one step ahead (sgd and muon)")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the target spread over all classes")
     grad_clip: float = Field(default=0.0, ge=0, description="largest norm of the gradient; 0 leaves it alone")
+    class_weights: Literal["off", "balanced"] = Field(
+        default="off",
+        description="balanced: pictures count N / (K n) in the loss, n of N being of their class, one of K, so that "
+        "small classes of an uneven folder aren't lost",
+    )
 
 
 class FinetuneSettings(Section):
@@ -188,6 +193,13 @@ class TrainSettings(Section):
 
     epochs: int = Field(default=20, ge=1, le=100_000, description="passes over the training pictures")
     batch_size: int = Field(default=64, ge=1, le=65_536, description="pictures in a step")
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="portions in which a batch goes through the network, gradients added up, to fit into memory; "
+        "batch_size stays the pictures in a step",
+    )
     patience: int = Field(
         default=0,
         ge=0,
@@ -199,8 +211,10 @@ class TrainSettings(Section):
         default=None, ge=1, le=65_536, description="pictures at a time in validation; by default what their size bears"
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="of weights, order, augmentation and the validation split")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="auto takes bf16 (autocast) where the device has it in hardware"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="auto takes bf16 (autocast) where the device has it in hardware; fp16, with a scaled loss, is for "
+        "GPUs that don't",
     )
     channels_last: bool = Field(default=True, description="memory layout; faster for convolutions, slower for mlp")
     ema_decay: float = Field(
@@ -216,6 +230,16 @@ class TrainSettings(Section):
         ends = [until for until, _px in self.resolution]
         if ends != sorted(set(ends)):
             raise ValueError("train.resolution: the fractions must rise")
+        return self
+
+    @model_validator(mode="after")
+    def _portions_hold_two(self) -> "TrainSettings":
+        # Batch norm needs two pictures to measure their spread.
+        if self.accumulate > 1 and self.batch_size < 2 * self.accumulate:
+            raise ValueError(
+                f"train.accumulate = {self.accumulate} leaves portions of less than two pictures of "
+                f"train.batch_size = {self.batch_size}"
+            )
         return self
 
 

@@ -27,9 +27,9 @@ class Started:
         done_epochs, done_steps: where a resumed run goes on; done_steps counts within its epoch.
         device: such as `cuda:0`.
         reason: why that device.
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `bf16` or `fp16`.
         skipped: damaged files found so far.
-        warnings: what the data set had to say.
+        warnings: what the data set had to say, and what about its classes.
     """
 
     run: Path
@@ -156,7 +156,7 @@ class TrainResult:
         skipped: damaged files that were left out of training and validation.
         device: that the run ended on.
         seed: of the recipe.
-        precision: `fp32` or `bf16`.
+        precision: `fp32`, `bf16` or `fp16`.
         data: where the training pictures came from, as `DataDescription.to_dict` has it.
         start: where the weights came from that it began with, as `Origin.to_dict` has it; None for random ones.
         stopped: why the run ended before its last epoch: a signal's name, `max-time`, `diverged`, or `early` where

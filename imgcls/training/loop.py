@@ -172,6 +172,7 @@ class Loop:
             "phase": self.staging.number,
             "network": self.network.state_dict(),
             "optimisers": self.optimisers.state_dict(),
+            "scaler": self.staging.scaler.state_dict() if self.staging.scaler else {},
             "streams": self.inputs.state_dict() if self.position.batch else {},
         }
         if self.average:
@@ -185,6 +186,8 @@ class Loop:
         self.staging.enter(state["phase"])
         self.network.load_state_dict(state["network"])
         self.optimisers.load_state_dict(state["optimisers"])
+        if self.staging.scaler:
+            self.staging.scaler.load_state_dict(state["scaler"])
         self.inputs.load_state_dict(state["streams"])
         if self.average:
             self.average.network.load_state_dict(state["average"]["weights"])

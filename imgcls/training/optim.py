@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
 from imgcls.errors import ConfigError
@@ -73,6 +74,8 @@ class Optimisers:
         else:
             betas = (settings.momentum, settings.beta2)
             self.parts = [self._adamw(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay, betas=betas)]
+        # As the parts hold them: Muon has matrices of its own over the filters' memory, with gradients of their own.
+        self._moved = [p for part in self.parts for group in part.param_groups for p in group["params"]]
         self._peaks = [[float(group["lr"]) for group in part.param_groups] for part in self.parts]
 
     def _adamw(
@@ -100,12 +103,27 @@ class Optimisers:
         """The first learning rate as it stands."""
         return float(self.parts[0].param_groups[0]["lr"])
 
-    def step(self) -> None:
-        """Move the weights along their gradients, and drop the gradients."""
+    def step(self, *, max_norm: float = 0.0, scaler: GradScaler | None = None) -> None:
+        """Move the weights along their gradients, and drop the gradients.
+
+        Args:
+            max_norm: longer gradients, all weights together, are shortened to it; 0 leaves them alone.
+            scaler: what the loss was scaled with; leaves the weights where they are if a gradient is infinite.
+        """
         for parameter, matrix in self._muon_pairs:
             matrix.grad = None if parameter.grad is None else flattened(parameter.grad, like=parameter)
-        for part in self.parts:
-            part.step()
+        if max_norm:
+            if scaler is not None:
+                for part in self.parts:
+                    scaler.unscale_(part)
+            nn.utils.clip_grad_norm_(self._moved, max_norm)
+        if scaler is None:
+            for part in self.parts:
+                part.step()
+        else:
+            for part in self.parts:
+                scaler.step(part)
+            scaler.update()
         for parameter in self.parameters:
             parameter.grad = None
 

@@ -13,6 +13,7 @@ from imgcls.models.networks import build_unallocated
 from imgcls.models.starting import Start, load_start
 from imgcls.training.config import Recipe, transform_of
 from imgcls.training.events import OnEvent, ShouldStop, TrainResult
+from imgcls.training.precision import choose_precision
 from imgcls.training.recipes import load_recipe, recipe_text
 from imgcls.training.resolving import begins_trained, resolve_recipe, size_argument
 from imgcls.training.resume import check_same_recipe, load_saved
@@ -62,7 +63,7 @@ def train(
         ConfigError: the recipe doesn't fit the model, or differs from that of the run to resume.
         DataError: the data can't be used or aren't those of the run to resume, or the loss diverged.
         ModelError: unknown model, weights to begin with that are missing or don't fit, or a damaged last.pt.
-        DeviceError: the device isn't there.
+        DeviceError: the device isn't there, or is slower in the precision asked for.
         OutputError: the folder isn't empty, can't be written, or another process holds it.
     """
     if resume is not None and output is not None and output.resolve() != resume.resolve():
@@ -75,6 +76,7 @@ def train(
     if resume is None:
         assert recipe is not None
         check_recipe_fits(recipe)
+        choose_precision(recipe.train.precision, choice.device)
         if output is not None:
             refuse_filled(output)
         start = open_start(recipe, progress=weights_progress)

@@ -14,6 +14,7 @@ from imgcls.data.labelled import LabelledImages, SkippedImage
 from imgcls.errors import DataError
 from imgcls.models.starting import Start
 from imgcls.training.building import build_for_training
+from imgcls.training.class_weights import uneven_warning
 from imgcls.training.config import Recipe, transform_of
 from imgcls.training.events import EpochEnd, OnEvent, Score, ShouldStop, Started, TrainResult
 from imgcls.training.loop import EpochSummary, Loop
@@ -218,8 +219,13 @@ class Session:
             reason=self.choice.reason,
             precision=self.precision.name,
             skipped=self._skipped(),
-            warnings=self.dataset.warnings,
+            warnings=self._warnings(),
         )
+
+    def _warnings(self) -> tuple[str, ...]:
+        uneven = uneven_warning(self.images.labels_N, self.images.classes)
+        said = (uneven,) if uneven is not None and self.recipe.optim.class_weights == "off" else ()
+        return (*self.dataset.warnings, *said)
 
     def _result(self, stopped: str | None, test: dict[str, Any] | None) -> TrainResult:
         position = self.loop.position

@@ -6,6 +6,7 @@ from torch import nn
 from imgcls.core.transforms import Transform
 from imgcls.data.labelled import LabelledImages
 from imgcls.models.heads import HeadNetwork, body_parameters
+from imgcls.training.class_weights import balanced_weights
 from imgcls.training.config import Recipe
 from imgcls.training.events import FeatureProgress, OnEvent, ShouldStop
 from imgcls.training.features import KeptFeatures, keep_features
@@ -43,6 +44,11 @@ class Staging:
         # Some never move, such as the whitening filters of our own network.
         self._body = [parameter for parameter in body_parameters(network) if parameter.requires_grad]
         self._too_many_features = False
+        # Without it float16's small gradients would vanish.
+        self.scaler = torch.amp.GradScaler(device.type) if precision.scaled else None
+        self._weights_K = None
+        if recipe.optim.class_weights == "balanced":
+            self._weights_K = balanced_weights(images.labels_N, len(images.classes)).to(device)
         self.enter(0)
 
     @property
@@ -103,4 +109,12 @@ class Staging:
         return None
 
     def _step_of(self, forward: nn.Module) -> TrainingStep:
-        return TrainingStep(forward, self.optimisers, self.recipe.optim, device=self.device, precision=self.precision)
+        return TrainingStep(
+            forward,
+            self.optimisers,
+            self.recipe,
+            device=self.device,
+            precision=self.precision,
+            scaler=self.scaler,
+            weights_K=self._weights_K,
+        )

@@ -6,54 +6,92 @@ Shapes: B batch, C channels (3), H height, W width, K classes.
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.amp import GradScaler
 from torch.nn import functional as F  # noqa: N812 - the field's own name for it
 
-from imgcls.training.config import OptimSettings
+from imgcls.training.config import Recipe
 from imgcls.training.optim import Optimisers
 from imgcls.training.precision import Precision
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+
 
 class TrainingStep:
-    """Moves the weights by one batch; what isn't asked for costs nothing, since it is left out here.
+    """Moves the weights by one batch; what the recipe doesn't ask for is left out here, and costs a step nothing.
 
     Args:
         forward: the network, or what runs it (compiled, or spread over devices).
         optimisers: hold the weights that move.
-        settings: the recipe's [optim].
+        recipe: resolved.
         device: where the network is.
         precision: of forward and backward pass.
+        scaler: scales the loss up where the precision asks for it.
+        weights_K: what the classes weigh in the loss, on the device; None where they weigh the same.
     """
 
     def __init__(
         self,
         forward: Callable[[Tensor], Tensor],
         optimisers: Optimisers,
-        settings: OptimSettings,
+        recipe: Recipe,
         *,
         device: torch.device,
         precision: Precision,
+        scaler: GradScaler | None = None,
+        weights_K: Tensor | None = None,
     ) -> None:
         self.forward, self.optimisers = forward, optimisers
-        self._label_smoothing, self._grad_clip = settings.label_smoothing, settings.grad_clip
+        self._max_norm, self._portions = recipe.optim.grad_clip, recipe.train.accumulate
+        self._loss = _loss(recipe.optim.label_smoothing, weights_K)
         self._autocast = torch.autocast(
             device.type, dtype=precision.autocast_dtype, enabled=precision.autocast_dtype is not None
         )
+        self._scaler = scaler
 
-    def __call__(self, input_BCHW: Tensor, labels_B: Tensor) -> Tensor:
+    def __call__(self, input_BCHW: Tensor, target: Tensor) -> Tensor:
         """Make the step, at the rate that is set.
 
         Args:
             input_BCHW: normalised pictures.
-            labels_B: class indices, int64.
+            target: class indices, int64, shape (batch,), or probabilities, float32, shape (batch, num_classes).
         Returns:
             The batch's mean loss, detached, on the device.
         """
+        if self._portions == 1:
+            loss = self._backward(input_BCHW, target)
+        else:
+            loss = self._backward_in_portions(input_BCHW, target)
+        self.optimisers.step(max_norm=self._max_norm, scaler=self._scaler)
+        return loss
+
+    def _backward(self, input_BCHW: Tensor, target: Tensor, *, share: float = 1.0) -> Tensor:
         with self._autocast:
             logits_BK = self.forward(input_BCHW)
-        loss = F.cross_entropy(logits_BK.float(), labels_B, label_smoothing=self._label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self._grad_clip:
-            nn.utils.clip_grad_norm_(self.optimisers.parameters, self._grad_clip)
-        self.optimisers.step()
+        loss = self._loss(logits_BK.float(), target)
+        if share < 1:
+            loss = loss * share
+        (loss if self._scaler is None else self._scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+    def _backward_in_portions(self, input_BCHW: Tensor, target: Tensor) -> Tensor:
+        size = len(target)
+        # One picture alone has no spread for batch norm to measure.
+        num_portions = max(min(self._portions, size // 2), 1)
+        parts = zip(input_BCHW.tensor_split(num_portions), target.tensor_split(num_portions), strict=True)
+        losses = [self._backward(images, answers, share=len(answers) / size) for images, answers in parts]
+        return torch.stack(losses).sum()
+
+
+def _loss(label_smoothing: float, weights_K: Tensor | None) -> Loss:
+    """Mean cross-entropy over the pictures of a batch, or of its portion."""
+    if weights_K is None:
+        return lambda logits_BK, target: F.cross_entropy(logits_BK, target, label_smoothing=label_smoothing)
+
+    def weighted(logits_BK: Tensor, target: Tensor) -> Tensor:
+        # Over the number of pictures, not the sum of their weights, as `reduction="mean"` would for class indices: that
+        # sum differs from batch to batch, so that a rare class would count least where it is alone with its like.
+        total = F.cross_entropy(logits_BK, target, weight=weights_K, label_smoothing=label_smoothing, reduction="sum")
+        return total / len(target)
+
+    return weighted

@@ -44,7 +44,7 @@ class Coloured:
             yield Batch(self.images[kept].to(device), self.labels_N[kept].to(device), kept)
 
 
-def build_loop(images, *settings, network=None, px=PX):
+def build_loop(images, *settings, network=None, px=PX, precision=None):
     recipe = load_recipe(
         assignments=["data.source=coloured", "optim.lr=0.01", "train.batch_size=8", "augment.flip=off", *settings]
     )
@@ -53,7 +53,12 @@ def build_loop(images, *settings, network=None, px=PX):
         nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(8 * 36, 3)
     )
     return Loop(
-        network, images, recipe, transform=Transform(resize_px=px, crop_px=px), device=CPU, precision=Precision()
+        network,
+        images,
+        recipe,
+        transform=Transform(resize_px=px, crop_px=px),
+        device=CPU,
+        precision=precision or Precision(),
     )
 
 
@@ -116,6 +121,8 @@ LEVERS = {
     "mixup": ("augment.mixup=0.4",),
     "cutmix": ("augment.cutmix=1",),
     "both": ("augment.mixup=0.4", "augment.cutmix=1"),
+    "accumulate": ("train.accumulate=3",),
+    "class weights": ("optim.class_weights=balanced",),
     "all of them": (
         *EVERYTHING,
         "augment.crop_scale=0.3",
@@ -123,6 +130,8 @@ LEVERS = {
         "augment.erasing=0.5",
         "augment.mixup=0.4",
         "augment.cutmix=1",
+        "train.accumulate=2",
+        "optim.class_weights=balanced",
     ),
 }
 
@@ -280,3 +289,16 @@ def test_alternating_flips_hold_for_what_damage_left_of_a_batch():
     assert len(by_epoch[0]) == 14
     for index, image in by_epoch[0].items():
         assert torch.equal(by_epoch[1][index], image.flip(2))
+
+
+def test_the_scale_of_a_loss_in_float16_is_taken_up():
+    fp16 = Precision("fp16", torch.float16, scaled=True)
+    whole, cut, resumed = (build_loop(Coloured(21), *EVERYTHING, precision=fp16) for _ in range(3))
+    run(whole, 3)
+    run(cut, 3, stop_at=4)
+    resumed.load_state_dict(cut.state_dict())
+    run(resumed, 3)
+    assert resumed.staging.scaler.state_dict() == whole.staging.scaler.state_dict()
+    assert whole.staging.scaler.state_dict()["_growth_tracker"] == 9
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
