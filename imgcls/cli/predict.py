@@ -78,7 +78,7 @@ def predict(
     selection = InputSelection(
         tuple(inputs or ()), files_from, null, tuple(include or ()), tuple(exclude or ()), shard, newer_than
     )
-    sources = selection.open()
+    sources = selection.open(marks_old=resume)
     destination = Destination(
         format_.value,
         output,
@@ -103,7 +103,8 @@ def predict(
         console.talk(loaded.remark)
     _prepare_stdout(destination)
     started = time.monotonic()
-    countable = None if "-" in (*selection.arguments, files_from) else selection.open
+    # Stdin comes only once, and which old files have a record shows on the way.
+    countable = None if "-" in (*selection.arguments, files_from) or (resume and newer_than) else selection.open
     with contextlib.ExitStack() as stack:
         interruption = stack.enter_context(noted_interruptions())
         on_record = stack.enter_context(progress_bar(countable)) if _watches(selection, output) else None

@@ -22,7 +22,10 @@ Inputs = Annotated[
 FilesFrom = Annotated[
     Optional[str],
     typer.Option(
-        "--files-from", help="A list of inputs, one a line; - for stdin.", metavar="FILE", rich_help_panel=INPUT
+        "--files-from",
+        help="A list of files, folders and URLs, one a line, each taken literally; - for stdin.",
+        metavar="FILE",
+        rich_help_panel=INPUT,
     ),
 ]
 Null = Annotated[
@@ -59,7 +62,7 @@ NewerThan = Annotated[
     Optional[str],
     typer.Option(
         "--newer-than",
-        help="Only files changed since: an age (36h, 7d), a date, or another file.",
+        help="Only files changed since: an age (36h, 7d), a date, or another file; --resume keeps older records.",
         metavar="WHEN",
         rich_help_panel=INPUT,
     ),
@@ -74,7 +77,15 @@ FormatOption = Annotated[
 ]
 Output = Annotated[
     Optional[Path],
-    typer.Option("--output", "-o", help="Write here instead of to stdout.", metavar="FILE", rich_help_panel=OUTPUT),
+    # Typer would call a file that can't be read a wrong usage; it is an output that can't be written.
+    typer.Option(
+        "--output",
+        "-o",
+        help="Write here instead of to stdout.",
+        metavar="FILE",
+        readable=False,
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Resume = Annotated[
     bool,
@@ -89,8 +100,9 @@ Html = Annotated[
     Optional[Path],
     typer.Option(
         "--html",
-        help="Beside the output, a page to look at: thumbnails, answers, filters; fit for 10,000 pictures.",
+        help="Beside the output, one page to look through: thumbnails, answers, filters. Needs no network.",
         metavar="FILE",
+        readable=False,
         rich_help_panel=OUTPUT,
     ),
 ]

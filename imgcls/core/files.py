@@ -1,6 +1,7 @@
 """Files are written whole or not at all."""
 
 import contextlib
+import errno
 import os
 import tempfile
 import time
@@ -12,16 +13,18 @@ from imgcls.errors import OutputError
 # A temporary file that nobody has written to for so long belongs to a process that was killed.
 STALE_SEC = 3600
 PART_SUFFIX = ".part"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, option: str = "--output") -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it into place when the block ends well.
 
     A reader sees the old file or the whole new one, whatever happens to this process. The folder is made if missing.
 
     Args:
         path: the file to create or to replace.
+        option: where the user named it, for the hint.
     Raises:
         OutputError: the folder or the file can't be written.
     """
@@ -35,14 +38,14 @@ def replacing(path: Path) -> Iterator[Path]:
             handle, name = tempfile.mkstemp(prefix=_part_prefix(target), suffix=PART_SUFFIX, dir=target.parent)
             os.close(handle)
     except OSError as exc:
-        raise output_error(path, exc) from exc
+        raise output_error(path, exc, option=option) from exc
     if is_special:
-        with _typed_errors(path):
+        with _typed_errors(path, option):
             yield target
         return
     part = Path(name)
     try:
-        with _typed_errors(path):
+        with _typed_errors(path, option):
             yield part
             # mkstemp makes the file private; the finished one gets what an ordinary open() would have given.
             part.chmod(0o666 & ~_umask())
@@ -74,22 +77,28 @@ def remove_stale_parts(path: Path) -> None:
                         part.unlink()
 
 
-def output_error(path: Path, exc: OSError) -> OutputError:
-    """The typed error for a file that could not be written."""
-    return OutputError(
-        f"can't write {path}: {exc.strerror or exc}", hint="free some space, or name another place with --output"
-    )
+def output_error(path: Path, exc: OSError, *, option: str = "--output") -> OutputError:
+    """The typed error for a file that could not be written.
+
+    Args:
+        path: the file.
+        exc: why not.
+        option: where the user named it, for the hint.
+    """
+    way_out = f"name another place with {option}"
+    hint = f"free some space, or {way_out}" if exc.errno in NO_ROOM else way_out
+    return OutputError(f"can't write {path}: {exc.strerror or exc}", hint=hint)
 
 
 @contextlib.contextmanager
-def _typed_errors(path: Path) -> Iterator[None]:
+def _typed_errors(path: Path, option: str) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
         # The reader of a pipe has gone: no fault of ours, and the command ends quietly.
         raise
     except OSError as exc:
-        raise output_error(path, exc) from exc
+        raise output_error(path, exc, option=option) from exc
 
 
 def _part_prefix(path: Path) -> str:

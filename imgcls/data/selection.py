@@ -7,7 +7,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -99,28 +99,36 @@ class SelectedSources(Iterator[Source]):
         sources: all of them.
         shard: the share, None for all.
         newer_than_ns: nanoseconds since 1970, None for any age; says nothing of URLs and stdin.
+        marks_old: whether older files come too, marked as such.
     """
 
     def __init__(
-        self, sources: Iterable[Source], *, shard: Shard | None = None, newer_than_ns: int | None = None
+        self,
+        sources: Iterable[Source],
+        *,
+        shard: Shard | None = None,
+        newer_than_ns: int | None = None,
+        marks_old: bool = False,
     ) -> None:
         self._sources = iter(sources)
         self._shard = shard
         self._newer_than_ns = newer_than_ns
+        self._marks_old = marks_old
         self.num_left_out = 0
         """How many sources were there, but outside the share or too old."""
 
     def __next__(self) -> Source:
         """The next source that is taken."""
         for source in self._sources:
-            if self._takes(source):
+            in_share = self._shard is None or self._shard.has(source.name)
+            if in_share and self._is_new(source):
                 return source
             self.num_left_out += 1
+            if in_share and self._marks_old:
+                return replace(source, is_old=True)
         raise StopIteration
 
-    def _takes(self, source: Source) -> bool:
-        if self._shard is not None and not self._shard.has(source.name):
-            return False
+    def _is_new(self, source: Source) -> bool:
         if self._newer_than_ns is None or source.path is None:
             return True
         try:
@@ -150,9 +158,11 @@ class InputSelection:
     shard: str | None = None
     newer_than: str | None = None
 
-    def open(self) -> SelectedSources:
+    def open(self, *, marks_old: bool = False) -> SelectedSources:
         """Check the options, then give the inputs, lazily and in order.
 
+        Args:
+            marks_old: whether files that aren't newer than asked for come too, marked as such.
         Raises:
             UsageError: no input is named, stdin has two readers, or an option means nothing.
         """
@@ -160,12 +170,18 @@ class InputSelection:
             raise UsageError("nothing to classify", hint="imgcls predict photo.jpg, or --files-from LIST")
         check_stdin_use(self.arguments, self.files_from)
         listed = read_list(self.files_from, nul=self.nul) if self.files_from is not None else ()
-        # A list's entries are names, be it "-", and never stdin, which may be the list itself.
+        # A list's entries are names, be it "-", and never stdin, which may be the list itself; nor patterns, as a file
+        # that has gone since it was listed must not turn into another one.
         names = (f"./{entry}" if entry == STDIN else entry for entry in listed)
+        accept = name_filter(self.include, self.exclude)
         return SelectedSources(
-            iterate_sources(itertools.chain(self.arguments, names), accept=name_filter(self.include, self.exclude)),
+            itertools.chain(
+                iterate_sources(self.arguments, accept=accept),
+                iterate_sources(names, accept=accept, has_patterns=False),
+            ),
             shard=parse_shard(self.shard) if self.shard else None,
             newer_than_ns=parse_newer_than(self.newer_than) if self.newer_than else None,
+            marks_old=marks_old,
         )
 
 

@@ -35,6 +35,7 @@ class Source:
         url: `http://` or `https://`, or empty.
         content: an encoded picture's bytes, or None.
         failure: why it can't even be tried, such as a folder that can't be listed, or None.
+        is_old: whether it is wanted only where an earlier run has a record of it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Source:
     url: str = ""
     content: bytes | None = None
     failure: ImageError | None = None
+    is_old: bool = False
 
 
 def iterate_sources(
@@ -49,6 +51,7 @@ def iterate_sources(
     *,
     stdin: BinaryIO | None = None,
     accept: Callable[[str], bool] | None = None,
+    has_patterns: bool = True,
 ) -> Iterator[Source]:
     """Expand arguments one after the other: files, folders, glob patterns, URLs, `-` for a picture on stdin.
 
@@ -60,6 +63,7 @@ def iterate_sources(
         arguments: as typed, or the lines of a list.
         stdin: where `-` reads a picture's bytes.
         accept: a filter on names for what folders and patterns hold; by default the suffix must be a picture's.
+        has_patterns: whether `*`, `?` and `[` in the name of something that isn't there stand for other names.
     """
     wanted = accept or has_image_suffix
     for argument in arguments:
@@ -72,7 +76,7 @@ def iterate_sources(
             # As a path it would mean the current folder, which `"$UNSET"` in a script never does.
             yield Source("", failure=ImageError("not_found", "the name is empty"))
         else:
-            yield from _expand_path(path_of(argument), wanted)
+            yield from _expand_path(path_of(argument), wanted, has_patterns=has_patterns)
 
 
 def standard_input() -> BinaryIO:
@@ -87,11 +91,11 @@ def standard_input() -> BinaryIO:
     return raw
 
 
-def _expand_path(path: Path, wanted: Callable[[str], bool]) -> Iterator[Source]:
+def _expand_path(path: Path, wanted: Callable[[str], bool], *, has_patterns: bool) -> Iterator[Source]:
     # os.path.isdir answers False where Path.is_dir raises, such as for a name that is too long.
     if os.path.isdir(path):  # noqa: PTH112
         yield from walk_folder(path, wanted)
-    elif GLOB_CHARACTERS.isdisjoint(str(path)) or os.path.lexists(path):
+    elif not has_patterns or GLOB_CHARACTERS.isdisjoint(str(path)) or os.path.lexists(path):
         yield Source(display_name(path), path=path)
     else:
         yield from _expand_pattern(path, wanted)

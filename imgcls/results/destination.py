@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from imgcls.errors import OutputError, UsageError
+from imgcls.results.output_lock import refuse_if_held
 from imgcls.results.output_log import part_path
 from imgcls.results.parquet import require_pyarrow
 
 OutputFormat = Literal["table", "json", "jsonl", "csv", "parquet"]
 LOG_FORMATS = ("jsonl", "csv")
+# Names of what is open already, be it a file: to be written to, and never replaced.
+OPEN_FILES = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,9 @@ class Destination:
     @property
     def is_file(self) -> bool:
         """Whether the output is a file of our own, rather than stdout, a pipe or a device."""
-        return self.path is not None and (self.path.is_file() or self.path.is_dir() or not self.path.exists())
+        if self.path is None or self.path.as_posix().startswith(OPEN_FILES):
+            return False
+        return self.path.is_file() or self.path.is_dir() or not self.path.exists()
 
     @property
     def is_log(self) -> bool:
@@ -55,7 +60,7 @@ class Destination:
 
         Raises:
             UsageError: options that contradict each other.
-            OutputError: an output is there, and nobody said what to do with it.
+            OutputError: an output is there, and nobody said what to do with it; or another run holds it.
         """
         if self.resume and self.overwrite:
             raise UsageError("--resume and --overwrite exclude each other", hint="use one of them")
@@ -73,6 +78,7 @@ class Destination:
         if self.is_file and self.path:
             self._check_free(self.path, "--output", ways)
             self._check_free(part_path(self.target or self.path), "--output", ways)
+            refuse_if_held(self.target or self.path)
 
     def _check_free(self, there: Path, option: str, ways: str) -> None:
         if there.is_dir():

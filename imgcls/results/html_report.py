@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TextIO
 
 from imgcls.core.cores import available_cores
-from imgcls.core.files import output_error, replacing
+from imgcls.core.files import output_error, remove_stale_parts, replacing
 from imgcls.core.transforms import Transform
 from imgcls.core.versions import versions
 from imgcls.results.destination import Destination
@@ -81,7 +81,7 @@ class HtmlReport:
             while self._pending and (len(self._pending) > MAX_PENDING or _is_ready(self._pending[0])):
                 self._take(self._pending.popleft(), file)
         except OSError as exc:
-            raise output_error(self._path, exc) from exc
+            raise output_error(self._path, exc, option="--html") from exc
 
     def finish(self, summary: Summary) -> None:
         """Put the whole page into place; a run without a record leaves none."""
@@ -103,7 +103,8 @@ class HtmlReport:
         return self._pool.submit(lambda: entry_of(earlier.with_thumbnail(whole), folder))
 
     def _open(self) -> TextIO:
-        part = self._stack.enter_context(replacing(self._path))
+        remove_stale_parts(self._path)
+        part = self._stack.enter_context(replacing(self._path, option="--html"))
         if self._earlier is not None:
             self._stack.callback(self._earlier.close)
         self._file = self._stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
@@ -145,7 +146,7 @@ class HtmlReport:
                 self._file.write(self._tail)
                 self._file.flush()
             except OSError as exc:
-                raise output_error(self._path, exc) from exc
+                raise output_error(self._path, exc, option="--html") from exc
 
 
 def build_report(path: Path, origin: Origin, destination: Destination) -> HtmlReport:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
 
-from imgcls.core.files import output_error
+from imgcls.core.files import output_error, remove_stale_parts
 from imgcls.core.versions import versions
 from imgcls.data.sources import Source
 from imgcls.results.destination import Destination
@@ -58,6 +58,7 @@ def open_output(
         sinks.append(_open_stream(stack, destination, origin))
     else:
         stack.enter_context(exclusive(path))
+        remove_stale_parts(path)
         note = RunNote(output=path, origin=origin, last=last_finished(read_note(path)))
         stack.enter_context(note.kept(summary))
         if destination.is_log:
@@ -108,7 +109,8 @@ def _open_stream(stack: contextlib.ExitStack, destination: Destination, origin: 
         writer = _writer(destination.stream, destination, origin)
         return stack.enter_context(StreamSink(destination.stream, writer, "stdout"))
     try:
-        file: TextIO = destination.path.open("w", encoding="utf-8", newline="\n")
+        # Appending: where stdout is a log, `-o /dev/stdout` must not empty it.
+        file: TextIO = destination.path.open("a", encoding="utf-8", newline="\n")
     except OSError as exc:
         raise output_error(destination.path, exc) from exc
     # What could not be written when it was flushed can't be written when it is closed either, and has been said.

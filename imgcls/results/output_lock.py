@@ -21,7 +21,7 @@ def exclusive(path: Path) -> Iterator[None]:
     Raises:
         OutputError: another process holds it, or its folder can't be written.
     """
-    lock_path = path.with_name(f".{path.name}.lock")
+    lock_path = _lock_path(path)
     try:
         lock_path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(lock_path, timeout=0)
@@ -38,3 +38,18 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def refuse_if_held(path: Path) -> None:
+    """Say early, before a model is loaded, that another run holds an output; leaves no trace.
+
+    Raises:
+        OutputError: another process holds it, or its folder can't be written.
+    """
+    if _lock_path(path).exists():
+        with exclusive(path):
+            pass
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")

@@ -7,15 +7,27 @@ import io
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from imgcls.core.files import output_error
 from imgcls.data.sources import Source
+from imgcls.errors import OutputError
 from imgcls.results.output_log import part_path
 from imgcls.results.records import KeptRecord, file_version
 from imgcls.results.written_records import LogFormat, Span, read_record, scan_records
+
+
+class Found(NamedTuple):
+    """What earlier runs know of an input.
+
+    Attributes:
+        is_known: whether there is a record of it, be it outdated.
+        kept: the record that still holds, or None.
+    """
+
+    is_known: bool
+    kept: KeptRecord | None
 
 
 class EarlierRecords:
@@ -29,7 +41,7 @@ class EarlierRecords:
         format_: of both.
         settings: digest of what shapes an answer; records made otherwise are not kept.
     Raises:
-        OutputError: a file is there but can't be read.
+        OutputError: a file is there but can't be read, or the output is somebody else's file.
     """
 
     def __init__(self, path: Path, format_: LogFormat, *, settings: str) -> None:
@@ -39,21 +51,26 @@ class EarlierRecords:
         self._columns: list[list[str]] = []
         keys, starts, lengths = array("Q"), array("q"), array("q")
         counts = []
-        try:
+        hint = "name another --output; --overwrite replaces this one"
+        with contextlib.ExitStack() as opened:
+            opened.callback(self.close)
             # The part last: where both have an input, its record is the newer one.
             for source in (path, part_path(path)):
                 before = len(keys)
-                if source.exists():
-                    file = source.open("rb")
+                try:
+                    file = source.open("rb") if source.exists() else io.BytesIO()
                     self._files.append(file)
                     self._columns.append(self._read_columns(file))
                     self._index(file, self._columns[-1], keys, starts, lengths)
-                else:
-                    self._files.append(io.BytesIO())
-                    self._columns.append([])
+                    is_empty = file.seek(0, io.SEEK_END) == 0
+                except OSError as exc:
+                    raise OutputError(f"can't read {source}: {exc.strerror or exc}", hint=hint) from exc
                 counts.append(len(keys) - before)
-        except OSError as exc:
-            raise output_error(path, exc) from exc
+                is_ours = counts[-1] or is_empty or self._columns[-1][:3] == ["input", "status", "error"]
+                # Beside a part, somebody has already said that it may be overwritten.
+                if source == path and not is_ours and not part_path(path).exists():
+                    raise OutputError(f"{path} holds no records in {format_} that --resume could keep", hint=hint)
+            opened.pop_all()
         unsorted = np.frombuffer(keys, dtype=np.uint64) if keys else np.empty(0, np.uint64)
         # Stable, so that of equal keys the newest stands last.
         order = np.argsort(unsorted, kind="stable")
@@ -65,13 +82,13 @@ class EarlierRecords:
         """How many inputs so far had a record, whether it still holds or not."""
 
     def __len__(self) -> int:
-        """How many records could be kept."""
+        """How many records there are."""
         return len(self._keys)
 
-    def find(self, source: Source) -> KeptRecord | None:
-        """The record of an input that hasn't changed since, or None."""
-        if source.path is None:
-            return None
+    def find(self, source: Source) -> Found:
+        """Look an input up; its record holds if file, model and question are the same as then."""
+        version = file_version(source.path)
+        is_known = False
         # As a plain int it would turn the whole array into floats, at each look-up.
         key = np.uint64(_hash(source.name))
         # From the newest record of that key to the oldest.
@@ -83,13 +100,16 @@ class EarlierRecords:
             file.seek(span.start)
             written = read_record(file.read(span.length), self._format, self._columns[in_part])
             if written is not None and written.input == source.name:
-                self.num_met += 1
-                version = file_version(source.path)
-                if version is None or version != (written.size_bytes, written.modified_ns):
-                    return None
-                return KeptRecord(written.input, span.start, span.length, in_part, written.label, written.probability)
+                self.num_met += not is_known
+                is_known = True
+                is_same = version is not None and version == written.version
+                if is_same and written.is_ok and written.settings == self._settings:
+                    kept = KeptRecord(
+                        written.input, span.start, span.length, in_part, written.label, written.probability
+                    )
+                    return Found(True, kept)
             index -= 1
-        return None
+        return Found(is_known, None)
 
     def close(self) -> None:
         """Close the files."""
@@ -109,9 +129,7 @@ class EarlierRecords:
         file.seek(0)
         for span, content in scan_records(file, self._format):
             written = read_record(content, self._format, columns)
-            if written is None or not written.is_ok or written.settings != self._settings:
-                continue
-            if written.modified_ns is None:
+            if written is None:
                 continue
             keys.append(_hash(written.input))
             starts.append(span.start)
@@ -119,9 +137,11 @@ class EarlierRecords:
 
 
 def skip_done(sources: Iterable[Source], earlier: EarlierRecords) -> Iterator[Source | KeptRecord]:
-    """Put the earlier record in the place of every input that has one which still holds."""
+    """Put the earlier record in the place of every input that has one which still holds; leave out old unknown ones."""
     for source in sources:
-        yield earlier.find(source) or source
+        found = earlier.find(source)
+        if found.kept or found.is_known or not source.is_old:
+            yield found.kept or source
 
 
 def _hash(name: str) -> int:

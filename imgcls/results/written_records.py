@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
+from imgcls.results.records import FileVersion
+
 LogFormat = Literal["jsonl", "csv"]
 
 
@@ -46,15 +48,14 @@ class WrittenRecord(NamedTuple):
         input: the input's name.
         is_ok: whether it was classified.
         settings: digest of what shaped the answer.
-        size_bytes, modified_ns: the file's version, or None.
+        version: of the file, or None.
         label, probability: of the most probable class.
     """
 
     input: str
     is_ok: bool
     settings: str
-    size_bytes: int | None
-    modified_ns: int | None
+    version: FileVersion | None
     label: str
     probability: float
 
@@ -81,8 +82,7 @@ def read_record(content: bytes, format_: LogFormat, columns: list[str]) -> Writt
             input=values["input"],
             is_ok=values["status"] == "ok",
             settings=values.get("settings", ""),
-            size_bytes=size,
-            modified_ns=modified,
+            version=None if size is None or modified is None else FileVersion(size, modified),
             label=best.get("label", ""),
             probability=float(best.get("probability", 0)),
         )

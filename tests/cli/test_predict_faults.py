@@ -140,7 +140,8 @@ def waiting_bytes(reader: int) -> int:
 def test_a_reader_that_has_seen_enough(imgcls, tiny_model, inbox):
     for format_ in ("table", "jsonl", "csv", "json"):
         reader, writer = os.pipe()
-        running = imgcls.start("predict", inbox, inbox, inbox, "-m", tiny_model, "-f", format_, stdout=writer)
+        # More than a pipe holds, or a fast run would be through before its reader goes.
+        running = imgcls.start("predict", *[inbox] * 40, "-m", tiny_model, "-f", format_, stdout=writer)
         os.close(writer)
         os.read(reader, 10)
         os.close(reader)
@@ -208,6 +209,49 @@ def test_a_folder_that_cant_be_written(imgcls, tiny_model, inbox, small_disk):
     assert run.code == 8
 
 
+def test_a_report_that_cant_be_written_names_its_own_option(imgcls, tiny_model, inbox, small_disk, tmp_path):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    page = small_disk / "r.html"
+    run = imgcls("predict", inbox, "-m", tiny_model, "-f", "jsonl", "-o", tmp_path / "r.jsonl", "--html", page)
+    assert run.code == 8
+    assert run.stderr == (f"error: can't write {page}: Read-only file system\n  hint: name another place with --html\n")
+
+
+def test_an_output_that_is_stdout_is_added_to(imgcls, tiny_model, inbox, tmp_path):
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    with log.open("ab") as stdout:
+        run = imgcls("predict", inbox, "-m", tiny_model, "-f", "jsonl", "-o", "/dev/stdout", stdout=stdout)
+    assert run.code == 0, run.stderr
+    first, *lines = log.read_text().splitlines()
+    assert (first, len(lines)) == ("before", 20)
+    assert json.loads(lines[-1])["input"] == str(inbox / "0019.png")
+
+
+def test_an_output_that_cant_be_read_is_an_outputs_fault(imgcls, tiny_model, inbox, tmp_path):
+    output = tmp_path / "r.jsonl"
+    output.write_text("mine")
+    output.chmod(0)
+    if os.access(output, os.R_OK):
+        pytest.skip("this user may read everything")
+    run = imgcls("predict", inbox, "-m", tiny_model, "-f", "jsonl", "-o", output, "--resume")
+    assert (run.code, run.stderr.splitlines()[0]) == (8, f"error: can't read {output}: Permission denied")
+
+
+def test_what_a_killed_run_left_is_tidied_up_by_the_next(imgcls, tiny_model, inbox, tmp_path):
+    left = [tmp_path / ".r.json.abcd1234.part", tmp_path / ".r.html.abcd1234.part", tmp_path / ".r.json.new.part"]
+    for path in left:
+        path.touch()
+        if path != left[-1]:
+            os.utime(path, (0, 0))
+    run = imgcls(
+        "predict", inbox, "-m", tiny_model, "-f", "json", "-o", tmp_path / "r.json", "--html", tmp_path / "r.html"
+    )
+    assert run.code == 0
+    # What is fresh may belong to a run that goes on.
+    assert [path.exists() for path in left] == [False, False, True]
+
+
 def test_a_missing_folder_is_made(imgcls, tiny_model, inbox, tmp_path):
     for format_ in ("jsonl", "csv", "json", "table"):
         output = tmp_path / "new" / format_ / "r"
@@ -228,7 +272,8 @@ def test_a_second_run_on_one_output_ends_at_once_and_says_who_holds_it(
     for option in ("--resume", "--overwrite"):
         if option == "--resume" and format_ == "json":
             continue
-        run = imgcls(*command, inbox, option)
+        # Not even the model is looked for.
+        run = imgcls(*command, inbox, option, "-m", "no such model")
         assert (run.code, run.stdout) == (8, b"")
         who = f"(process {running.pid} on {socket.gethostname()}, since 20"
         assert run.stderr.startswith(f"error: another run is writing {output} {who}")

@@ -17,6 +17,8 @@ from forked_cli import Imgcls
 from PIL import Image
 from tiny_model import CLASSES, save_picture
 
+from imgcls.data.selection import Shard
+
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither such names nor such files")
 
 
@@ -280,6 +282,17 @@ def test_a_list_is_answered_while_it_is_still_open(tmp_path, imgcls, tiny_model,
     assert running.wait().code == 0
 
 
+def test_a_lists_entries_are_names_and_no_patterns(tmp_path, imgcls, tiny_model):
+    save_picture(tmp_path / "a1.png")
+    run = imgcls(
+        "predict", "-m", tiny_model, "-f", "jsonl", "--files-from", "-", cwd=tmp_path, input=b"a[1].png\n*.png\n"
+    )
+    assert kinds([json.loads(line) for line in run.stdout.splitlines()]) == [
+        ("a[1].png", "not_found"),
+        ("*.png", "not_found"),
+    ]
+
+
 def test_shards_part_a_folder_exactly(tmp_path, imgcls, tiny_model):
     names = [str(save_picture(tmp_path / f"{number}.png", number)) for number in range(12)]
     shares = [
@@ -315,6 +328,14 @@ def test_an_empty_share_or_nothing_new_is_no_fault(tmp_path, imgcls, tiny_model)
         "--newer-than",
         "2100-01-01",
     )
+    assert (run.code, output.read_bytes()) == (0, before)
+    assert run.stderr.startswith("1 image: 1 ok (1 kept from before)")
+    save_picture(tmp_path / "in" / "b.png")
+    again = ("predict", tmp_path / "in", "-m", tiny_model, "-f", "jsonl", "-o", output, "--resume")
+    run = imgcls(*again, "--shard", "1/1", "--newer-than", "2100-01-01")
+    assert (run.code, output.read_bytes()) == (0, before)
+    other = [n for n in range(1, 9) if not Shard(n, 8).has(str(tmp_path / "in" / "a.png"))]
+    run = imgcls("predict", tmp_path / "in" / "a.png", *again[2:], "--shard", f"{other[0]}/8")
     assert (run.code, output.read_bytes()) == (0, before)
     assert "stays as it is" in run.stderr
 

@@ -1,6 +1,5 @@
 """Runs that are cut, continued and repeated: what is kept, what is done again, and what the output ends up as."""
 
-import contextlib
 import csv
 import io
 import json
@@ -244,13 +243,42 @@ def test_a_stray_quote_in_a_csv_costs_its_records_alone(tmp_path):
     assert folder.output.read_bytes() == whole
 
 
-def test_the_output_of_another_tool_is_not_lost_before_the_end(folder):
-    folder.output.write_text("something else\nentirely\n")
-    with contextlib.suppress(DataError):
-        folder.run(sources=iter(()))
-    assert folder.output.read_text() == "something else\nentirely\n"
-    assert folder.run()[0] == 10
+@pytest.mark.parametrize(
+    "content", ["something else\nentirely\n", "id,name\n1,one\n", '{"id": 1}\n', '{"schema": 1, "results": [\n', "text"]
+)
+def test_a_file_of_another_tool_is_not_taken_for_an_output(folder, content):
+    folder.output.write_text(content)
+    with pytest.raises(OutputError, match="holds no records in") as caught:
+        folder.run()
+    assert "--overwrite" in caught.value.hint
+    assert folder.output.read_text() == content
+    assert not part_path(folder.output).exists()
+    folder.run(resume=False, overwrite=True)
     assert len(folder.inputs()) == 10
+
+
+def test_an_output_without_records_is_continued(folder):
+    folder.output.touch()
+    assert folder.run()[0] == 10
+    if folder.format == "csv":
+        folder.output.write_bytes(folder.output.read_bytes().splitlines(keepends=True)[0])
+        assert folder.run()[0] == 10
+
+
+def test_old_files_keep_their_records_and_unknown_ones_are_left_out(folder):
+    """--newer-than with --resume: yesterday's records stay."""
+    known = [f"{number}.png" for number in range(5)]
+    (folder.pictures / "3.png").write_bytes(b"no picture")
+    folder.run(sources=[Source(name, folder.pictures / name) for name in known])
+    picture(9, 9, 9).save(folder.pictures / "1.png")
+    sources = [Source(f"{n}.png", folder.pictures / f"{n}.png", is_old=n != 7) for n in range(10)]
+    seen, result = folder.run(sources=iter(sources))
+    # The new one, and the old ones whose record doesn't hold: one changed, one had failed.
+    assert (seen, result.summary.num_kept, result.summary.num_failed) == (2, 3, 1)
+    assert folder.inputs() == [*known, "7.png"]
+    before = folder.output.read_bytes()
+    assert folder.run(sources=[Source(s.name, s.path, is_old=True) for s in sources])[0] == 0
+    assert folder.output.read_bytes() == before
 
 
 def test_each_entry_of_a_list_has_its_record_be_it_twice(folder):
