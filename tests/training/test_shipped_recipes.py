@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 from labelled_data import write_cifar10
 
+from imgcls.models.networks import build_network
 from imgcls.training.recipes import load_recipe
 from imgcls.training.run import train
 
@@ -15,10 +17,16 @@ SHIPPED = sorted(CONFIGS.glob("*.toml"))
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_it_trains(path, tmp_path):
     data = write_cifar10(tmp_path / "cifar-10-batches-py", per_file=2)
-    flags = {"data.source": str(data), "data.allow_modified": True, "train.epochs": 1}
+    shipped = load_recipe(path)
+    epochs = shipped.finetune.head_epochs + 1
+    flags = {"data.source": str(data), "data.allow_modified": True, "train.epochs": epochs}
+    if shipped.model.pretrained:
+        # Random weights in the place of published ones, which would have to be fetched.
+        torch.save(build_network(shipped.model.name, num_classes=1000).state_dict(), tmp_path / "weights.pth")
+        flags |= {"model.weights": str(tmp_path / "weights.pth"), "data.image_px": 32}
     recipe = load_recipe(path, flags=flags)
     result = train(recipe, output=tmp_path / "run", device="cpu")
-    assert result.epochs == 1
+    assert result.epochs == epochs
     assert result.last.loss > 0
 
 

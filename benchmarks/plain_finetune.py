@@ -1,0 +1,85 @@
+"""Transfer learning as PyTorch's tutorial does it, as the baseline of `finetune.py`.
+
+ImageFolder, a DataLoader with two workers, a ResNet (or AlexNet) with a new last layer; every epoch decodes every
+picture and runs the whole network, the frozen epochs too. Prints one JSON line: best validation accuracy.
+
+    python benchmarks/plain_finetune.py --data DIR --model resnet18 --weights FILE --head-epochs 15 --epochs 20
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+from torchvision import datasets, models, transforms
+
+
+def with_new_head(name: str, weights: Path, num_classes: int) -> tuple[nn.Module, nn.Module]:
+    """A network with its weights and an untrained last layer, and that layer."""
+    network = models.get_model(name, weights=None)
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    if name == "alexnet":
+        network.classifier[6] = nn.Linear(4096, num_classes)
+        return network, network.classifier[6]
+    network.fc = nn.Linear(network.fc.in_features, num_classes)
+    return network, network.fc
+
+
+def measure(network: nn.Module, loader: DataLoader[tuple[torch.Tensor, int]]) -> float:
+    """Share of the pictures whose class the network names."""
+    network.eval()
+    correct = total = 0
+    with torch.no_grad():
+        for images, labels in loader:
+            correct += int((network(images).argmax(1) == labels).sum())
+            total += len(labels)
+    return correct / total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", default="resnet18")
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--head-epochs", type=int, default=15)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    normalise = transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    steps = [transforms.Resize(256), transforms.CenterCrop(224)]
+    train_transform = transforms.Compose([*steps, transforms.RandomHorizontalFlip(), transforms.ToTensor(), normalise])
+    val_transform = transforms.Compose([*steps, transforms.ToTensor(), normalise])
+    names = datasets.ImageFolder(str(arguments.data)).classes
+    order = torch.randperm(len(datasets.ImageFolder(str(arguments.data)))).tolist()
+    num_val = len(order) // 5
+    train_set = Subset(datasets.ImageFolder(str(arguments.data), train_transform), order[num_val:])
+    val_set = Subset(datasets.ImageFolder(str(arguments.data), val_transform), order[:num_val])
+    train = DataLoader(train_set, batch_size=32, shuffle=True, num_workers=2)
+    val = DataLoader(val_set, batch_size=32, num_workers=2)
+    network, head = with_new_head(arguments.model, arguments.weights, len(names))
+    criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
+    for parameter in network.parameters():
+        parameter.requires_grad = False
+    for parameter in head.parameters():
+        parameter.requires_grad = True
+    optimiser = torch.optim.AdamW(head.parameters(), lr=1e-3)
+    best = 0.0
+    for epoch in range(arguments.epochs):
+        if epoch == arguments.head_epochs:
+            for parameter in network.parameters():
+                parameter.requires_grad = True
+            optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
+        network.train()
+        for images, labels in train:
+            optimiser.zero_grad()
+            criterion(network(images), labels).backward()
+            optimiser.step()
+        best = max(best, measure(network, val))
+    torch.save(network.state_dict(), arguments.weights.with_suffix(".plain.pth"))
+    print(json.dumps({"top1": best}))
+
+
+if __name__ == "__main__":
+    main()
