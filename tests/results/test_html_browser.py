@@ -1,5 +1,6 @@
 """The report in a real browser: what it shows, filters and sorts, how much of it is in the document, how it fits."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,13 +160,25 @@ def test_starts_in_the_state_of_its_address_and_fits_a_narrow_screen(page: Page,
     assert seen == {"names": ["ant.jpg", "zebra.jpg"], "sort": "-confidence", "layout": [360, 0], "opened": 0}
 
 
+def test_the_readmes_addresses_lead_somewhere(page: Page, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    addresses = re.findall(r"`(?:report\.html)?(#[a-z]+=[^`]*)`", readme)
+    assert len(addresses) == 3
+    small_report(tmp_path / "report.html")
+    found = []
+    for address in addresses:
+        page.open((tmp_path / "report.html").as_uri() + address.replace("espresso", "red"))
+        found.append(seen_after(page, "await drawn(); seen.names = names();")["names"])
+    assert found == [["torn.jpg"], [NAMES[2]], ["zebra.jpg"]]
+
+
 def test_only_what_is_on_screen_is_in_the_document(page: Page, tmp_path: Path) -> None:
     thumbnail = make_thumbnail(picture(10, 200, 30), THUMBNAIL_PX)
     write_report(
         tmp_path / "report.html",
         [
             ImageRecord(f"{number:05}.jpg", "m@1", answers(number % 3, 0.9), 8, 8, thumbnail=thumbnail)
-            for number in range(3_000)
+            for number in range(10_000)
         ],
     )
     page.open((tmp_path / "report.html").as_uri())
@@ -181,9 +194,9 @@ def test_only_what_is_on_screen_is_in_the_document(page: Page, tmp_path: Path) -
         """,
     )
     assert seen["top"][0] == "00000.jpg"
-    assert seen["bottom"][0] == "02999.jpg"
+    assert seen["bottom"][0] == "09999.jpg"
     assert seen["filtered"][0] == "00000.jpg"
-    assert seen["filtered"][2] == "1,000 of 3,000"
+    assert seen["filtered"][2] == "3,334 of 10,000"
     assert max(seen["top"][1], seen["bottom"][1], seen["filtered"][1]) < 100
     assert seen["bottom"][2] == seen["bottom"][1]
 
