@@ -6,6 +6,7 @@ Run as a script, this is that process: it answers on a Unix socket.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -174,8 +175,21 @@ def _content(file: IO[bytes] | None) -> bytes:
         return file.read()
 
 
-def _serve(address: str) -> None:
+# The last is what the first step of an optimiser imports.
+PRELOADED = (
+    "imgcls.cli.app",
+    "imgcls.models.catalog",
+    "imgcls.prediction.batch",
+    "imgcls.results.html_report",
+    "imgcls.prediction.torch_runner",
+    "imgcls.training.run",
+    "torch._dynamo",
+)
 
+
+def _serve(address: str) -> None:
+    for module in PRELOADED:
+        importlib.import_module(module)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address + ".new")
     listener.listen()

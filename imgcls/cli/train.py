@@ -186,7 +186,7 @@ def _report(result: "TrainResult", format_: options.ReportFormat) -> None:
     if as_json:
         console.data(json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False))
     if as_table:
-        from imgcls.cli.train_display import summary_lines
+        from imgcls.cli.train_lines import summary_lines
 
         for line in summary_lines(result):
             console.data(line)

@@ -10,6 +10,19 @@ from imgcls.models.starting import Origin
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """A stretch of a run in which pictures have one size.
+
+    Attributes:
+        num_steps: how long.
+        image_px: side of the square that the network sees.
+    """
+
+    num_steps: int
+    image_px: int
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """Data and network are ready, and the first step comes next.
 
@@ -21,9 +34,10 @@ class Started:
         frozen_epochs: at the start, in which the head alone is trained.
         changing: settings by which pictures differ from epoch to epoch, so that a frozen body runs at every step.
         num_classes: of the data.
-        num_train, num_val: pictures; no validation if 0.
+        num_train, num_val, num_test: pictures; no validation, or no test at the end, if 0.
         validates_on: `val`; `test` where that stands in, and nothing is chosen by it; None without validation.
         epochs, steps_per_epoch: of the whole run.
+        stages: the sizes of the pictures, over all steps of the run.
         done_epochs, done_steps: where a resumed run goes on; done_steps counts within its epoch.
         device: such as `cuda:0`.
         reason: why that device.
@@ -41,9 +55,11 @@ class Started:
     num_classes: int
     num_train: int
     num_val: int
+    num_test: int
     validates_on: str | None
     epochs: int
     steps_per_epoch: int
+    stages: tuple[Stage, ...]
     done_epochs: int
     done_steps: int
     device: str
@@ -88,6 +104,20 @@ class StepProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class Measuring:
+    """Some pictures have been validated on, or tested; sent after every batch of them.
+
+    Attributes:
+        split: which pictures, `val` or `test`; after the last epoch, the test of the best one.
+        done, total: pictures.
+    """
+
+    split: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class EpochEnd:
     """An epoch is done, measured and saved; a line of metrics.jsonl.
 
@@ -99,6 +129,9 @@ class EpochEnd:
         loss, top1, top5: on the validation pictures; None without any.
         seconds: of training, without validation.
         images_per_sec: of training.
+        images: pictures trained on since the run began.
+        validation_sec: that measuring took; None without validation pictures.
+        elapsed_sec: since the run began, with validation and saving; without the time that a cut run lay still.
     """
 
     epoch: int
@@ -110,13 +143,16 @@ class EpochEnd:
     top5: float | None
     seconds: float
     images_per_sec: float
+    images: int
+    validation_sec: float | None
+    elapsed_sec: float
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
 
 
-Event = Started | FeatureProgress | StepProgress | EpochEnd
+Event = Started | FeatureProgress | StepProgress | Measuring | EpochEnd
 OnEvent = Callable[[Event], None]
 # Asked after every step: None to go on, else the reason to stop, such as `SIGINT`.
 ShouldStop = Callable[[], str | None]

@@ -37,6 +37,7 @@ class Position:
         loss_total, loss_count: of the epoch under way, for its mean loss.
         images: pictures trained on in all.
         train_sec: spent in steps.
+        elapsed_sec: since the run began, without the time that a cut run lay still.
     """
 
     epoch: int = 0
@@ -46,6 +47,7 @@ class Position:
     loss_count: int = 0
     images: int = 0
     train_sec: float = 0.0
+    elapsed_sec: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

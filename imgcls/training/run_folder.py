@@ -124,6 +124,15 @@ class RunFolder:
         self.close()
 
 
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl, without a torn one at its end; none where there is no such file."""
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if _epoch_of(line) > 0]
+
+
 def refuse_filled(path: Path) -> None:
     """Make sure that a new run would overwrite nothing; a folder that doesn't exist yet is fine.
 

@@ -15,6 +15,7 @@ from imgcls.models.heads import HeadNetwork
 from imgcls.models.networks import build_with_weights
 from imgcls.training.building import placed
 from imgcls.training.config import Recipe
+from imgcls.training.events import Measuring, OnEvent
 from imgcls.training.features import KeptFeatures, keep_features
 from imgcls.training.precision import Precision
 
@@ -36,11 +37,12 @@ class Scoring:
         self._batch_size = recipe.train.eval_batch_size
         self._kept: KeptFeatures | None = None
 
-    def validate(self, network: nn.Module, *, keep: bool = False) -> EvalResult | None:
+    def validate(self, network: nn.Module, on_event: OnEvent, *, keep: bool = False) -> EvalResult | None:
         """The network's figures on the validation pictures; None where there are none.
 
         Args:
             network: on the device.
+            on_event: told of progress.
             keep: whether its body is frozen, so that what it makes of the pictures may be kept for the next time.
         """
         images = self.dataset.validation
@@ -48,12 +50,14 @@ class Scoring:
             return None
         if not keep:
             self._kept = None
-            return self._evaluate(network, images)
+            return self._evaluate(network, images, on_event)
         if self._kept is None:
             self._kept = self._keep(network, images)
-        return self._evaluate(network, images) if self._kept is None else self._evaluate_head(network, self._kept)
+        if self._kept is None:
+            return self._evaluate(network, images, on_event)
+        return self._evaluate_head(network, self._kept)
 
-    def test(self, checkpoint: Path) -> dict[str, Any] | None:
+    def test(self, checkpoint: Path, on_event: OnEvent) -> dict[str, Any] | None:
         """The figures of a stored network on the test pictures; None where there are none."""
         images = self.dataset.test
         if images is None:
@@ -62,7 +66,7 @@ class Scoring:
         network = build_with_weights(
             best.model_name, num_classes=len(best.classes), weights=best.weights, arguments=best.model_arguments
         )
-        result = self._evaluate(placed(network, self.recipe, self.device), images)
+        result = self._evaluate(placed(network, self.recipe, self.device), images, on_event)
         return figures(result) | {"data": images.description.to_dict()}
 
     def _keep(self, network: nn.Module, images: LabelledImages) -> KeptFeatures | None:
@@ -84,7 +88,8 @@ class Scoring:
             HeadNetwork(network), kept, transform=kept, device=self.device, batch_size=self._batch_size
         )
 
-    def _evaluate(self, network: nn.Module, images: LabelledImages) -> EvalResult:
+    def _evaluate(self, network: nn.Module, images: LabelledImages, on_event: OnEvent) -> EvalResult:
+        split = images.description.split
         return evaluate_network(
             network,
             images,
@@ -93,6 +98,7 @@ class Scoring:
             batch_size=self._batch_size,
             # In float32, as `eval` and `predict` run the network: the figures must be theirs.
             autocast_dtype=None,
+            progress=lambda done, total: on_event(Measuring(split, done, total)),
         )
 
 

@@ -1,6 +1,7 @@
 """A run in its folder: epochs with validation, checkpoints, result."""
 
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from imgcls.training.config import Recipe, transform_of
 from imgcls.training.events import EpochEnd, OnEvent, Score, ShouldStop, Started, TrainResult
 from imgcls.training.loop import EpochSummary, Loop
 from imgcls.training.monitor import DivergedError, diverged
+from imgcls.training.pace import stages_of
 from imgcls.training.phases import changing_settings
 from imgcls.training.precision import choose_precision
 from imgcls.training.random_streams import own_global_stream
@@ -73,6 +75,8 @@ class Session:
         network, self.origin = build_for_training(
             recipe, self.images, transform=self.transform, device=self.device, start=start
         )
+        # When the run would have begun, had it never been cut.
+        self._began = 0.0
         self.loop = Loop(
             network,
             self.images,
@@ -95,6 +99,7 @@ class Session:
     def run(self, on_event: OnEvent, should_stop: ShouldStop) -> TrainResult:
         """Train until the last epoch, or until `should_stop` gives a reason; see `train`."""
         on_event(self._started())
+        self._began = time.perf_counter() - self.loop.position.elapsed_sec
         reason: str | None = None
         try:
             with own_global_stream(self.device):
@@ -103,6 +108,7 @@ class Session:
                     if isinstance(summary, str):
                         reason = summary
                         self._check_weights()
+                        self.loop.position.elapsed_sec = time.perf_counter() - self._began
                         self._save(self.folder.last_path, {}, resume=True)
                         continue
                     self._finish_epoch(summary, on_event)
@@ -113,7 +119,7 @@ class Session:
             good = self.folder.best_path if self.best else None
             kept = f"; the last good weights are in {good}" if good else ""
             raise DivergedError(exc.message + kept, hint=exc.hint, step=exc.step) from exc
-        test = self.scoring.test(self.folder.best_path) if reason is None else None
+        test = self.scoring.test(self.folder.best_path, on_event) if reason is None else None
         if reason is None and self.loop.position.epoch < self.recipe.train.epochs:
             reason = EARLY
         result = self._result(reason, test)
@@ -127,7 +133,7 @@ class Session:
         )
 
     def _finish_epoch(self, summary: EpochSummary, on_event: OnEvent) -> None:
-        measured = self._measure(summary)
+        measured = self._measure(summary, on_event)
         self._check_weights()
         if not math.isfinite(measured.epoch.loss or 0.0):
             step = self.loop.position.step
@@ -144,11 +150,15 @@ class Session:
         self._save(self.folder.last_path, measured.metrics, resume=True)
         on_event(measured.epoch)
 
-    def _measure(self, summary: EpochSummary) -> _Measured:
+    def _measure(self, summary: EpochSummary, on_event: OnEvent) -> _Measured:
         # As long as training keeps what a frozen body makes of its pictures, so does validation.
-        keep = self.loop.staging.kept is not None
-        images, result = self.dataset.validation, self.scoring.validate(self.loop.evaluated_network, keep=keep)
-        position = self.loop.position
+        keep, begun = self.loop.staging.kept is not None, time.perf_counter()
+        images, result = (
+            self.dataset.validation,
+            self.scoring.validate(self.loop.evaluated_network, on_event, keep=keep),
+        )
+        ended, position = time.perf_counter(), self.loop.position
+        position.elapsed_sec = ended - self._began
         epoch = EpochEnd(
             epoch=position.epoch,
             step=position.step,
@@ -159,6 +169,9 @@ class Session:
             top5=result.top5 if result else None,
             seconds=summary.seconds,
             images_per_sec=summary.images_per_sec,
+            images=position.images,
+            validation_sec=ended - begun if result else None,
+            elapsed_sec=position.elapsed_sec,
         )
         metrics: dict[str, Any] = {"epoch": position.epoch, "train_loss": summary.train_loss}
         if result is not None and images is not None:
@@ -199,7 +212,7 @@ class Session:
         return tuple(found)
 
     def _started(self) -> Started:
-        position, validation = self.loop.position, self.dataset.validation
+        position, validation, test = self.loop.position, self.dataset.validation, self.dataset.test
         return Started(
             run=self.folder.path,
             model=self.recipe.model.name,
@@ -210,9 +223,11 @@ class Session:
             num_classes=len(self.dataset.classes),
             num_train=len(self.images),
             num_val=len(validation) if validation is not None else 0,
+            num_test=len(test) if test is not None else 0,
             validates_on=validation.description.split if validation is not None else None,
             epochs=self.recipe.train.epochs,
             steps_per_epoch=self.loop.steps_per_epoch,
+            stages=stages_of(self.recipe, total_steps=self.loop.total_steps),
             done_epochs=position.epoch,
             done_steps=position.batch,
             device=str(self.device),

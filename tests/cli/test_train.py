@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from imgcls.cli.app import app
 from imgcls.cli.durations import parse_duration
-from imgcls.cli.train_display import clock
+from imgcls.cli.train_lines import clock
 from imgcls.core.checkpoint import load_checkpoint
 from imgcls.errors import UsageError
 
@@ -257,6 +257,8 @@ def test_no_length_of_time(text):
         parse_duration(text, option="--max-time")
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (61, "1:01"), (3599.6, "1:00:00"), (7325, "2:02:05")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0:00"), (61, "1:01"), (3599.6, "1:00:00"), (7325, "2:02:05"), (180122, "2d 02:02:02")]
+)
 def test_clock(seconds, text):
     assert clock(seconds) == text

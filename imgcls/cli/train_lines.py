@@ -1,0 +1,100 @@
+"""What is said about a training run, line by line."""
+
+import shlex
+
+from imgcls.models.starting import Origin
+from imgcls.training.events import EpochEnd, Score, Started, TrainResult
+from imgcls.training.stopping import EARLY, MAX_TIME
+
+
+def started_lines(event: Started, *, verbose: bool = False) -> list[str]:
+    """What is about to happen."""
+    lines = [
+        f"{event.model}: {event.num_parameters:,} weights, {event.num_classes} classes, "
+        f"{event.num_train:,} pictures to train on, {event.num_val:,} to validate on",
+        *([_origin_line(event.origin, event.num_classes)] if event.origin is not None else []),
+        f"on {event.device} ({event.reason}), {event.precision}; run folder: {event.run}",
+    ]
+    if event.frozen_epochs:
+        lines.append(_frozen_line(event))
+    if event.validates_on == "test":
+        lines.append("no validation pictures: the test pictures are measured, and the last epoch is kept")
+    if event.validates_on is None:
+        lines.append("no validation pictures: the last epoch is kept")
+    if event.done_epochs or event.done_steps:
+        lines.append(f"going on after epoch {event.done_epochs}, step {event.done_steps} of the next")
+    if verbose:
+        lines.append(f"{event.epochs} epochs of {event.steps_per_epoch:,} steps")
+    return lines
+
+
+def _origin_line(origin: Origin, num_classes: int) -> str:
+    head = "with its head, the classes being the same" if origin.kept_head else f"new head for {num_classes} classes"
+    return f"begins with {origin.weights} ({origin.model}@{origin.weights_sha256[:12]}), {head}"
+
+
+def _frozen_line(event: Started) -> str:
+    until_the_end = event.frozen_epochs >= event.epochs
+    text = "the body is frozen" + ("" if until_the_end else f" up to epoch {event.frozen_epochs}")
+    if event.changing:
+        verb = "changes" if len(event.changing) == 1 else "change"
+        return f"{text}, but runs at every step: {' and '.join(event.changing)} {verb} the pictures"
+    return f"{text}, and runs once on every picture"
+
+
+def epoch_line(event: EpochEnd, started: Started, *, left_sec: float | None = None) -> str:
+    """An epoch's figures in one line that says what each of them is."""
+    width = len(str(started.epochs))
+    parts = [f"epoch {event.epoch:>{width}}/{started.epochs}", f"train loss {event.train_loss:.4f}"]
+    if event.top1 is not None and event.loss is not None:
+        parts += [f"{started.validates_on} loss {event.loss:.4f}", f"top-1 {event.top1:7.2%}"]
+    parts += [f"lr {event.lr:.2e}", f"{event.seconds:.1f} s", f"{event.images_per_sec:,.0f} images/s"]
+    if left_sec is not None and event.epoch < started.epochs:
+        parts.append(f"{clock(left_sec)} left")
+    return "   ".join(parts)
+
+
+def summary_lines(result: TrainResult) -> list[str]:
+    """The answer for people."""
+    run = shlex.quote(str(result.run))
+    lines = [f"run       {result.run}"]
+    if result.best is not None:
+        lines.append(f"best      {score_text(result.best)}")
+    if result.last is not None and result.last != result.best:
+        lines.append(f"last      {score_text(result.last)}")
+    if result.test is not None:
+        test = result.test
+        lines.append(
+            f"test      top-1 {test['top1']:.2%} ({test['correct']:,} of {test['count']:,}), "
+            f"top-5 {test['top5']:.2%}, loss {test['loss']:.4f}"
+        )
+    if result.data.get("modified"):
+        lines.append("data      CIFAR-10 with other files than the published ones")
+    lines.append(
+        f"training  {result.epochs} epochs in {result.train_sec:.1f} s, {result.images_per_sec:,.0f} images/s "
+        f"on {result.device} ({result.precision}), seed {result.seed}"
+    )
+    if result.stopped == EARLY and result.best is not None:
+        lines.append(f"stopped   early: nothing better since epoch {result.best.epoch}")
+    if result.skipped:
+        lines.append(f"skipped   {len(result.skipped)} damaged pictures")
+    if result.stopped == MAX_TIME:
+        return [*lines, "stopped   by --max-time; all is saved", f"next      imgcls train --resume {run}"]
+    return [*lines, f"next      imgcls eval {run}", f"          imgcls predict -m {run} picture.jpg"]
+
+
+def score_text(score: Score) -> str:
+    """An epoch's score in words."""
+    if score.top1 is None or score.loss is None:
+        return f"epoch {score.epoch}"
+    return f"epoch {score.epoch}: top-1 {score.top1:.2%}, loss {score.loss:.4f}"
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds; days where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours:02}:{minutes:02}:{rest:02}"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
