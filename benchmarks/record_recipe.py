@@ -20,6 +20,7 @@ Shapes: N pictures, B batch, C channels, H height, W width, K classes.
 """
 
 import argparse
+import functools
 import json
 import math
 import time
@@ -110,8 +111,14 @@ class Batches:
 
 def normalise(images_BCHW: Tensor, dtype: torch.dtype) -> Tensor:
     """Bytes to the network's input."""
-    mean, std = (torch.tensor(v, device=images_BCHW.device).view(3, 1, 1) for v in (MEAN, STD))
+    mean, std = channel_constants(images_BCHW.device)
     return images_BCHW.float().div_(255).sub_(mean).div_(std).to(dtype)
+
+
+@functools.cache
+def channel_constants(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation; kept, because a GPU would wait for each copy."""
+    return torch.tensor(MEAN, device=device).view(3, 1, 1), torch.tensor(STD, device=device).view(3, 1, 1)
 
 
 def six_views(network: Callable[[Tensor], Tensor], images_BCHW: Tensor) -> Tensor:
