@@ -119,7 +119,7 @@ class Measuring:
 
 @dataclass(frozen=True, slots=True)
 class EpochEnd:
-    """An epoch is done, measured and saved; a line of metrics.jsonl.
+    """An epoch is done and measured; a line of metrics.jsonl.
 
     Attributes:
         epoch: counted from 1.

@@ -39,9 +39,15 @@ class Saved:
 
 
 def resume_state(loop: Loop, images: LabelledImages, *, best: Score | None, last: Score | None) -> dict[str, Any]:
-    """The `resume` part of last.pt: tensors and plain values."""
+    """The `resume` part of last.pt: tensors and plain values.
+
+    Without a moving average the network's weights are the checkpoint's own, and are not stored twice.
+    """
+    state = loop.state_dict()
+    if loop.average is None:
+        del state["network"]
     return {
-        "loop": loop.state_dict(),
+        "loop": state,
         "best": asdict(best) if best else None,
         "last": asdict(last) if last else None,
         "data": images.description.to_dict(),
@@ -58,6 +64,7 @@ def load_saved(path: Path) -> Saved:
     state = checkpoint.resume
     try:
         origin = Origin(**checkpoint.start) if checkpoint.start else None
+        state["loop"].setdefault("network", checkpoint.weights)
         best, last = (Score(**state[key]) if state[key] else None for key in ("best", "last"))
         # The file is mapped into memory; a copy lets go of it, since the run is going to replace it.
         return Saved(loop=copied(state["loop"]), best=best, last=last, data=dict(state["data"]), origin=origin)

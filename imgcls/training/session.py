@@ -3,12 +3,11 @@
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from imgcls.core.checkpoint import Checkpoint, save_checkpoint
+from imgcls.core.checkpoint import Checkpoint
 from imgcls.core.device import DeviceChoice
 from imgcls.data.datasets import Dataset
 from imgcls.data.labelled import LabelledImages, SkippedImage
@@ -26,6 +25,7 @@ from imgcls.training.precision import choose_precision
 from imgcls.training.random_streams import own_global_stream
 from imgcls.training.resume import Saved, check_same_data, resume_state
 from imgcls.training.run_folder import RunFolder
+from imgcls.training.saving import Saving
 from imgcls.training.scoring import Scoring, figures
 from imgcls.training.stopping import EARLY, is_out_of_patience
 
@@ -70,6 +70,7 @@ class Session:
         self.transform = transform_of(recipe)
         self.precision = choose_precision(recipe.train.precision, self.device)
         self.scoring = Scoring(recipe, dataset, transform=self.transform, device=self.device)
+        self.saving = Saving(folder)
         self.best: Score | None = None
         self.last: Score | None = None
         network, self.origin = build_for_training(
@@ -109,12 +110,11 @@ class Session:
                         reason = summary
                         self._check_weights()
                         self.loop.position.elapsed_sec = time.perf_counter() - self._began
-                        self._save(self.folder.last_path, {}, resume=True)
+                        self.saving.save(self._checkpoint({}, resume=True))
                         continue
-                    self._finish_epoch(summary, on_event)
-                    if not self._is_finished():
-                        reason = should_stop()
+                    reason = self._finish_epoch(summary, on_event, should_stop)
         except DivergedError as exc:
+            self.saving.save_best()
             self.folder.write_result(self._result("diverged", None).to_dict())
             good = self.folder.best_path if self.best else None
             kept = f"; the last good weights are in {good}" if good else ""
@@ -132,7 +132,8 @@ class Session:
             self.best, self.last, patience=train.patience, since=self.loop.staging.phases[-1].first_epoch
         )
 
-    def _finish_epoch(self, summary: EpochSummary, on_event: OnEvent) -> None:
+    def _finish_epoch(self, summary: EpochSummary, on_event: OnEvent, should_stop: ShouldStop) -> str | None:
+        """Measure, save and tell; the reason to stop after it, if there is one."""
         measured = self._measure(summary, on_event)
         self._check_weights()
         if not math.isfinite(measured.epoch.loss or 0.0):
@@ -140,15 +141,22 @@ class Session:
             raise diverged(
                 f"the validation loss became {measured.epoch.loss} after step {step}", self._peak(), step=step
             )
-        # The order matters to a run that is killed in between: last.pt comes last, so that what it knows of is there.
         self.folder.append_metrics(measured.epoch.to_dict())
         self.last = measured.score
         # Nothing is chosen by the test pictures: where they stand in for validation, the latest epoch is the one kept.
+        best = None
         if self.dataset.val is None or self.last.beats(self.best):
             self.best = self.last
-            self._save(self.folder.best_path, measured.metrics, resume=False)
-        self._save(self.folder.last_path, measured.metrics, resume=True)
+            best = self._checkpoint(measured.metrics, resume=False)
+        finished = self._is_finished()
+        reason = None if finished else should_stop()
+        self.saving.end_epoch(
+            lambda: self._checkpoint(measured.metrics, resume=True),
+            best=best,
+            must=finished or reason is not None,
+        )
         on_event(measured.epoch)
+        return reason
 
     def _measure(self, summary: EpochSummary, on_event: OnEvent) -> _Measured:
         # As long as training keeps what a frozen body makes of its pictures, so does validation.
@@ -190,9 +198,8 @@ class Session:
     def _peak(self) -> float:
         return self.recipe.optim.lr
 
-    def _save(self, path: Path, metrics: dict[str, Any], *, resume: bool) -> None:
-        state = resume_state(self.loop, self.images, best=self.best, last=self.last) if resume else {}
-        checkpoint = Checkpoint(
+    def _checkpoint(self, metrics: dict[str, Any], *, resume: bool) -> Checkpoint:
+        return Checkpoint(
             model_name=self.recipe.model.name,
             model_arguments=self.recipe.to_dict()["model"]["arguments"],
             classes=self.dataset.classes,
@@ -201,9 +208,8 @@ class Session:
             metrics=metrics,
             recipe=self.recipe.to_dict(),
             start=self.origin.to_dict() if self.origin else {},
-            resume=state,
+            resume=resume_state(self.loop, self.images, best=self.best, last=self.last) if resume else {},
         )
-        save_checkpoint(checkpoint, path)
 
     def _skipped(self) -> tuple[SkippedImage, ...]:
         found = list(self.images.skipped)

@@ -139,7 +139,7 @@ def test_a_diverging_run_keeps_the_last_good_checkpoint(photos, tmp_path):
     train(recipe, output=run, should_stop=stop_after(3))
     good = {name: (run / name).read_bytes() for name in ("best.pt", "last.pt")}
     saved = torch.load(run / "last.pt", weights_only=True)
-    matrices = [value for value in saved["resume"]["loop"]["network"].values() if value.ndim == 2]
+    matrices = [value for value in saved["weights"].values() if value.ndim == 2]
     matrices[-1].fill_(float("nan"))
     torch.save(saved, run / "last.pt")
     broken = (run / "last.pt").read_bytes()
