@@ -64,6 +64,9 @@ def train(
         Optional[int],  # noqa: UP045
         typer.Option("--seed", help="Of weights, order, augmentation and validation split.", metavar="N"),
     ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits in every run on a GPU too; slower.")
+    ] = False,
     device: options.Device = "auto",
     workers: options.Workers = None,
     set_: Annotated[
@@ -115,6 +118,7 @@ def train(
         "train.epochs": epochs,
         "train.batch_size": batch_size,
         "train.seed": seed,
+        "train.deterministic": deterministic or None,
     }
     if resume is not None and config is None:
         config = _recipe_of(resume)

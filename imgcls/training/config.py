@@ -217,6 +217,16 @@ class TrainSettings(Section):
         "GPUs that don't",
     )
     channels_last: bool = Field(default=True, description="memory layout; faster for convolutions, slower for mlp")
+    compile: bool = Field(
+        default=False,
+        description="torch.compile: half a minute or more at the start for each size of picture, then faster steps on "
+        "GPUs; measured slower on the CPU; needs a compiler",
+    )
+    deterministic: bool = Field(
+        default=False,
+        description="algorithms that give the same bits in every run on a GPU, so that a resumed run does; slower. On "
+        "the CPU that holds anyway, with the same number of threads",
+    )
     ema_decay: float = Field(
         default=0.0, ge=0, lt=1, description="moving average of the weights, used for validation; 0 for none"
     )

@@ -1,22 +1,25 @@
 """`train`: from a recipe to a finished run, or on with one that was cut."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from imgcls.core.device import choose_device
+from imgcls.core.device import DeviceChoice, choose_device
 from imgcls.data.datasets import Dataset, open_dataset
 from imgcls.data.resolve import SPLITS
 from imgcls.errors import ConfigError, ModelError, UsageError
 from imgcls.models.networks import build_unallocated
 from imgcls.models.starting import Start, load_start
+from imgcls.training.compiling import check_compiler, compiled_sizes
 from imgcls.training.config import Recipe, transform_of
+from imgcls.training.determinism import deterministic_algorithms
 from imgcls.training.events import OnEvent, ShouldStop, TrainResult
 from imgcls.training.precision import choose_precision
 from imgcls.training.recipes import load_recipe, recipe_text
 from imgcls.training.resolving import begins_trained, resolve_recipe, size_argument
-from imgcls.training.resume import check_same_recipe, load_saved
+from imgcls.training.resume import Saved, check_same_recipe, load_saved
 from imgcls.training.run_folder import RunFolder, refuse_filled
 from imgcls.training.session import Session
 from imgcls.training.stopping import or_after
@@ -63,7 +66,7 @@ def train(
         ConfigError: the recipe doesn't fit the model, or differs from that of the run to resume.
         DataError: the data can't be used or aren't those of the run to resume, or the loss diverged.
         ModelError: unknown model, weights to begin with that are missing or don't fit, or a damaged last.pt.
-        DeviceError: the device isn't there, or is slower in the precision asked for.
+        DeviceError: the device isn't there, is slower in the precision asked for, or can't be compiled for.
         OutputError: the folder isn't empty, can't be written, or another process holds it.
     """
     if resume is not None and output is not None and output.resolve() != resume.resolve():
@@ -76,7 +79,7 @@ def train(
     if resume is None:
         assert recipe is not None
         check_recipe_fits(recipe)
-        choose_precision(recipe.train.precision, choice.device)
+        check_device_fits(recipe, choice.device)
         if output is not None:
             refuse_filled(output)
         start = open_start(recipe, progress=weights_progress)
@@ -85,16 +88,32 @@ def train(
         check_data_fits(recipe, dataset)
         with RunFolder.create(output, name=name or recipe.model.name) as folder:
             folder.write_config(recipe_text(recipe))
-            return Session(recipe, dataset, folder, choice, start=start).run(on_event, should_stop)
+            return _run(recipe, dataset, folder, choice, start, None, on_event, should_stop)
     with RunFolder.reopen(resume) as folder:
         stored = load_recipe(folder.path / "config.toml")
         recipe = recipe or stored
         check_same_recipe(stored, recipe, folder.path)
+        check_device_fits(recipe, choice.device)
         # A run that was killed before its first epoch ended has saved nothing, and just begins again.
         saved = load_saved(folder.last_path) if folder.last_path.exists() else None
         start = open_start(recipe, progress=weights_progress) if saved is None else None
         if dataset is None:
             dataset = open_data(recipe, workers=workers, progress=progress, download_progress=download_progress)
+        return _run(recipe, dataset, folder, choice, start, saved, on_event, should_stop)
+
+
+def _run(
+    recipe: Recipe,
+    dataset: Dataset,
+    folder: RunFolder,
+    choice: DeviceChoice,
+    start: Start | None,
+    saved: Saved | None,
+    on_event: OnEvent,
+    should_stop: ShouldStop,
+) -> TrainResult:
+    exact = deterministic_algorithms(choice.device) if recipe.train.deterministic else contextlib.nullcontext()
+    with exact:
         session = Session(recipe, dataset, folder, choice, start=start)
         if saved is not None:
             session.take_up(saved)
@@ -185,6 +204,20 @@ def open_start(recipe: Recipe, *, progress: DownloadProgress | None = None) -> S
         weights=model.weights,
         progress=progress,
     )
+
+
+def check_device_fits(recipe: Recipe, device: torch.device) -> None:
+    """Check what the recipe asks of the device, before the data are opened.
+
+    Raises:
+        ConfigError: more sizes of batch to compile than torch keeps apart.
+        DeviceError: a precision that doesn't pay there, or nothing to compile with.
+    """
+    train = recipe.train
+    choose_precision(train.precision, device)
+    if train.compile:
+        num_sizes = len(compiled_sizes(train.batch_size, train.accumulate)) * (len(train.resolution) + 1)
+        check_compiler(device, num_sizes=num_sizes)
 
 
 def check_data_fits(recipe: Recipe, dataset: Dataset) -> None:

@@ -1,12 +1,15 @@
 """What each phase of a run sets up anew: the weights that move, their optimisers, and the features of a frozen body."""
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from imgcls.core.transforms import Transform
 from imgcls.data.labelled import LabelledImages
 from imgcls.models.heads import HeadNetwork, body_parameters
 from imgcls.training.class_weights import balanced_weights
+from imgcls.training.compiling import CompiledNetwork, compiled_sizes
 from imgcls.training.config import Recipe
 from imgcls.training.events import FeatureProgress, OnEvent, ShouldStop
 from imgcls.training.features import KeptFeatures, keep_features
@@ -49,6 +52,10 @@ class Staging:
         self._weights_K = None
         if recipe.optim.class_weights == "balanced":
             self._weights_K = balanced_weights(images.labels_N, len(images.classes)).to(device)
+        self._runner: Callable[[Tensor], Tensor] = network
+        if recipe.train.compile:
+            sizes = compiled_sizes(recipe.train.batch_size, recipe.train.accumulate)
+            self._runner = CompiledNetwork(network, sizes)
         self.enter(0)
 
     @property
@@ -76,7 +83,7 @@ class Staging:
             parameter.requires_grad_(not self.phase.frozen)
         self.optimisers = Optimisers(self.network, self.recipe.optim, body_factor=self.recipe.finetune.body_lr_factor)
         self.kept: KeptFeatures | None = None
-        self.step = self._step_of(self.network)
+        self.step = self._step_of(self._runner)
 
     def begin_epoch(self, epoch: int, on_event: OnEvent, should_stop: ShouldStop) -> str | None:
         """Make ready for an epoch; a reason to stop, if one came up while a frozen body was run on all pictures."""
@@ -108,7 +115,7 @@ class Staging:
             self.step = self._step_of(HeadNetwork(self.network))
         return None
 
-    def _step_of(self, forward: nn.Module) -> TrainingStep:
+    def _step_of(self, forward: Callable[[Tensor], Tensor]) -> TrainingStep:
         return TrainingStep(
             forward,
             self.optimisers,
