@@ -71,7 +71,7 @@ class Bench:
         whole = load_recipe(runs.CONFIGS / name)
         epochs = epochs or max(round(whole.train.epochs * self.arguments.epochs_fraction), 1)
         flags = {"data.source": str(self.data), "data.allow_modified": True, "train.seed": seed, "train.epochs": epochs}
-        return load_recipe(runs.CONFIGS / name, flags=flags)
+        return load_recipe(runs.CONFIGS / name, assignments=self.arguments.set, flags=flags)
 
     def trained(self) -> Path:
         """The folder of a run that was trained before, or now if none was."""
@@ -81,12 +81,12 @@ class Bench:
             train(self.recipe(name), output=run, device=str(self.device))
         return run
 
-    def command(self, name: str, run: Path, *more: str) -> list[str]:
+    def command(self, name: str, run: Path) -> list[str]:
         """`imgcls train` as a user types it."""
         epochs = str(self.recipe(name).train.epochs)
         command = [sys.executable, "-m", "imgcls", "train", "-c", str(runs.CONFIGS / name), "--data", str(self.data)]
         command += ["--allow-modified-data", "--epochs", epochs, "--device", str(self.device), "-o", str(run), "-q"]
-        return [*command, *more]
+        return [*command, *(part for setting in self.arguments.set for part in ("--set", setting))]
 
 
 def measure_record(bench: Bench) -> None:
@@ -264,6 +264,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--recipes", nargs="+", default=["cnn-94.toml"], help="files in configs/; the first serves the other parts"
     )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for imgcls's recipes; may be repeated"
+    )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="all by default")
     parser.add_argument("--output", type=Path, help="write all figures here, as JSON")
     # To try every part out on a machine without a GPU, in seconds.
@@ -282,6 +285,7 @@ def main() -> int:
     failed = []
     with cifar10_files.opened(arguments.data, limit=arguments.limit) as data, tempfile.TemporaryDirectory() as work:
         bench = Bench(arguments, data, Path(work), device)
+        bench.figures["set"] = arguments.set
         hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, only to try this out"
         bench.figures["about"] = f"{hardware}; {runs.heading(data)}"
         print(bench.figures["about"], flush=True)

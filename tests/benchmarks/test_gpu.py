@@ -30,8 +30,12 @@ def test_without_a_gpu_it_says_so_and_ends_well(monkeypatch, tmp_path, capsys):
 
 
 def test_recipes_are_measured_with_every_seed(measure):
-    code, figures = measure("--recipes", "mlp.toml", "--epochs-fraction", "0.2", "--parts", "imgcls", "agreement")
+    options = ("--set", "train.batch_size=10", "--set", "train.precision=fp32")
+    code, figures = measure(
+        "--recipes", "mlp.toml", "--epochs-fraction", "0.2", "--parts", "imgcls", "agreement", *options
+    )
     assert code == 0
+    assert figures["mlp.toml"][0]["precision"] == "fp32"
     first, second = figures["mlp.toml"]
     assert (first["seed"], second["seed"]) == (0, 1)
     assert len(first["curve"]) == len(second["curve"]) >= 2
@@ -59,7 +63,7 @@ def test_a_part_that_fails_does_not_stop_the_others(measure, monkeypatch, capsys
 def test_every_part_runs(measure):
     code, figures = measure("--recipes", "mlp.toml", "--epochs-fraction", "0.3")
     assert code == 0
-    assert set(figures) == {"about", "mlp.toml", *gpu.PARTS} - {"imgcls"}
+    assert set(figures) == {"about", "set", "mlp.toml", *gpu.PARTS} - {"imgcls"}
     assert figures["resume"]["identical"]
     assert figures["predict"]["count"] == 10
     assert figures["predict"]["resnet50_images_per_sec"]["fp32"] > 0
