@@ -73,7 +73,14 @@ Threshold = Annotated[
     typer.Option("--threshold", min=0, max=1, help="Mark answers less probable than this as uncertain."),
 ]
 FormatOption = Annotated[
-    options.Format, typer.Option("--format", "-f", help="How to print the records.", rich_help_panel=OUTPUT)
+    options.Format,
+    typer.Option(
+        "--format",
+        "-f",
+        help="How to write the records: table, json, jsonl, csv or parquet.",
+        metavar="FORMAT",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Output = Annotated[
     Optional[Path],

@@ -7,8 +7,11 @@ import torch
 from imgcls.errors import DeviceError, UsageError
 
 KINDS = ("cuda", "xpu", "mps", "cpu")
-# What allocators other than CUDA's and XPU's say, which have no exception of their own: the CPU's, MPS's, C++'s.
-NO_MEMORY = ("can't allocate memory", "DefaultCPUAllocator", "out of memory", "std::bad_alloc")
+# What allocators other than CUDA's and XPU's say, which have no exception of their own: the CPU's, MPS's, C++'s,
+# cuDNN's and cuBLAS's.
+NO_MEMORY = ("can't allocate memory", "DefaultCPUAllocator", "out of memory", "std::bad_alloc", "STATUS_ALLOC_FAILED")
+# All that oneDNN says where its own allocation fails. What it can't do at all goes on with "descriptor for the ...".
+NO_MEMORY_ONEDNN = ("could not create a primitive", "could not create a memory object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,9 @@ def is_out_of_memory(exc: BaseException) -> bool:
     """Whether an exception of PyTorch's means that memory ran out."""
     if isinstance(exc, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(exc, RuntimeError) and any(words in str(exc) for words in NO_MEMORY)
+    if not isinstance(exc, RuntimeError):
+        return False
+    return str(exc) in NO_MEMORY_ONEDNN or any(words in str(exc) for words in NO_MEMORY)
 
 
 def supports_float16(device: torch.device) -> bool:

@@ -36,9 +36,7 @@ class TorchRunner:
         except (RuntimeError, MemoryError) as exc:
             if not is_out_of_memory(exc):
                 raise
-            raise DeviceMemoryError(
-                f"{device} has no memory for {model.id}", hint="use --device cpu, or a smaller model"
-            ) from exc
+            raise _no_memory(device, model.id) from exc
 
     @property
     def id(self) -> str:
@@ -72,10 +70,9 @@ class TorchRunner:
         except (RuntimeError, MemoryError) as exc:
             if not is_out_of_memory(exc):
                 raise
-            raise DeviceMemoryError(
-                f"{self.device} has no memory for {self.id} and {len(images_BHWC)} pictures at once",
-                hint="use --device cpu, or a smaller model",
-            ) from exc
+            count = len(images_BHWC)
+            pictures = "a single picture" if count == 1 else f"{count} pictures at once"
+            raise _no_memory(self.device, f"{self.id} and {pictures}") from exc
 
     @torch.inference_mode()
     def _classify(self, images_BHWC: Pixels) -> Floats:
@@ -90,3 +87,8 @@ class TorchRunner:
             )
         result: Floats = probabilities_BK.cpu().numpy()
         return result
+
+
+def _no_memory(device: torch.device, what: str) -> DeviceMemoryError:
+    elsewhere = "use a smaller model" if device.type == "cpu" else "use --device cpu, or a smaller model"
+    return DeviceMemoryError(f"{device} has no memory for {what}", hint=elsewhere)

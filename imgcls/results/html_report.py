@@ -18,7 +18,6 @@ from typing import Any, Literal, Self, TextIO
 from imgcls.core.cores import available_cores
 from imgcls.core.files import output_error, remove_stale_parts, replacing
 from imgcls.core.transforms import Transform
-from imgcls.core.versions import versions
 from imgcls.results.destination import Destination
 from imgcls.results.origin import Origin
 from imgcls.results.records import ImageRecord, KeptRecord, Summary
@@ -189,7 +188,8 @@ def _render(origin: Origin) -> str:
         model=origin.model,
         transform=_in_words(origin.transform, fast_decode=origin.fast_decode),
         started=datetime.now(UTC),
-        versions=versions(),
+        device=origin.device,
+        versions=origin.versions,
         style=(here / "report.css").read_text("utf-8"),
         script=(here / "report.js").read_text("utf-8"),
     )

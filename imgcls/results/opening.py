@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from imgcls.core.files import output_error, remove_stale_parts
-from imgcls.core.versions import versions
 from imgcls.data.sources import Source
 from imgcls.results.destination import Destination
 from imgcls.results.html_report import build_report
@@ -96,7 +95,7 @@ def _open_whole(path: Path, destination: Destination, origin: Origin) -> FileSin
             "model": origin.model,
             "settings": origin.digest,
             "options": origin.options,
-            "versions": versions(),
+            "versions": origin.versions,
         }
         return FileSink(path, lambda part: ParquetWriter(part, metadata=about))
     return FileSink(path, lambda part: TextFileWriter(part, lambda file: _writer(file, destination, origin)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imgcls.core.transforms import Transform
+from imgcls.core.versions import PACKAGES, versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Origin:
             "fast_decode": self.fast_decode,
         }
         return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of whatever may have run the network."""
+        return versions((*PACKAGES, "onnxruntime"))
 
     @property
     def options(self) -> dict[str, Any]:

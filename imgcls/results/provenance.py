@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from imgcls.core.files import write_text
-from imgcls.core.versions import PACKAGES, versions
 from imgcls.errors import OutputError
 from imgcls.results.origin import Origin
 from imgcls.results.records import Summary
@@ -108,7 +107,7 @@ class RunNote:
             "settings": self.origin.digest,
             "options": self.origin.options,
             "device": self.origin.device,
-            "versions": versions((*PACKAGES, "onnxruntime")),
+            "versions": self.origin.versions,
         }
         if summary is not None:
             note["counts"] = summary.to_dict() | {"kept": summary.num_kept}

@@ -85,6 +85,8 @@ class HungryNetwork(torch.nn.Module):
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         MemoryError(),
     ],
 )
@@ -103,6 +105,7 @@ def test_pytorchs_ways_to_say_that_memory_ran_out(failure, tiny_model):
 
 def test_other_failures_stay_what_they_are(tiny_model):
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not is_out_of_memory(RuntimeError("could not create a primitive descriptor for a convolution"))
     loaded = load_model(str(tiny_model))
     object.__setattr__(loaded, "network", HungryNetwork(RuntimeError("shapes")))
     with pytest.raises(RuntimeError, match="shapes"):
