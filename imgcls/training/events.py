@@ -43,7 +43,7 @@ class Started:
         reason: why that device.
         precision: `fp32`, `bf16` or `fp16`.
         skipped: damaged files found so far.
-        warnings: what the data set had to say, and what about its classes.
+        warnings: what there is to say about the data set, its classes, and a run that goes on on another machine.
     """
 
     run: Path

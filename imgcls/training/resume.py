@@ -29,6 +29,7 @@ class Saved:
         best, last: scores so far.
         data: description of the training pictures.
         origin: where its first weights came from; None for random ones.
+        machine: what it was trained on, as `machine` has it.
     """
 
     loop: dict[str, Any]
@@ -36,6 +37,7 @@ class Saved:
     last: Score | None
     data: dict[str, Any]
     origin: Origin | None
+    machine: str
 
 
 def resume_state(loop: Loop, images: LabelledImages, *, best: Score | None, last: Score | None) -> dict[str, Any]:
@@ -51,6 +53,7 @@ def resume_state(loop: Loop, images: LabelledImages, *, best: Score | None, last
         "best": asdict(best) if best else None,
         "last": asdict(last) if last else None,
         "data": images.description.to_dict(),
+        "machine": machine(loop.device),
     }
 
 
@@ -67,9 +70,35 @@ def load_saved(path: Path) -> Saved:
         state["loop"].setdefault("network", checkpoint.weights)
         best, last = (Score(**state[key]) if state[key] else None for key in ("best", "last"))
         # The file is mapped into memory; a copy lets go of it, since the run is going to replace it.
-        return Saved(loop=copied(state["loop"]), best=best, last=last, data=dict(state["data"]), origin=origin)
+        return Saved(
+            loop=copied(state["loop"]),
+            best=best,
+            last=last,
+            data=dict(state["data"]),
+            origin=origin,
+            machine=state.get("machine", ""),
+        )
     except (KeyError, TypeError) as exc:
         raise ModelError(f"{path} holds nothing to resume from", hint="resume from the last.pt of a run") from exc
+
+
+def machine(device: torch.device) -> str:
+    """All that the last bits of a step depend on, beside the recipe and the pictures."""
+    where = f"{torch.get_num_threads()} CPU threads" if device.type == "cpu" else device.type
+    if device.type == "cuda":
+        where = torch.cuda.get_device_name(device)
+    return f"{where}, torch {torch.__version__}"
+
+
+def moved_warning(saved: Saved, device: torch.device) -> str | None:
+    """What to tell about a run that goes on elsewhere than it was cut; None where its weights stay the same."""
+    here = machine(device)
+    if saved.machine in ("", here):
+        return None
+    return (
+        f"the run was cut on {saved.machine}, and goes on with {here}: its weights will differ, in their last bits at "
+        "first, from those of a run in one go"
+    )
 
 
 def copied(values: Any) -> Any:

@@ -16,6 +16,7 @@ from imgcls.training.compiling import check_compiler, compiled_sizes
 from imgcls.training.config import Recipe, transform_of
 from imgcls.training.determinism import deterministic_algorithms
 from imgcls.training.events import OnEvent, ShouldStop, TrainResult
+from imgcls.training.memory import told_what_to_do
 from imgcls.training.precision import choose_precision
 from imgcls.training.recipes import load_recipe, recipe_text
 from imgcls.training.resolving import begins_trained, resolve_recipe, size_argument
@@ -66,7 +67,8 @@ def train(
         ConfigError: the recipe doesn't fit the model, or differs from that of the run to resume.
         DataError: the data can't be used or aren't those of the run to resume, or the loss diverged.
         ModelError: unknown model, weights to begin with that are missing or don't fit, or a damaged last.pt.
-        DeviceError: the device isn't there, is slower in the precision asked for, or can't be compiled for.
+        DeviceError: the device isn't there, is slower in the precision asked for, can't be compiled for, or has too
+            little memory (`OutOfMemoryError`).
         OutputError: the folder isn't empty, can't be written, or another process holds it.
     """
     if resume is not None and output is not None and output.resolve() != resume.resolve():
@@ -113,7 +115,7 @@ def _run(
     should_stop: ShouldStop,
 ) -> TrainResult:
     exact = deterministic_algorithms(choice.device) if recipe.train.deterministic else contextlib.nullcontext()
-    with exact:
+    with told_what_to_do(recipe, choice.device), exact:
         session = Session(recipe, dataset, folder, choice, start=start)
         if saved is not None:
             session.take_up(saved)

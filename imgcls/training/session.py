@@ -23,7 +23,7 @@ from imgcls.training.pace import stages_of
 from imgcls.training.phases import changing_settings
 from imgcls.training.precision import choose_precision
 from imgcls.training.random_streams import own_global_stream
-from imgcls.training.resume import Saved, check_same_data, resume_state
+from imgcls.training.resume import Saved, check_same_data, moved_warning, resume_state
 from imgcls.training.run_folder import RunFolder
 from imgcls.training.saving import Saving
 from imgcls.training.scoring import Scoring, figures
@@ -76,6 +76,7 @@ class Session:
         network, self.origin = build_for_training(
             recipe, self.images, transform=self.transform, device=self.device, start=start
         )
+        self._moved: str | None = None
         # When the run would have begun, had it never been cut.
         self._began = 0.0
         self.loop = Loop(
@@ -96,6 +97,7 @@ class Session:
         check_same_data(saved, self.images, self.folder.path)
         self.loop.load_state_dict(saved.loop)
         self.best, self.last, self.origin = saved.best, saved.last, saved.origin
+        self._moved = moved_warning(saved, self.device)
 
     def run(self, on_event: OnEvent, should_stop: ShouldStop) -> TrainResult:
         """Train until the last epoch, or until `should_stop` gives a reason; see `train`."""
@@ -245,8 +247,9 @@ class Session:
 
     def _warnings(self) -> tuple[str, ...]:
         uneven = uneven_warning(self.images.labels_N, self.images.classes)
-        said = (uneven,) if uneven is not None and self.recipe.optim.class_weights == "off" else ()
-        return (*self.dataset.warnings, *said)
+        weighted = self.recipe.optim.class_weights != "off"
+        said = (None if weighted else uneven, self._moved)
+        return (*self.dataset.warnings, *(text for text in said if text is not None))
 
     def _result(self, stopped: str | None, test: dict[str, Any] | None) -> TrainResult:
         position = self.loop.position

@@ -1,5 +1,6 @@
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -209,6 +210,62 @@ def test_a_signal_in_mid_epoch_loses_nothing(imgcls, photos, tmp_path, name, cod
         expected, found = (load_checkpoint(tmp_path / run / file).weights for run in ("whole", "cut"))
         for key, value in expected.items():
             assert torch.equal(value, found[key]), (file, key)
+
+
+# Kills itself at some moment of its steps, measurements and saves.
+DYING = """
+import os, random, signal, threading, time
+from imgcls.training.loop import Loop
+original = Loop.train_on
+started = []
+def train_on(self, *arguments):
+    if not started:
+        started.append(True)
+        killer = threading.Timer(float(os.environ["DIES_AFTER"]), os.kill, (os.getpid(), signal.SIGKILL))
+        killer.daemon = True
+        killer.start()
+    time.sleep(0.01)
+    return original(self, *arguments)
+Loop.train_on = train_on
+from imgcls.cli.app import main
+main()
+"""
+LEVERS = (
+    "optim.name=muon",
+    "optim.grad_clip=1",
+    "optim.class_weights=balanced",
+    "augment.crop_scale=0.4",
+    "augment.policy=trivialaugment",
+    "augment.erasing=0.3",
+    "augment.mixup=0.2",
+    "augment.cutmix=1",
+    "train.ema_decay=0.9",
+    "train.accumulate=2",
+    "train.patience=3",
+)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process can't kill itself on Windows")
+def test_killed_at_random_again_and_again_with_many_levers_on(imgcls, photos, tmp_path):
+    settings = [part for lever in LEVERS for part in ("--set", lever)]
+    arguments = ["--data", str(photos), *TINY, "--epochs", "6", *settings]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    codes = []
+    for number in range(2):
+        # The next one would find the first one's folder, be it without a checkpoint.
+        how = ["-o", str(tmp_path / "cut"), *arguments] if number == 0 else ["--resume", str(tmp_path / "cut")]
+        environment["DIES_AFTER"] = str(random.uniform(0.01, 0.35))
+        command = [sys.executable, "-c", DYING, "train", "-q", *how]
+        codes.append(subprocess.run(command, env=environment, capture_output=True, check=False).returncode)
+    assert set(codes) <= {-signal.SIGKILL, 0}
+    said = f"died after {environment['DIES_AFTER']} s, {codes}"
+    assert imgcls("--resume", tmp_path / "cut", "-f", "json").exit_code == 0, said
+    assert imgcls(*arguments, "-o", tmp_path / "whole").exit_code == 0
+    for file in ("best.pt", "last.pt"):
+        expected, found = (load_checkpoint(tmp_path / run / file) for run in ("whole", "cut"))
+        assert expected.metrics == found.metrics, said
+        for key, value in expected.weights.items():
+            assert torch.equal(value, found.weights[key]), (file, key, said)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a process can't send itself these signals on Windows")

@@ -6,9 +6,10 @@ import torch
 from tiny_runs import assert_same_metrics, assert_same_weights, recipe_for, stop_after
 
 from imgcls.core.checkpoint import load_checkpoint
-from imgcls.errors import ConfigError, DataError, ModelError, OutputError, UsageError
+from imgcls.errors import ConfigError, DataError, DeviceError, ModelError, OutputError, UsageError
 from imgcls.models.catalog import load_model
 from imgcls.training.events import EpochEnd, Score, Started
+from imgcls.training.loop import Loop
 from imgcls.training.recipes import load_recipe
 from imgcls.training.run import train
 from imgcls.training.run_folder import RunFolder
@@ -281,3 +282,49 @@ def test_contradictions_are_said_before_any_work(photos, tmp_path):
 )
 def test_which_epoch_is_better(first, second, better):
     assert first.beats(second) is better
+
+
+def test_memory_that_runs_out_is_told_with_what_saves_it(photos, tmp_path, monkeypatch):
+    # A real allocation that no machine can make.
+    monkeypatch.setattr(Loop, "train_on", lambda *_arguments: torch.empty(10**15))
+    with pytest.raises(DeviceError, match="out of memory on cpu, with 8 pictures of 8 px in a step") as caught:
+        train(recipe_for(photos), output=tmp_path / "whole", device="cpu")
+    assert "--set train.accumulate=2" in caught.value.hint
+    assert "--batch-size 4" in caught.value.hint
+    assert isinstance(caught.value, MemoryError)
+    with pytest.raises(DeviceError, match="in a step of 4 portions") as caught:
+        train(recipe_for(photos, "train.accumulate=4"), output=tmp_path / "portions", device="cpu")
+    assert caught.value.hint == "--batch-size 4 makes smaller steps"
+
+
+def test_a_run_that_goes_on_with_other_threads_says_so(photos, tmp_path):
+    events = []
+    train(recipe_for(photos), output=tmp_path / "run", should_stop=stop_after(2), on_event=events.append, device="cpu")
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)
+        train(resume=tmp_path / "run", should_stop=stop_after(2), on_event=events.append, device="cpu")
+    finally:
+        torch.set_num_threads(threads)
+    first, second = [event for event in events if isinstance(event, Started)]
+    assert first.warnings == ()
+    (said,) = second.warnings
+    assert f"cut on {threads} CPU threads" in said
+    assert f"goes on with {threads + 1} CPU threads" in said
+
+
+def test_uneven_folders_are_told_unless_they_are_weighed(photos, tmp_path):
+    data = tmp_path / "photos"
+    for path in photos.rglob("*.png"):
+        if path.parent.name == "red" or path.stem == "1":
+            copy = data / path.relative_to(photos)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    started = []
+    for settings in ((), ("optim.class_weights=balanced",)):
+        events = []
+        recipe = recipe_for(data, "data.val_fraction=0", *settings, **{"train.epochs": 1})
+        train(recipe, output=tmp_path / f"run{len(started)}", on_event=events.append)
+        started.append(events[0])
+    assert any("uneven classes: 10 training pictures of 'red', 1 of 'blue'" in text for text in started[0].warnings)
+    assert not any("uneven" in text for text in started[1].warnings)
