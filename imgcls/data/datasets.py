@@ -13,7 +13,8 @@ from imgcls.data.folder import LAYOUT_HINT
 from imgcls.data.in_memory import InMemoryImages, PixelStore, decode_all
 from imgcls.data.labelled import LabelledImages
 from imgcls.data.memory import available_bytes
-from imgcls.data.pictures import Pictures
+from imgcls.data.oddities import nested_hint, unread
+from imgcls.data.pictures import FilePictures, Pictures
 from imgcls.data.resolve import SPLITS, ResolvedData, resolve
 from imgcls.data.streamed import StreamedImages, strict_error
 from imgcls.errors import DataError
@@ -122,11 +123,18 @@ def open_dataset(
         if "train" not in data.splits:
             raise DataError(f"{spec} has no train folder", hint=LAYOUT_HINT)
         if len(data.classes) < 2:
-            raise DataError(f"{spec} has only one class, {data.classes[0]!r}", hint=LAYOUT_HINT)
+            label, pictures = data.classes[0], data.splits["train"].pictures
+            hint = nested_hint(pictures.root, label) if isinstance(pictures, FilePictures) else ""
+            raise DataError(f"{spec} has only one class, {label!r}", hint=hint or LAYOUT_HINT)
     opening = Opening(
         transform=transform, strict=strict, max_memory_mib=max_memory_mib, workers=workers, progress=progress
     )
-    return Dataset(classes=data.classes, warnings=data.warnings, **open_splits(data, opening))
+    opened = open_splits(data, opening)
+    warnings = list(data.warnings)
+    if "train" in opened:
+        counts = opened["train"].labels_N.bincount(minlength=len(data.classes)).tolist()
+        warnings += unread(data.classes, counts)
+    return Dataset(classes=data.classes, warnings=tuple(warnings), **opened)
 
 
 def open_for_evaluation(

@@ -165,4 +165,6 @@ def _why_unidentified(source: Path | bytes) -> str:
                 return "the file is empty"
         except OSError:
             return "the file has gone"
+        if source.suffix.lower() in (".heic", ".heif"):
+            return "HEIC, which Pillow doesn't read; convert it to JPEG"
     return "not a picture in any format that Pillow reads"

@@ -11,6 +11,7 @@ from imgcls.data import cifar10
 from imgcls.data.fetching import fetch_cifar10
 from imgcls.data.folder import LAYOUT_HINT, ScannedFolder, find_split_folders, scan_classes
 from imgcls.data.labelled import DataDescription
+from imgcls.data.oddities import oddities, quoted, same_but_for_case, singles, spell
 from imgcls.data.pictures import ArrayPictures, FilePictures, Pictures
 from imgcls.data.splitting import split_stratified
 from imgcls.errors import DataError
@@ -18,10 +19,10 @@ from imgcls.errors import DataError
 SPLITS = ("train", "val", "test")
 # The split of class folders alone that are evaluated as they are.
 WHOLE = "all"
+# What becomes of a data set that lacks the folder of a split.
+WITHOUT = {"val": "a part of the training pictures then validates", "test": "nothing is measured at the end then"}
 # Where there is neither a val nor a test folder, training must validate on something.
 DEFAULT_VAL_FRACTION = 0.2
-# How many names a warning spells out before it only counts them.
-NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -144,21 +145,27 @@ def _resolve_folder(
     source = folders.get("train") if folders else root
     carve = "val" not in folders and source is not None
     fraction = val_fraction if val_fraction is not None else 0 if "test" in folders else DEFAULT_VAL_FRACTION
-    scans = {name: scan_classes(folders[name]) for name in splits if name in folders and name != "train"}
+    scans = {
+        name: scan_classes(folders[name], hint=f"fill that folder, or remove it: {WITHOUT[name]}")
+        for name in splits
+        if name in folders and name != "train"
+    }
     train = None
     if source is not None and (WHOLE in splits or "train" in splits or (carve and fraction and "val" in splits)):
         train = scan_classes(source)
     classes = train.classes if train else tuple(sorted({name for scan in scans.values() for name in scan.classes}))
     index_of = {name: index for index, name in enumerate(classes)}
-    warnings = _name_empty(train) if train else []
+    warnings = [text for scan in (train, *scans.values()) if scan is not None for text in oddities(scan)]
     resolved: dict[str, ResolvedSplit] = {}
     if train is not None:
         pictures = FilePictures(train.root, train.files)
         labels = [index_of[file.label] for file in train.files]
         rows_of: dict[str, Sequence[int]] = {"train": range(len(pictures)), WHOLE: range(len(pictures))}
         if carve and fraction and WHOLE not in splits:
-            rows_of = dict(_carve(labels, [file.name for file in train.files], fraction, seed))
-            warnings += _name_singles(train)
+            carved = _carve(labels, [file.name for file in train.files], fraction, seed)
+            # Where no class has two pictures, nothing is left to validate on.
+            rows_of = {name: rows for name, rows in carved.items() if rows}
+            warnings += singles(train)
         for name, rows in rows_of.items():
             if name in splits:
                 description = DataDescription(spec, name, pictures.fingerprint(rows))
@@ -166,13 +173,10 @@ def _resolve_folder(
     for name, scan in scans.items():
         unknown = [label for label in scan.classes if label not in index_of]
         if unknown:
-            raise DataError(
-                f"{scan.root} has {_spell(unknown, 'class', 'classes')} that {source} lacks: {_names(unknown)}",
-                hint=f"add pictures of it to {source}, or remove it from {scan.root}",
-            )
+            raise _unknown_classes(scan, unknown, classes, source)
         absent = [label for label in classes if label not in scan.classes]
         if absent:
-            warnings.append(f"{scan.root} has no pictures of {_names(absent)}")
+            warnings.append(f"{scan.root} has no pictures of {quoted(absent)}")
         pictures = FilePictures(scan.root, scan.files)
         description = DataDescription(spec, name, pictures.fingerprint())
         rows = range(len(pictures))
@@ -180,33 +184,17 @@ def _resolve_folder(
     return ResolvedData(classes, resolved, tuple(warnings))
 
 
+def _unknown_classes(
+    scan: ScannedFolder, unknown: Sequence[str], classes: Sequence[str], source: Path | None
+) -> DataError:
+    message = f"{scan.root} has {spell(unknown, 'class', 'classes')} that {source} lacks: {quoted(unknown)}"
+    if pairs := same_but_for_case(unknown, classes):
+        name, other = pairs[0]
+        return DataError(message, hint=f"rename {scan.root / name} to {other!r}: names must be the same, case included")
+    it = "it" if len(unknown) == 1 else "them"
+    return DataError(message, hint=f"add pictures of {it} to {source}, or remove {it} from {scan.root}")
+
+
 def _carve(labels: Sequence[int], names: Sequence[str], val_fraction: float, seed: int) -> dict[str, list[int]]:
     train, val = split_stratified(labels, names, val_fraction=val_fraction, seed=seed)
     return {"train": train, "val": val}
-
-
-def _name_empty(scan: ScannedFolder) -> list[str]:
-    if not scan.empty:
-        return []
-    return [f"{_spell(scan.empty, 'class folder has', 'class folders have')} no pictures and is left out: "
-            f"{_names(scan.empty)}"]  # fmt: skip
-
-
-def _name_singles(scan: ScannedFolder) -> list[str]:
-    counts = dict.fromkeys(scan.classes, 0)
-    for file in scan.files:
-        counts[file.label] += 1
-    single = [label for label, count in counts.items() if count == 1]
-    if not single:
-        return []
-    return [f"{_spell(single, 'class has', 'classes have')} a single picture, which goes to training, so that "
-            f"validation never sees it: {_names(single)}"]  # fmt: skip
-
-
-def _spell(items: Sequence[str], one: str, many: str) -> str:
-    return f"{len(items)} {one if len(items) == 1 else many}"
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:NAMES_SHOWN])
-    return shown + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")

@@ -175,6 +175,7 @@ def _check_sizes(recipe: Recipe, sides_px: list[int]) -> None:
     try:
         # On the meta device a network has no weights and computes shapes only, so that this takes no time.
         network = build_unallocated(name, num_classes=2, arguments=recipe.model.arguments).to("meta")
+        network.train(not recipe.finetune.freeze)
     except ModelError as exc:
         if size_argument(name) is None:
             raise
@@ -185,12 +186,13 @@ def _check_sizes(recipe: Recipe, sides_px: list[int]) -> None:
         ) from exc
     for px in sides_px:
         try:
-            network(torch.empty(2, 3, px, px, device="meta"))
+            network(torch.empty(min(recipe.train.batch_size, 2), 3, px, px, device="meta"))
         except (RuntimeError, AssertionError, ValueError) as exc:
             said = str(exc).partition("\n")[0]
             raise ConfigError(
                 f"{name} can't be trained on pictures of {px} x {px}: {said}",
-                hint="raise data.image_px: --set data.image_px=224",
+                hint="raise data.image_px: --set data.image_px=224"
+                + ("; or --batch-size 2 or more" if recipe.train.batch_size == 1 else ""),
             ) from exc
 
 
