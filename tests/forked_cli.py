@@ -175,7 +175,7 @@ def _content(file: IO[bytes] | None) -> bytes:
         return file.read()
 
 
-# The last is what the first step of an optimiser imports.
+# `torch._dynamo` is what the first step of an optimiser imports; optuna may be missing.
 PRELOADED = (
     "imgcls.cli.app",
     "imgcls.models.catalog",
@@ -184,12 +184,15 @@ PRELOADED = (
     "imgcls.prediction.torch_runner",
     "imgcls.training.run",
     "torch._dynamo",
+    "imgcls.tuning.study",
+    "optuna.storages._rdb.storage",
 )
 
 
 def _serve(address: str) -> None:
     for module in PRELOADED:
-        importlib.import_module(module)
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(module)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address + ".new")
     listener.listen()

@@ -14,6 +14,7 @@ ROOT = Path(imgcls.__file__).parent
 # A room may import from those of a higher number only, and from itself.
 LEVELS = {
     "cli": 0,
+    "tuning": 1,
     "training": 1,
     "evaluation": 1,
     "prediction": 1,
@@ -26,13 +27,14 @@ LEVELS = {
     "errors": 4,
     "_version": 5,
 }
-# A training run measures itself with the figures that `eval` prints; predictions are made into records and kept.
-ALLOWED = {("training", "evaluation"), ("prediction", "results")}
+# A training run measures itself with the figures that `eval` prints, and a search is made of training runs; predictions
+# are made into records and kept.
+ALLOWED = {("training", "evaluation"), ("tuning", "training"), ("prediction", "results")}
 # The package itself offers the rooms, lazily; `python -m imgcls` is the command line.
 FRONT_DOORS = {"__init__", "__main__"}
 # A process of its own, started by `env-check`, whose stdout is a pipe to its parent.
 OWN_PROCESS = {"environment/probing_process.py"}
-HEAVY = ("torch", "torchvision", "numpy", "PIL", "pydantic", "jinja2", "onnxruntime")
+HEAVY = ("torch", "torchvision", "numpy", "PIL", "pydantic", "jinja2", "onnxruntime", "optuna")
 SOURCES = sorted(ROOT.rglob("*.py"))
 
 
@@ -120,7 +122,7 @@ def test_prints_and_exits_are_found():
     assert len(list(prints_or_exits(ast.parse(code)))) == 5
 
 
-COMMANDS = [[], ["env-check"], ["train"], ["eval"], ["predict"]]
+COMMANDS = [[], ["env-check"], ["train"], ["tune"], ["eval"], ["predict"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

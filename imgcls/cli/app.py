@@ -122,11 +122,12 @@ def root(
 
 def _register() -> None:
     # Imported here, light as they are, because each of them needs what stands above.
-    from imgcls.cli import env_check, evaluate, export, models, predict, train
+    from imgcls.cli import env_check, evaluate, export, models, predict, train, tune
 
     for name, module, function in (
         ("env-check", env_check, env_check.env_check),
         ("train", train, train.train),
+        ("tune", tune, tune.tune),
         ("eval", evaluate, evaluate.evaluate),
         ("predict", predict, predict.predict),
         ("export", export, export.export),

@@ -1,5 +1,6 @@
 """The versions that every result names, so that a figure can be traced."""
 
+import functools
 import platform
 from importlib import metadata
 
@@ -11,9 +12,13 @@ PACKAGES = ("torch", "torchvision", "pillow", "numpy")
 def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Versions of imgcls, Python and the packages that shape an answer; read without importing them."""
     found = {"imgcls": __version__, "python": platform.python_version()}
-    for name in packages:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return found | {name: version for name in packages if (version := _version_of(name)) is not None}
+
+
+@functools.cache
+def _version_of(package: str) -> str | None:
+    # Every checkpoint asks, and reading the metadata takes some milliseconds a package.
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -50,34 +50,29 @@ class Collected:
 
     def origin_of(self, dotted: str) -> str:
         parts = dotted.split(".")
-        known = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+        known = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+        # An unknown section was never put itself, only a key in it.
+        known += [key for key in self.origin if key.startswith(f"{dotted}.")]
         return next((self.origin[key] for key in known if key in self.origin), "the recipe")
 
 
 def load_recipe(
-    path: Path | None = None, *, assignments: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+    path: Path | None = None,
+    *,
+    assignments: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    resolve: bool = True,
 ) -> Recipe:
-    """Read, merge and check all sources; see `collect` for the arguments.
-
-    Raises:
-        ConfigError: unreadable file, TOML syntax, unknown key, value out of range.
-    """
-    collected = collect(path, assignments=assignments, flags=flags)
-    return check_recipe(collected.values, collected)
-
-
-def collect(
-    path: Path | None = None, *, assignments: Sequence[str] = (), flags: Mapping[str, Any] | None = None
-) -> Collected:
-    """Read and merge all sources, unchecked but for their syntax.
+    """Read, merge and check all sources.
 
     Args:
         path: a TOML file, or None for the defaults.
         assignments: `section.key=value`, the value in TOML's notation; anything else is taken as a string.
         flags: values by dotted key, None for a flag that wasn't given. `model.name` replaces the whole table [model]
             but for `pretrained`: another network doesn't take the arguments of the file's, nor its weights.
+        resolve: fill in what follows from the data and the model; else it stays None, to follow from later changes.
     Raises:
-        ConfigError: unreadable file, TOML syntax, an assignment without a key.
+        ConfigError: unreadable file, TOML syntax, unknown key, value out of range.
     """
     collected = Collected()
     if path is not None:
@@ -93,19 +88,20 @@ def collect(
         collected.put(key, value, f"--set {assignment}")
     for key, value in given.items():
         collected.put(key, value, "the command line")
-    return collected
+    return check_recipe(collected.values, collected, resolve=resolve)
 
 
-def check_recipe(values: Mapping[str, Any], collected: Collected | None = None) -> Recipe:
-    """A resolved recipe from plain values.
+def check_recipe(values: Mapping[str, Any], collected: Collected | None = None, *, resolve: bool = True) -> Recipe:
+    """A recipe from plain values; see `load_recipe`.
 
     Raises:
         ConfigError: unknown key, value out of range.
     """
     try:
-        return resolve_recipe(Recipe.model_validate(values))
+        recipe = Recipe.model_validate(values)
     except ValidationError as exc:
         raise _config_error(exc.errors()[0], collected or Collected()) from exc
+    return resolve_recipe(recipe) if resolve else recipe
 
 
 def read_toml(path: Path) -> dict[str, Any]:

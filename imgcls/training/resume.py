@@ -118,16 +118,20 @@ def check_same_recipe(stored: Recipe, wanted: Recipe, run: Path) -> None:
     Raises:
         ConfigError: names the first keys that differ.
     """
+    differences = describe_differences(stored, wanted)
+    if differences:
+        raise ConfigError(
+            f"the run in {run} has another recipe: {differences}",
+            hint=f"imgcls train --resume {run} goes on as it began; for other settings start a new run",
+        )
+
+
+def describe_differences(stored: Recipe, wanted: Recipe) -> str:
+    """The first keys in which two resolved recipes differ beyond what may, with both values; empty for none."""
     old, new = stored.to_dict(), wanted.to_dict()
     keys = [key for key in differing_keys(old, new) if key not in MAY_DIFFER]
-    if not keys:
-        return
     shown = "; ".join(f"{key} was {value_at(old, key)!r}, now {value_at(new, key)!r}" for key in keys[:KEYS_SHOWN])
-    more = f"; and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
-    raise ConfigError(
-        f"the run in {run} has another recipe: {shown}{more}",
-        hint=f"imgcls train --resume {run} goes on as it began; for other settings start a new run",
-    )
+    return shown + (f"; and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else "")
 
 
 def check_same_data(saved: Saved, images: LabelledImages, run: Path) -> None:

@@ -11,7 +11,7 @@ from imgcls.data.datasets import Dataset, open_dataset
 from imgcls.data.resolve import SPLITS
 from imgcls.errors import ConfigError, ModelError, UsageError
 from imgcls.models.networks import build_unallocated
-from imgcls.models.starting import Start, load_start
+from imgcls.models.starting import Start, is_architecture, load_start, whole_spec
 from imgcls.training.compiling import check_compiler, compiled_sizes
 from imgcls.training.config import Recipe, transform_of
 from imgcls.training.determinism import deterministic_algorithms
@@ -123,12 +123,19 @@ def _run(
         return session.run(on_event, should_stop)
 
 
-def with_whole_path(recipe: Recipe) -> Recipe:
-    """The same recipe with the data's folder named from the root, so that `eval` finds it from anywhere."""
-    if recipe.data.source == "cifar10":
-        return recipe
-    source = str(Path(recipe.data.source).absolute())
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
+def with_whole_paths(recipe: Recipe) -> Recipe:
+    """The same recipe with its pictures and weights named from the root, so that they are found from anywhere."""
+    model: dict[str, str] = {}
+    if recipe.model.weights:
+        model["weights"] = whole_spec(recipe.model.weights)
+    if not is_architecture(recipe.model.name):
+        model["name"] = whole_spec(recipe.model.name)
+    data: dict[str, str] = {}
+    if recipe.data.source not in ("", "cifar10"):
+        data["source"] = str(Path(recipe.data.source).expanduser().absolute())
+    return recipe.model_copy(
+        update={"model": recipe.model.model_copy(update=model), "data": recipe.data.model_copy(update=data)}
+    )
 
 
 def check_recipe_fits(recipe: Recipe) -> None:

@@ -46,7 +46,7 @@ class RunFolder:
         """
         try:
             if path is None:
-                path = _new_folder(RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+                path = new_folder(RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
             else:
                 path.mkdir(parents=True, exist_ok=True)
                 refuse_filled(path)
@@ -149,8 +149,12 @@ def refuse_filled(path: Path) -> None:
         )
 
 
-def _new_folder(wanted: Path) -> Path:
-    # Two runs may start within one second.
+def new_folder(wanted: Path) -> Path:
+    """Make a folder, under another name where another run that began in the same second has taken this one.
+
+    Raises:
+        OSError: it can't be made.
+    """
     for number in range(1, 1000):
         path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
         try:

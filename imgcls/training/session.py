@@ -135,7 +135,7 @@ class Session:
         )
 
     def _finish_epoch(self, summary: EpochSummary, on_event: OnEvent, should_stop: ShouldStop) -> str | None:
-        """Measure, save and tell; the reason to stop after it, if there is one."""
+        """Measure, tell and save; the reason to stop after it, if there is one."""
         measured = self._measure(summary, on_event)
         self._check_weights()
         if not math.isfinite(measured.epoch.loss or 0.0):
@@ -150,6 +150,8 @@ class Session:
         if self.dataset.val is None or self.last.beats(self.best):
             self.best = self.last
             best = self._checkpoint(measured.metrics, resume=False)
+        # Told first: whoever listens may want the run to stop for what it hears.
+        on_event(measured.epoch)
         finished = self._is_finished()
         reason = None if finished else should_stop()
         self.saving.end_epoch(
@@ -157,7 +159,6 @@ class Session:
             best=best,
             must=finished or reason is not None,
         )
-        on_event(measured.epoch)
         return reason
 
     def _measure(self, summary: EpochSummary, on_event: OnEvent) -> _Measured:

@@ -1,0 +1,186 @@
+"""`imgcls tune`: from a recipe and a space of settings to the best recipe found."""
+
+import contextlib
+import json
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from imgcls.cli import console, options
+from imgcls.cli.durations import parse_duration
+from imgcls.cli.interrupts import Interruption, noted_interruptions
+from imgcls.cli.train import SIGNAL_NAMES
+from imgcls.errors import UsageError
+
+if TYPE_CHECKING:
+    from imgcls.tuning.results import StudyResult
+
+EXAMPLE = "Example: imgcls tune -c configs/mlp.toml --space configs/space.toml --trials 50 --max-time 8h"
+
+
+class Pruner(StrEnum):
+    """How trials that do badly are given up."""
+
+    MEDIAN = "median"
+    HALVING = "halving"
+    NONE = "none"
+
+
+def tune(
+    config: Annotated[
+        Optional[Path],  # noqa: UP045 - Typer reads it at run time
+        typer.Option("--config", "-c", help="The recipe that every trial begins from.", metavar="RECIPE.toml"),
+    ] = None,
+    space: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--space", help="What to search, and where; see configs/space.toml.", metavar="SPACE.toml"),
+    ] = None,
+    trials: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--trials", min=1, help="Trials in all, with those of a resumed study; 20.", metavar="N"),
+    ] = None,
+    max_time: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--max-time",
+            help="Save and end after that long, with code 0; --resume goes on, with the time anew.",
+            metavar="30m|1h30m|90s",
+        ),
+    ] = None,
+    pruner: Annotated[
+        Optional[Pruner],  # noqa: UP045
+        typer.Option("--pruner", help="Give trials up below the median, by successive halving, or never; median."),
+    ] = None,
+    data: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--data", help="cifar10, or a folder of class folders.", metavar="DATA"),
+    ] = None,
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--model", "-m", help="mlp, cnn or a torchvision classifier; replaces [model].", metavar="NAME"),
+    ] = None,
+    epochs: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--epochs", help="Passes over the training pictures, in every trial.", metavar="N"),
+    ] = None,
+    seed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--seed", help="Of the search, and of weights, order and the rest in every trial.", metavar="N"),
+    ] = None,
+    device: options.Device = "auto",
+    workers: options.Workers = None,
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", help="Any setting of the recipe; may be repeated.", metavar="SECTION.KEY=VALUE"),
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", "-o", help="The study's folder; else studies/<recipe>-<date>-<time>.", metavar="DIR"),
+    ] = None,
+    resume: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--resume", help="Go on with a study; several processes may, at the same time.", metavar="STUDY"),
+    ] = None,
+    allow_modified_data: Annotated[
+        bool,
+        typer.Option("--allow-modified-data", help="Take CIFAR-10 files whose checksums are not the published ones."),
+    ] = False,
+    format_: options.ReportFormatOption = options.ReportFormat.TABLE,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Search for the recipe that validates best, and write it as a TOML file that train takes. Ctrl-C saves."""
+    console.quiet = quiet
+    max_sec = parse_duration(max_time, option="--max-time") if max_time is not None else None
+    from imgcls.tuning.storage import require_optuna
+
+    require_optuna()
+    from imgcls.training.recipes import load_recipe
+
+    flags: dict[str, Any] = {
+        "data.source": data,
+        "data.allow_modified": allow_modified_data or None,
+        "model.name": model,
+        "train.epochs": epochs,
+        "train.seed": seed,
+    }
+    if resume is None and space is None:
+        raise UsageError("no space to search", hint="--space configs/space.toml, or --resume STUDY")
+    if resume is not None and config is None:
+        from imgcls.tuning.folder import StudyFolder
+
+        config = StudyFolder.reopen(resume).recipe_path
+    recipe = load_recipe(config, assignments=set_ or (), flags=flags, resolve=False)
+    from imgcls.cli.tune_display import TuneDisplay
+    from imgcls.tuning.study import tune as search
+
+    interruption: Interruption | None = None
+    said = False
+
+    def begin() -> None:
+        # Before the first trial there is nothing to save, and Ctrl-C simply ends the command.
+        nonlocal interruption
+        interruption = stack.enter_context(noted_interruptions())
+
+    def reason_to_stop() -> str | None:
+        nonlocal said
+        if interruption is None or interruption.exit_code is None:
+            return None
+        name = SIGNAL_NAMES[interruption.exit_code]
+        if not said:
+            said = True
+            display.say(f"{name}: saving (once more to stop at once)")
+        return name
+
+    with contextlib.ExitStack() as stack:
+        display = stack.enter_context(TuneDisplay(on_started=begin, verbose=verbose))
+        result = search(
+            recipe,
+            space,
+            output=output,
+            resume=resume,
+            name=config.stem if config is not None else "",
+            num_trials=trials,
+            pruner=pruner.value if pruner is not None else None,
+            device=device,
+            workers=workers,
+            max_sec=max_sec,
+            on_event=display.on_event,
+            should_stop=reason_to_stop,
+            progress=display.decoding,
+            download_progress=display.downloading_data,
+            weights_progress=display.downloading_weights,
+        )
+    _report(result, format_)
+    if result.stopped is not None and interruption is not None and interruption.exit_code is not None:
+        raise typer.Exit(interruption.exit_code)
+
+
+def _report(result: "StudyResult", format_: options.ReportFormat) -> None:
+    from imgcls.training.stopping import MAX_TIME
+
+    # The answer is UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere.
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    from imgcls.cli.tune_display import best_text, summary_lines
+
+    # An interruption leaves no table behind; a search that was to end in time does.
+    interrupted = result.stopped not in (None, MAX_TIME)
+    if format_ is options.ReportFormat.JSON:
+        console.data(json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False))
+    elif not interrupted:
+        for line in summary_lines(result):
+            console.data(line)
+    if interrupted:
+        over = f"{result.num_over} of {result.num_trials} trials"
+        console.warn(f"stopped by {result.stopped} after {over}; all is saved in {result.study}")
+        console.warn(f"best so far: {best_text(result.best)}")
+    if interrupted or (result.stopped and format_ is options.ReportFormat.JSON):
+        console.warn(f"go on with: imgcls tune --resume {shlex.quote(str(result.study))}")
+    running = result.counts.get("running", 0)
+    if result.stopped is None and running:
+        where = "is still running in another process" if running == 1 else "are still running in other processes"
+        console.warn(f"{running} of the trials {where}; the best may change")

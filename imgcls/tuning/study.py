@@ -1,0 +1,288 @@
+"""`tune`: trials one after the other, until there are enough, and the best recipe as a file."""
+
+import contextlib
+from pathlib import Path
+
+from imgcls.core.files import write_text
+from imgcls.errors import ConfigError, DataError, DeviceError, ImgclsError, UsageError
+from imgcls.training.config import Recipe
+from imgcls.training.events import ShouldStop
+from imgcls.training.recipes import recipe_text
+from imgcls.training.resolving import resolve_recipe
+from imgcls.training.run import DownloadProgress, Progress, check_recipe_fits, with_whole_paths
+from imgcls.training.run_folder import refuse_filled
+from imgcls.training.stopping import or_after
+from imgcls.training.toml_text import to_toml
+from imgcls.tuning.best_recipe import best_recipe_text
+from imgcls.tuning.folder import StudyFolder
+from imgcls.tuning.results import OnStudyEvent, StudyResult, StudyStarted, TrialEnded, TrialRecord, best_of
+from imgcls.tuning.space import load_space, plain_values, recipe_with
+from imgcls.tuning.storage import RunningTrial, StudyStorage, require_optuna
+from imgcls.tuning.strategy import PRUNERS, PrunerName
+from imgcls.tuning.task import Task, stored_search
+from imgcls.tuning.trial import OpenPictures, Surroundings, free_memory, run_trial
+
+NUM_TRIALS = 20
+
+
+def tune(
+    recipe: Recipe | None = None,
+    space: Path | None = None,
+    *,
+    output: Path | None = None,
+    resume: Path | None = None,
+    name: str = "",
+    num_trials: int | None = None,
+    pruner: PrunerName | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    max_sec: float | None = None,
+    on_event: OnStudyEvent = lambda event: None,
+    should_stop: ShouldStop = lambda: None,
+    progress: Progress | None = None,
+    download_progress: DownloadProgress | None = None,
+    weights_progress: DownloadProgress | None = None,
+) -> StudyResult:
+    """Search for the recipe that validates best, and leave a study's folder behind.
+
+    Several processes may work on one study: each calls this with the same `resume`.
+
+    Args:
+        recipe: what every trial begins from, as `load_recipe(..., resolve=False)` has it; None takes that of the study
+            to resume. Its seed is the search's too.
+        space: a TOML file, see `load_space`; None likewise.
+        output: the study's folder; None makes `studies/<name>-<date>-<time>`.
+        resume: the folder of a study to go on with.
+        name: of the recipe, for the folder; the model's by default.
+        num_trials: in all, with those that a resumed study has; None for 20, or as many as were wanted before.
+        pruner: `median`, `halving` or `none`; None for `median`, or the one from before.
+        device: as for `train`.
+        workers: likewise.
+        max_sec: after this time the trial in hand is saved and the call ends, as if `should_stop` had said `max-time`.
+        on_event: told of the study, of its trials, and of what `train` tells of each run.
+        should_stop: asked after every step; a reason cuts the trial, to be gone on with when the study is resumed.
+        progress: as for `train`.
+        download_progress: likewise.
+        weights_progress: likewise.
+    Raises:
+        UsageError: Optuna is missing, neither a space nor a study is given, or `resume` isn't a study's folder.
+        ConfigError: the recipe or the space is wrong, or differs from that of the study to resume; or no trial at all
+            could be built.
+        DataError: the pictures can't be used, aren't those of the study, or every trial diverged.
+        ModelError: unknown model.
+        DeviceError: the device isn't there, or no trial fits into its memory.
+        OutputError: the folder isn't empty, can't be written, or a process that hangs holds it.
+    """
+    if resume is not None and output is not None and output.resolve() != resume.resolve():
+        raise UsageError(f"--output {output} and --resume {resume} contradict each other", hint=f"--resume {resume}")
+    if num_trials is not None and num_trials < 1:
+        raise UsageError(f"{num_trials} trials are too few", hint="ask for one at least")
+    require_optuna()
+    should_stop = or_after(should_stop, max_sec)
+    if resume is not None:
+        folder = StudyFolder.reopen(resume)
+        recipe, searched = stored_search(folder, recipe, space)
+    else:
+        if recipe is None or space is None:
+            raise UsageError("nothing to search: no space given", hint="--space configs/space.toml, or --resume STUDY")
+        check_recipe_fits(resolve_recipe(recipe))
+        searched = load_space(space, recipe)
+        if output is not None:
+            refuse_filled(output)
+    recipe = with_whole_paths(recipe)
+    resolved = resolve_recipe(recipe)
+    # Fails where a path can't be written down.
+    recipe_text(resolved)
+    task = Task.prepare(recipe, searched, OpenPictures(workers, progress, download_progress), device)
+    if resume is None:
+        assert space is not None
+        folder = StudyFolder.create(output, name=name or resolved.model.name)
+        folder.begin(to_toml(plain_values(task.recipe)), space.read_text(encoding="utf-8"))
+
+    with folder.locked():
+        storage = StudyStorage(
+            folder.storage_path, searched, seed=task.recipe.train.seed, epochs=task.recipe.train.epochs
+        )
+    with contextlib.closing(storage):
+        study = _Study(task, folder, storage)
+        study.begin(num_trials, pruner)
+        return study.run(
+            Surroundings(
+                task.tried,
+                folder,
+                task.pictures,
+                str(task.choice.device),
+                on_event=on_event,
+                should_stop=should_stop,
+                weights_progress=weights_progress,
+            )
+        )
+
+
+class _Study:
+    """Takes trials until none is left, and keeps best.toml and trials.csv up to date."""
+
+    def __init__(self, task: Task, folder: StudyFolder, storage: StudyStorage) -> None:
+        self.task, self.folder, self.storage = task, folder, storage
+        self.num_trials, self.pruner = NUM_TRIALS, PRUNERS[0]
+
+    def begin(self, num_trials: int | None, pruner: PrunerName | None) -> None:
+        """Settle what was asked for now or before, and put the recipe itself first.
+
+        Raises:
+            DataError: the pictures aren't those that the study began with.
+        """
+        task, storage = self.task, self.storage
+        with self.folder.locked():
+            before = storage.settings
+            if before.get("fingerprint", task.fingerprint) != task.fingerprint:
+                raise DataError(
+                    f"the pictures are not those that the study in {self.folder.path} began with",
+                    hint="restore the data, or start a new study",
+                )
+            self.num_trials = num_trials or before.get("num_trials", NUM_TRIALS)
+            self.pruner = pruner or before.get("pruner", PRUNERS[0])
+            for name in ("num_trials", "pruner"):
+                storage.set(name, getattr(self, name))
+            storage.set("fingerprint", task.fingerprint)
+            storage.use_pruner(self.pruner)
+            as_it_stands = task.space.values_in(task.tried)
+            if as_it_stands is not None:
+                storage.begin_with(as_it_stands)
+
+    def run(self, around: Surroundings) -> StudyResult:
+        """Run trials until there are enough, or until `should_stop` gives a reason; see `tune`."""
+        with self.folder.locked():
+            trials = self.publish()
+        around.on_event(self._started(trials))
+        stopped: str | None = None
+        is_first = True
+        while stopped is None and (trial := self._take()) is not None:
+            # Asked between trials too, but not before the first, so that there is progress however short the time is.
+            stopped = self._try(trial, around, stopped=None if is_first else around.should_stop())
+            is_first = False
+            if stopped is not None:
+                break
+            with self.folder.locked():
+                trials = self.publish()
+            ended, num_over = trials[trial.number], sum(each.is_over for each in trials)
+            if ended.state == "out_of_memory":
+                free_memory()
+            around.on_event(TrialEnded(ended, best_of(trials), num_over))
+        return self._finish(stopped)
+
+    def _take(self) -> RunningTrial | None:
+        with self.folder.locked():
+            trial = self.storage.take(self.num_trials, is_alive=self.folder.is_alive)
+            if trial is not None:
+                held = self.folder.hold(trial.number)
+                assert held, "the study's lock keeps others from taking a trial meanwhile"
+            return trial
+
+    def _try(self, trial: RunningTrial, around: Surroundings, *, stopped: str | None) -> str | None:
+        """Run a trial and store what it came to, or put it back and return the reason why it was cut.
+
+        Args:
+            trial: to run.
+            around: what all trials share.
+            stopped: a reason to put it back unrun.
+        """
+        ended: TrialRecord | str | None = stopped
+        was_trials_fault = False
+        try:
+            if ended is None:
+                ended = run_trial(trial, around)
+        except Exception as exc:
+            # A full disk or missing pictures are no trial's fault. What nobody foresaw may well be, and happen again.
+            was_trials_fault = not isinstance(exc, ImgclsError)
+            raise
+        finally:
+            with self.folder.locked():
+                if isinstance(ended, TrialRecord):
+                    self.storage.end(trial, ended)
+                elif not was_trials_fault:
+                    self.storage.put_back(trial)
+                self.folder.let_go(trial.number)
+        return ended if isinstance(ended, str) else None
+
+    def publish(self) -> tuple[TrialRecord, ...]:
+        """Bring the folder's files up to date; to be called under the study's lock."""
+        task, folder = self.task, self.folder
+        trials = self.storage.records(folder.existing_run)
+        best = best_of(trials)
+        folder.write_trials(trials, list(task.space.dimensions))
+        if best is not None:
+            assert task.dataset.val is not None
+            recipe = recipe_with(task.recipe, best.values, origin=f"trial {best.number}")
+            # Stopping early needs pictures to choose by, in the final training too.
+            is_kept_back = task.val_fraction is not None and recipe.train.patience > 0
+            if is_kept_back:
+                recipe = recipe_with(task.tried, best.values, origin=f"trial {best.number}")
+            text = best_recipe_text(
+                recipe,
+                best,
+                path=folder.best_path,
+                num_complete=sum(trial.state == "complete" for trial in trials),
+                num_val=len(task.dataset.val),
+                val_fraction=None if is_kept_back else task.val_fraction,
+            )
+            write_text(folder.best_path, text)
+        folder.tidy(trials, best)
+        return trials
+
+    def _finish(self, stopped: str | None) -> StudyResult:
+        task, folder = self.task, self.folder
+        with folder.locked():
+            trials = self.publish()
+            best = best_of(trials)
+            result = StudyResult(
+                study=folder.path,
+                trials=trials,
+                num_trials=self.num_trials,
+                best=best,
+                best_recipe=folder.best_path if best is not None else None,
+                importance=self.storage.importance(),
+                val_fraction=task.val_fraction,
+                pruner=self.pruner,
+                seed=task.recipe.train.seed,
+                device=str(task.choice.device),
+                data=task.data,
+                stopped=stopped,
+            )
+            folder.write_result(result.to_dict())
+        if best is None and all(trial.is_over for trial in trials):
+            raise _nothing_learnt(folder.path, trials)
+        return result
+
+    def _started(self, trials: tuple[TrialRecord, ...]) -> StudyStarted:
+        task = self.task
+        assert task.dataset.train is not None
+        assert task.dataset.val is not None
+        first = next(iter(trials), None)
+        return StudyStarted(
+            study=self.folder.path,
+            num_settings=len(task.space.dimensions),
+            num_trials=self.num_trials,
+            num_over=sum(trial.is_over for trial in trials),
+            pruner=self.pruner,
+            begins_with_recipe=first is not None and first.state == "waiting" and len(trials) == 1,
+            num_train=len(task.dataset.train),
+            num_val=len(task.dataset.val),
+            val_fraction=task.val_fraction,
+            device=str(task.choice.device),
+            reason=task.choice.reason,
+            warnings=task.dataset.warnings,
+        )
+
+
+def _nothing_learnt(path: Path, trials: tuple[TrialRecord, ...]) -> ImgclsError:
+    last = trials[-1]
+    message = (
+        f"none of {len(trials)} trials could be trained to its end; the last, trial {last.number}: "
+        f"{last.state.replace('_', ' ')}, {last.reason}"
+    )
+    kinds: dict[str, type[ImgclsError]] = {"diverged": DataError, "refused": ConfigError}
+    kind = kinds.get(last.state, DeviceError)
+    return kind(
+        message, hint=f"narrow the ranges in {path / 'space.toml'} in a new study; {path / 'trials.csv'} has all"
+    )

@@ -1,0 +1,111 @@
+"""What a study searches, in what and on what: settled before its first trial, and found again when it is resumed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from imgcls.core.device import DeviceChoice, choose_device
+from imgcls.data.datasets import Dataset
+from imgcls.data.folder import find_split_folders
+from imgcls.errors import ConfigError, DataError
+from imgcls.training.config import Recipe
+from imgcls.training.recipes import load_recipe
+from imgcls.training.resolving import is_cifar10, resolve_recipe
+from imgcls.training.resume import describe_differences
+from imgcls.tuning.folder import StudyFolder
+from imgcls.tuning.space import SearchSpace, load_space
+from imgcls.tuning.trial import OpenPictures
+
+# What the search keeps back of the training pictures where a recipe would measure itself on the test pictures.
+VAL_FRACTION = 0.1
+
+
+def fraction_to_keep_back(recipe: Recipe) -> float | None:
+    """What the search has to keep back for validation; None where the recipe and its pictures have something already.
+
+    Choosing among trials by the test pictures would leave nothing to measure the choice with.
+
+    Raises:
+        DataError: the folder can't be listed.
+    """
+    given = recipe.data.val_fraction
+    if given:
+        return None
+    if is_cifar10(recipe):
+        return VAL_FRACTION
+    root = Path(recipe.data.source).expanduser()
+    folders = find_split_folders(root) if root.is_dir() else {}
+    has_own = "val" in folders or (given is None and "test" not in folders)
+    return None if has_own else VAL_FRACTION
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is searched, in what, and on what.
+
+    Attributes:
+        recipe: as the user has it, not resolved.
+        tried: what every trial begins from: the same with pictures to validate on.
+        space: what is searched.
+        val_fraction: what `tried` keeps back and `recipe` doesn't, or None.
+        pictures: open.
+        dataset: of the recipe itself.
+        choice: the device.
+    """
+
+    recipe: Recipe
+    tried: Recipe
+    space: SearchSpace
+    val_fraction: float | None
+    pictures: OpenPictures
+    dataset: Dataset
+    choice: DeviceChoice
+
+    @classmethod
+    def prepare(cls, recipe: Recipe, space: SearchSpace, pictures: OpenPictures, device: str) -> Self:
+        """Open the pictures and see that a search makes sense with them."""
+        choice = choose_device(device)
+        val_fraction = fraction_to_keep_back(recipe)
+        data = recipe.data if val_fraction is None else recipe.data.model_copy(update={"val_fraction": val_fraction})
+        tried = recipe.model_copy(update={"data": data})
+        dataset = pictures.of(resolve_recipe(tried))
+        if dataset.train is None or dataset.val is None:
+            raise DataError(f"{recipe.data.source} has no pictures to validate on", hint="--set data.val_fraction=0.2")
+        return cls(recipe, tried, space, val_fraction, pictures, dataset, choice)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Where the validation pictures came from."""
+        assert self.dataset.val is not None
+        return self.dataset.val.description.to_dict()
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells the pictures, of both splits, from any others."""
+        assert self.dataset.train is not None
+        return f"{self.dataset.train.description.fingerprint}/{self.data['fingerprint']}"
+
+
+def stored_search(folder: StudyFolder, recipe: Recipe | None, space: Path | None) -> tuple[Recipe, SearchSpace]:
+    """The recipe and the space of a study to resume, if those given now are none others.
+
+    Args:
+        folder: of the study.
+        recipe: given now, not resolved; or None.
+        space: likewise.
+    Raises:
+        ConfigError: the first keys that differ.
+    """
+    begun_with = load_recipe(folder.recipe_path, resolve=False)
+    searched = load_space(folder.space_path, begun_with)
+    hint = f"imgcls tune --resume {folder.path} goes on as it began; for another search start a new study"
+    if recipe is not None:
+        differences = describe_differences(resolve_recipe(begun_with), resolve_recipe(recipe))
+        if differences:
+            raise ConfigError(f"the study in {folder.path} has another recipe: {differences}", hint=hint)
+    if space is not None:
+        differing = searched.differing(load_space(space, begun_with))
+        if differing:
+            names = ", ".join(differing)
+            raise ConfigError(f"the study in {folder.path} searches another space than {space}: {names}", hint=hint)
+    return recipe or begun_with, searched
