@@ -15,6 +15,8 @@ from imgcls.models.heads import FeatureRecorder
 from imgcls.training.events import ShouldStop
 from imgcls.training.precision import Precision
 
+# A small batch on the CPU, which is as fast there, so that a signal is soon heeded.
+CPU_BATCH_SIZE = 32
 # All features of a split together; beyond that the body runs at every step. A fixed number, so that a run that goes on
 # elsewhere does the same.
 MAX_FEATURE_BYTES = 2**30

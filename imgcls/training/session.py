@@ -12,6 +12,7 @@ from imgcls.core.device import DeviceChoice
 from imgcls.data.datasets import Dataset
 from imgcls.data.labelled import LabelledImages, SkippedImage
 from imgcls.errors import DataError
+from imgcls.models.networks import OWN
 from imgcls.models.starting import Start
 from imgcls.training.building import build_for_training
 from imgcls.training.class_weights import uneven_warning
@@ -28,6 +29,9 @@ from imgcls.training.run_folder import RunFolder
 from imgcls.training.saving import Saving
 from imgcls.training.scoring import Scoring, figures
 from imgcls.training.stopping import EARLY, is_out_of_patience
+
+# Networks of torchvision's, trained from nothing on fewer pictures, stay behind the same ones pretrained.
+FEW_PICTURES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +253,15 @@ class Session:
     def _warnings(self) -> tuple[str, ...]:
         uneven = uneven_warning(self.images.labels_N, self.images.classes)
         weighted = self.recipe.optim.class_weights != "off"
-        said = (None if weighted else uneven, self._moved)
+        said = (None if weighted else uneven, self._too_few(), self._moved)
         return (*self.dataset.warnings, *(text for text in said if text is not None))
+
+    def _too_few(self) -> str | None:
+        name, count = self.recipe.model.name, len(self.images)
+        if self.origin is not None or name in OWN or count >= FEW_PICTURES:
+            return None
+        few = f"{name} begins with random weights, for which {count:,} pictures are few"
+        return f"{few}: --pretrained begins with those of ImageNet"
 
     def _result(self, stopped: str | None, test: dict[str, Any] | None) -> TrainResult:
         position = self.loop.position

@@ -12,7 +12,7 @@ from imgcls.training.class_weights import balanced_weights
 from imgcls.training.compiling import CompiledNetwork, compiled_sizes
 from imgcls.training.config import Recipe
 from imgcls.training.events import FeatureProgress, OnEvent, ShouldStop
-from imgcls.training.features import KeptFeatures, keep_features
+from imgcls.training.features import CPU_BATCH_SIZE, KeptFeatures, keep_features
 from imgcls.training.optim import Optimisers
 from imgcls.training.phases import Phase, changing_settings, phase_at, phases_of
 from imgcls.training.precision import Precision
@@ -94,13 +94,14 @@ class Staging:
             return None
         if changing_settings(self.recipe):
             return None
-        assert self.recipe.train.eval_batch_size is not None
+        batch_size = self.recipe.train.eval_batch_size
+        assert batch_size is not None
         kept = keep_features(
             self.network,
             self.images,
             transform=self.transform,
             device=self.device,
-            batch_size=self.recipe.train.eval_batch_size,
+            batch_size=min(batch_size, CPU_BATCH_SIZE) if self.device.type == "cpu" else batch_size,
             precision=self.precision,
             mirrored=self.recipe.augment.flip != "off",
             channels_last=self.recipe.train.channels_last,
