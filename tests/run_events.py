@@ -29,7 +29,8 @@ def progress(epoch: int, step: int) -> StepProgress:
 def epoch_end(epoch: int, **changes: object) -> EpochEnd:
     """An epoch's figures, better from one to the next."""
     event = EpochEnd(
-        epoch=epoch, step=10 * epoch, lr=0.1, train_loss=2 / epoch, loss=2.5 / epoch, top1=1 - 1 / (epoch + 1),
-        top5=1.0, seconds=2.0, images_per_sec=500.0, images=1000 * epoch, validation_sec=1.0, elapsed_sec=3.0 * epoch,
+        epoch=epoch, step=10 * epoch, lr=0.1, train_loss=2 / epoch, split="val", loss=2.5 / epoch,
+        top1=1 - 1 / (epoch + 1), top5=1.0, seconds=2.0, images_per_sec=500.0, images=1000 * epoch,
+        validation_sec=1.0, elapsed_sec=3.0 * epoch,
     )  # fmt: skip
     return dataclasses.replace(event, **changes)  # type: ignore[arg-type]

@@ -122,12 +122,13 @@ def root(
 
 def _register() -> None:
     # Imported here, light as they are, because each of them needs what stands above.
-    from imgcls.cli import env_check, evaluate, export, models, predict, train, tune
+    from imgcls.cli import compare, env_check, evaluate, export, models, predict, train, tune
 
     for name, module, function in (
         ("env-check", env_check, env_check.env_check),
         ("train", train, train.train),
         ("tune", tune, tune.tune),
+        ("compare", compare, compare.compare),
         ("eval", evaluate, evaluate.evaluate),
         ("predict", predict, predict.predict),
         ("export", export, export.export),

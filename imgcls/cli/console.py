@@ -20,6 +20,11 @@ def data(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def use_utf8_stdout() -> None:
+    """Write data as UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere."""
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+
+
 def talk(text: str) -> None:
     """Say something to the person, unless --quiet."""
     if not quiet:

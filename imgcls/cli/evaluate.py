@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import sys
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -192,8 +191,7 @@ def _warn_skipped(skipped: "tuple[SkippedImage, ...]") -> None:
 @contextlib.contextmanager
 def _answer_to(output: Path | None) -> Iterator[Callable[[str], None]]:
     if output is None:
-        # The answer is UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere.
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+        console.use_utf8_stdout()
         yield console.data
         return
     with _whole_file(output) as write:

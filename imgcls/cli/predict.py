@@ -144,8 +144,7 @@ def _prepare_stdout(destination: "Destination") -> None:
         return
     if sys.stdout is None:
         raise OutputError("stdout is closed", hint="name a file with --output")
-    # Data is UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere.
-    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    console.use_utf8_stdout()
 
 
 def _watches(selection: "InputSelection", output: Path | None) -> bool:

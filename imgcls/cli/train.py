@@ -2,101 +2,45 @@
 
 import contextlib
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from imgcls.cli import console, options
+from imgcls.cli import console, options, train_options
 from imgcls.cli.durations import parse_duration
 from imgcls.cli.interrupts import Interruption, noted_interruptions
 from imgcls.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from imgcls.training.events import TrainResult
+    from imgcls.training.events import Event, TrainResult
 
 EXAMPLE = "Example: imgcls train -c configs/cnn.toml --data cifar10   or: imgcls train --data DIR --epochs 30"
 SIGNAL_NAMES = {ExitCode.INTERRUPTED: "SIGINT", ExitCode.TERMINATED: "SIGTERM"}
 
 
 def train(
-    config: Annotated[
-        Optional[Path],  # noqa: UP045 - Typer reads it at run time
-        typer.Option("--config", "-c", help="A recipe; without one the defaults hold.", metavar="RECIPE.toml"),
-    ] = None,
-    data: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--data", help="cifar10, or a folder of class folders.", metavar="DATA"),
-    ] = None,
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--model",
-            "-m",
-            help="mlp, cnn, a torchvision classifier, or a trained model to go on from; replaces [model].",
-            metavar="MODEL",
-        ),
-    ] = None,
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Begin with torchvision's ImageNet weights, not with random ones.")
-    ] = False,
-    weights: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--weights", help="Begin with these: a plain state_dict, or a checkpoint.", metavar="FILE"),
-    ] = None,
-    freeze: Annotated[
-        bool, typer.Option("--freeze", help="Train the head alone; the body stays as it begins.")
-    ] = False,
-    epochs: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--epochs", help="Passes over the training pictures.", metavar="N"),
-    ] = None,
-    batch_size: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--batch-size", help="Pictures in a step.", metavar="N"),
-    ] = None,
-    lr: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option("--lr", help="Learning rate at the schedule's peak.", metavar="X"),
-    ] = None,
-    seed: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--seed", help="Of weights, order, augmentation and validation split.", metavar="N"),
-    ] = None,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="The same bits in every run on a GPU too; slower.")
-    ] = False,
+    config: train_options.Config = None,
+    data: train_options.Data = None,
+    model: train_options.Model = None,
+    pretrained: train_options.Pretrained = False,
+    weights: train_options.Weights = None,
+    freeze: train_options.Freeze = False,
+    epochs: train_options.Epochs = None,
+    batch_size: train_options.BatchSize = None,
+    lr: train_options.LearningRate = None,
+    seed: train_options.Seed = None,
+    deterministic: train_options.Deterministic = False,
     device: options.Device = "auto",
     workers: options.Workers = None,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", help="Any setting of the recipe; may be repeated.", metavar="SECTION.KEY=VALUE"),
-    ] = None,
-    output: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--output", "-o", help="The run's folder; by default runs/<recipe>-<date>-<time>.", metavar="DIR"),
-    ] = None,
-    resume: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--resume", help="Go on with a run that was cut; ends as if it never had been.", metavar="RUN"),
-    ] = None,
-    max_time: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--max-time",
-            help="Save and end after that long, with code 0; --resume goes on, with the time anew.",
-            metavar="30m|1h30m|90s",
-        ),
-    ] = None,
-    allow_modified_data: Annotated[
-        bool,
-        typer.Option("--allow-modified-data", help="Take CIFAR-10 files whose checksums are not the published ones."),
-    ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse damaged pictures instead of skipping them.")] = False,
-    print_config: Annotated[
-        bool, typer.Option("--print-config", help="Print the resolved recipe as TOML, and stop.")
-    ] = False,
+    set_: train_options.Set = None,
+    output: train_options.Output = None,
+    resume: train_options.Resume = None,
+    max_time: train_options.MaxTime = None,
+    allow_modified_data: train_options.AllowModifiedData = False,
+    strict: train_options.Strict = False,
+    tensorboard: train_options.TensorBoard = False,
+    print_config: train_options.PrintConfig = False,
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -124,11 +68,13 @@ def train(
         config = _recipe_of(resume)
     recipe = load_recipe(config, assignments=set_ or (), flags=flags)
     if print_config:
-        _use_utf8_stdout()
+        console.use_utf8_stdout()
         console.data(recipe_text(recipe, explained=True).rstrip("\n"))
         return
     from imgcls.cli.train_display import TrainDisplay
+    from imgcls.training.monitor import DivergedError
     from imgcls.training.run import train as train_network
+    from imgcls.training.tensorboard import TensorBoardLog
 
     interruption: Interruption | None = None
     said = False
@@ -149,23 +95,38 @@ def train(
         return name
 
     with contextlib.ExitStack() as stack:
+        log = stack.enter_context(TensorBoardLog()) if tensorboard else None
         display = stack.enter_context(TrainDisplay(on_started=begin, verbose=verbose))
-        result = train_network(
-            recipe,
-            output=output,
-            resume=resume,
-            name=config.stem if config is not None else "",
-            device=device,
-            workers=workers,
-            on_event=display.on_event,
-            should_stop=reason_to_stop,
-            max_sec=max_sec,
-            progress=display.decoding,
-            download_progress=display.downloading_data,
-            weights_progress=display.downloading_weights,
-        )
+        listeners = [display.on_event] + ([log.on_event] if log is not None else [])
+
+        def on_event(event: "Event") -> None:
+            for listener in listeners:
+                listener(event)
+
+        try:
+            result = train_network(
+                recipe,
+                output=output,
+                resume=resume,
+                name=config.stem if config is not None else "",
+                device=device,
+                workers=workers,
+                on_event=on_event,
+                should_stop=reason_to_stop,
+                max_sec=max_sec,
+                progress=display.decoding,
+                download_progress=display.downloading_data,
+                weights_progress=display.downloading_weights,
+            )
+        except DivergedError:
+            if display.run is not None:
+                _draw_curves(display.run)
+            raise
+        if log is not None:
+            log.finish(result)
         display.finish(result)
     _report(result, format_)
+    _draw_curves(result.run)
     if result.stopped is not None and interruption is not None and interruption.exit_code is not None:
         raise typer.Exit(interruption.exit_code)
 
@@ -183,7 +144,7 @@ def _recipe_of(run: Path) -> Path:
 def _report(result: "TrainResult", format_: options.ReportFormat) -> None:
     from imgcls.training.stopping import EARLY, MAX_TIME
 
-    _use_utf8_stdout()
+    console.use_utf8_stdout()
     as_json = format_ is options.ReportFormat.JSON
     # An interruption leaves no answer behind; a run that was to end in time does.
     as_table = not as_json and result.stopped in (None, EARLY, MAX_TIME)
@@ -199,6 +160,15 @@ def _report(result: "TrainResult", format_: options.ReportFormat) -> None:
         console.warn(f"go on with: imgcls train --resume {result.run}")
 
 
-def _use_utf8_stdout() -> None:
-    # The answer is UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere.
-    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+def _draw_curves(run: Path) -> None:
+    """Draw curves.png, now that the training is over: importing matplotlib takes a while."""
+    from imgcls.training.curves import draw_run, has_matplotlib
+
+    if not has_matplotlib():
+        console.talk("no curves.png: matplotlib is not installed (pip install 'imgcls[plots]')")
+        return
+    try:
+        draw_run(run)
+    except Exception as exc:
+        # Whatever is wrong with matplotlib or the disk, a night's run doesn't fail for a picture.
+        console.warn(f"curves.png was not drawn: {exc}")

@@ -12,6 +12,8 @@ from imgcls.training.events import EpochEnd, Event, Started, TrainResult
 from imgcls.training.pace import Pace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress
 
     from imgcls.cli.train_live import LiveTable
@@ -41,6 +43,11 @@ class TrainDisplay:
         self._opening = contextlib.ExitStack()
         self._download: dict[str, Callable[[int, int | None], None]] = {}
         self._decoding: Progress | None = None
+
+    @property
+    def run(self) -> "Path | None":
+        """The run's folder, once it has begun."""
+        return self._started.run if self._started is not None else None
 
     def __enter__(self) -> Self:
         return self

@@ -126,7 +126,8 @@ class EpochEnd:
         step: steps since the run began.
         lr: learning rate of the last step.
         train_loss: mean over the epoch's pictures, as they were augmented.
-        loss, top1, top5: on the validation pictures; None without any.
+        split: of the pictures that are validated on: `val`, or `test` where that stands in; None without any.
+        loss, top1, top5: on these pictures; None without any.
         seconds: of training, without validation.
         images_per_sec: of training.
         images: pictures trained on since the run began.
@@ -138,6 +139,7 @@ class EpochEnd:
     step: int
     lr: float
     train_loss: float
+    split: str | None
     loss: float | None
     top1: float | None
     top5: float | None

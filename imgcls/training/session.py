@@ -179,6 +179,7 @@ class Session:
             step=position.step,
             lr=summary.lr,
             train_loss=summary.train_loss,
+            split=images.description.split if images is not None else None,
             loss=result.loss if result else None,
             top1=result.top1 if result else None,
             top5=result.top5 if result else None,

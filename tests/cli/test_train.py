@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import random
@@ -100,6 +101,37 @@ def test_a_run_for_programs(imgcls, photos):
     }
     assert wanted <= set(answer)
     assert set(answer["best"]) == {"epoch", "top1", "loss"}
+
+
+def test_curves_are_drawn_at_the_end_and_when_the_run_is_cut(imgcls, photos, monkeypatch):
+    assert imgcls("--data", photos, *TINY, "-o", "run", "--epochs", 3, "--max-time", "0.001s").exit_code == 0
+    # No epoch has ended yet.
+    assert not Path("run/curves.png").exists()
+    assert imgcls("--resume", "run").exit_code == 0
+    drawn = Path("run/curves.png").read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    Path("run/curves.png").unlink()
+    Path("run/curves.png").mkdir()
+    again = imgcls("--resume", "run", "-q")
+    assert again.exit_code == 0
+    assert "warning: curves.png was not drawn: can't write run/curves.png" in again.stderr
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
+    without = imgcls("--resume", "run")
+    assert without.exit_code == 0
+    assert without.stderr.splitlines()[-1] == "no curves.png: matplotlib is not installed (pip install 'imgcls[plots]')"
+    assert imgcls("--resume", "run", "-q").stderr == ""
+
+
+def test_tensorboard_on_request(imgcls, photos, monkeypatch):
+    assert imgcls("--data", photos, *TINY, "-o", "run", "--tensorboard").exit_code == 0
+    assert [path.name.split(".")[0] for path in Path("run/tensorboard").iterdir()] == ["events"]
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorboard" else find(name))
+    refused = imgcls("--data", photos, *TINY, "-o", "other", "--tensorboard")
+    assert refused.exit_code == 2
+    assert "pip install 'imgcls[tensorboard]'" in refused.stderr
+    assert not Path("other").exists()
 
 
 def test_the_folder_is_named_after_the_recipe(imgcls, photos):

@@ -1,0 +1,99 @@
+"""`imgcls compare`: training runs beside each other, as a table and as curves."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from imgcls.cli import console, options
+
+if TYPE_CHECKING:
+    from imgcls.training.comparison import Comparison
+
+EXAMPLE = "Example: imgcls compare runs/*   or: imgcls compare runs/a runs/b --plot curves.png"
+# Where the answer goes to a file or a pipe, nobody's window limits it.
+WIDTH = 120
+SPARKLINE_WIDTH = 12
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, as train made them; also of runs that are under way.", metavar="RUN..."),
+    ],
+    plot: Annotated[
+        Optional[Path],  # noqa: UP045 - Typer reads it at run time
+        typer.Option("--plot", help="Also draw all curves into one picture: .png, .svg or .pdf.", metavar="FILE"),
+    ] = None,
+    format_: options.ReportFormatOption = options.ReportFormat.TABLE,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show training runs beside each other, the best first: figures, time, and in which settings they differ."""
+    console.quiet = quiet
+    from imgcls.training.comparison import compare_runs
+
+    found = compare_runs(runs)
+    if plot is not None:
+        _draw(found, plot)
+    console.use_utf8_stdout()
+    if format_ is options.ReportFormat.JSON:
+        console.data(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False))
+    else:
+        console.data(_table(found, colour=console.stdout_has_colour()))
+
+
+def _draw(found: "Comparison", plot: Path) -> None:
+    from imgcls.training.curves import draw_curves
+
+    measured = [run for run in found.runs if run.metrics]
+    for run in found.runs:
+        if not run.metrics:
+            console.warn(f"no epoch of {run.path} has ended yet; it is not in {plot}")
+    if measured:
+        draw_curves({str(run.path): run.metrics for run in measured}, plot)
+        console.talk(f"curves of {len(measured)} runs: {plot}")
+
+
+def _table(found: "Comparison", *, colour: bool) -> str:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from imgcls.cli.sparkline import sparkline
+    from imgcls.cli.train_lines import clock
+
+    out = io.StringIO()
+    width = shutil.get_terminal_size().columns if colour else WIDTH
+    terminal = Console(file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("run", overflow="fold")
+    for title in ("top-1", "epoch", "loss", "test", "time"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    if found.keys:
+        table.add_column("settings that differ", overflow="fold")
+    for run in found.runs:
+        best = run.best
+        scores = [line["top1"] for line in run.metrics if line["top1"] is not None]
+        row = [
+            str(run.path),
+            _percent(best.top1 if best else None),
+            f"{best.epoch}/{run.settings['train.epochs']}" if best else "-",
+            f"{best.loss:.4f}" if best and best.loss is not None else "-",
+            _percent(run.test_top1),
+            clock(run.train_sec),
+            sparkline(scores, SPARKLINE_WIDTH),
+        ]
+        if found.keys:
+            row.append("  ".join(f"{key} {json.dumps(run.settings.get(key))}" for key in found.keys))
+        table.add_row(*map(Text, row))
+    terminal.print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"

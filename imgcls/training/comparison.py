@@ -1,0 +1,138 @@
+"""Several runs beside each other: how good, how fast, and in what they differ."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imgcls.errors import UsageError
+from imgcls.training.events import Score
+from imgcls.training.recipes import read_toml
+from imgcls.training.run_folder import read_metrics
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run's folder tells; also of one that is under way.
+
+    Attributes:
+        path: the folder.
+        settings: of the resolved recipe, by dotted key.
+        metrics: the lines of metrics.jsonl.
+        result: result.json; None where the run has not ended, or was killed.
+    """
+
+    path: Path
+    settings: dict[str, Any]
+    metrics: list[dict[str, Any]] = field(repr=False)
+    result: dict[str, Any] | None = field(repr=False)
+
+    @property
+    def epochs(self) -> int:
+        """Whole epochs done."""
+        return int(self.metrics[-1]["epoch"]) if self.metrics else 0
+
+    @property
+    def best(self) -> Score | None:
+        """The epoch behind best.pt; None before the first has ended."""
+        best: Score | None = None
+        for line in self.metrics:
+            score = Score(line["epoch"], line["top1"], line["loss"])
+            # Nothing is chosen by the test pictures.
+            if line.get("split") == "test" or score.beats(best):
+                best = score
+        return best
+
+    @property
+    def train_sec(self) -> float:
+        """In training steps alone."""
+        return float(sum(line["seconds"] for line in self.metrics))
+
+    @property
+    def test_top1(self) -> float | None:
+        """Of best.pt on the test pictures, where the run has come so far."""
+        test = self.result["test"] if self.result else None
+        return float(test["top1"]) if test else None
+
+    def to_dict(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Plain values, with those settings of the recipe that are asked for."""
+        best = self.best
+        return {
+            "run": str(self.path),
+            "epochs": self.epochs,
+            "best": {"epoch": best.epoch, "top1": best.top1, "loss": best.loss} if best else None,
+            "test_top1": self.test_top1,
+            "train_sec": round(self.train_sec, 3),
+            "stopped": self.result["stopped"] if self.result else None,
+            "ended": self.result is not None,
+            "settings": {key: self.settings.get(key) for key in keys},
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs, and the settings in which they differ.
+
+    Attributes:
+        runs: the best first.
+        keys: dotted, in the order in which the recipes have them.
+    """
+
+    runs: tuple[Run, ...]
+    keys: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON answer."""
+        return {"schema": SCHEMA, "differ_in": list(self.keys), "runs": [run.to_dict(self.keys) for run in self.runs]}
+
+
+def compare_runs(paths: Sequence[Path]) -> Comparison:
+    """Read runs and find out in what they differ.
+
+    Args:
+        paths: their folders, at least one.
+    Raises:
+        UsageError: one of them isn't a run's folder.
+        ConfigError: its recipe can't be read.
+    """
+    runs = [read_run(path) for path in paths]
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    differ = tuple(key for key in keys if any(run.settings.get(key) != runs[0].settings.get(key) for run in runs))
+    return Comparison(runs=tuple(sorted(runs, key=_rank)), keys=differ)
+
+
+def read_run(path: Path) -> Run:
+    """What a run's folder tells.
+
+    Raises:
+        UsageError: it isn't one.
+        ConfigError: its recipe can't be read.
+    """
+    if not (path / "config.toml").is_file():
+        raise UsageError(
+            f"{path} is not the folder of a run: it holds no config.toml", hint="imgcls compare runs/one runs/other"
+        )
+    result = path / "result.json"
+    return Run(
+        path=path,
+        settings=_flat(read_toml(path / "config.toml")),
+        metrics=read_metrics(path),
+        result=json.loads(result.read_text(encoding="utf-8")) if result.is_file() else None,
+    )
+
+
+def _flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in tables.items():
+        values |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return values
+
+
+def _rank(run: Run) -> tuple[float, float]:
+    best = run.best
+    if best is None or best.top1 is None or best.loss is None:
+        return (1.0, float("inf"))
+    return (-best.top1, best.loss)
