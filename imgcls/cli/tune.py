@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shlex
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -163,8 +162,7 @@ def tune(
 def _report(result: "StudyResult", format_: options.ReportFormat) -> None:
     from imgcls.training.stopping import MAX_TIME
 
-    # The answer is UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere.
-    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    console.use_utf8_stdout()
     from imgcls.cli.tune_display import best_text, summary_lines
 
     # An interruption leaves no table behind; a search that was to end in time does.
