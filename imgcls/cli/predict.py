@@ -71,8 +71,9 @@ def predict(
     from imgcls.prediction.stream import StreamSettings
     from imgcls.results.destination import Destination
 
-    # The command has its own process, so Pillow's global limit may make way for --max-pixels.
-    Image.MAX_IMAGE_PIXELS = None
+    # Pillow's own check counts too, as it also sees pictures inside of pictures (.ico). It refuses twice its limit, and
+    # may be a global one because the command has its own process.
+    Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)
     # Pillow's remarks on odd files are written for programmers, and a record says all that matters here.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     selection = InputSelection(
@@ -167,6 +168,9 @@ def _say_how_it_ended(result: "BatchResult", seconds: float, output: Path | None
     if summary.count != 1 or output is not None:
         rate = f", {fresh / seconds:.0f} img/s" if fresh > 1 else ""
         console.talk(f"{summary}{rate}")
+    if result.num_gone:
+        noun = "an input" if result.num_gone == 1 else f"{result.num_gone:,} inputs"
+        console.talk(f"{output} had records of {noun} that came up no more; they are gone from it")
     if result.left_output:
         console.talk(f"{output} stays as it is")
     if result.ended != "finished":

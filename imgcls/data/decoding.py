@@ -72,7 +72,8 @@ def decode_image(source: Path | bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, 
     except IsADirectoryError as exc:
         raise ImageError("not_an_image", "is a folder") from exc
     except Image.DecompressionBombError as exc:
-        raise ImageError("too_large", str(exc)) from exc
+        # "Image size (N pixels) exceeds limit of M pixels, could be ..."
+        raise ImageError("too_large", str(exc).partition(",")[0]) from exc
     except UnidentifiedImageError as exc:
         raise ImageError("not_an_image", _why_unidentified(source)) from exc
     except MemoryError as exc:

@@ -38,10 +38,12 @@ class BatchResult:
     Attributes:
         summary: counts over its records.
         left_output: whether an earlier output was left as it is, because no input was taken this time.
+        num_gone: inputs that the output had before, and that this run, come to its end, didn't have.
     """
 
     summary: Summary
     left_output: bool = False
+    num_gone: int = 0
 
     @property
     def ended(self) -> Ended:
@@ -120,7 +122,8 @@ def run_batch(
                 return BatchResult(summary, left_output=True)
         for each in output.sinks:
             (each.finish if summary.ended == "finished" else each.abandon)(summary)
-    return BatchResult(summary)
+        earlier = output.earlier if summary.ended == "finished" else None
+        return BatchResult(summary, num_gone=earlier.count_unmet() if earlier else 0)
 
 
 def _knows_none(earlier: EarlierRecords | None) -> bool:

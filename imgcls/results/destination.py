@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
 
+from imgcls.core.files import output_error
 from imgcls.errors import OutputError, UsageError
 from imgcls.results.output_lock import refuse_if_held
 from imgcls.results.output_log import part_path
@@ -60,8 +61,16 @@ class Destination:
 
         Raises:
             UsageError: options that contradict each other.
-            OutputError: an output is there, and nobody said what to do with it; or another run holds it.
+            OutputError: an output is there, and nobody said what to do with it; another run holds it; or its folder
+                can't even be looked into.
         """
+        try:
+            self._check()
+        except OSError as exc:
+            there = Path(exc.filename or self.path or "")
+            raise output_error(there, exc, option="--html" if there == self.report else "--output") from exc
+
+    def _check(self) -> None:
         if self.resume and self.overwrite:
             raise UsageError("--resume and --overwrite exclude each other", hint="use one of them")
         if self.resume and not self.is_log:

@@ -33,7 +33,7 @@ class Found(NamedTuple):
 class EarlierRecords:
     """The records of a finished output and of a part that was cut, found by input.
 
-    Twenty-four bytes of memory a record, whatever its length: a hash of the input's name, and where it stands. What is
+    Twenty-six bytes of memory a record, whatever its length: a hash of the input's name, and where it stands. What is
     found is read again from the file and compared, so that two names with one hash can't be confused.
 
     Args:
@@ -78,12 +78,20 @@ class EarlierRecords:
         self._starts = np.frombuffer(starts, dtype=np.int64)[order] if starts else np.empty(0, np.int64)
         self._lengths = np.frombuffer(lengths, dtype=np.int64)[order] if lengths else np.empty(0, np.int64)
         self._in_part = (order >= counts[0]) if len(order) else np.empty(0, bool)
+        self._is_met = np.zeros(len(order), bool)
         self.num_met = 0
         """How many inputs so far had a record, whether it still holds or not."""
 
     def __len__(self) -> int:
         """How many records there are."""
         return len(self._keys)
+
+    def count_unmet(self) -> int:
+        """How many inputs have a record, but none of them came up so far; two names with one hash count as one."""
+        if len(self._keys) == 0:
+            return 0
+        is_newest = np.append(self._keys[1:] != self._keys[:-1], True)
+        return int(np.count_nonzero(is_newest & ~self._is_met))
 
     def find(self, source: Source) -> Found:
         """Look an input up; its record holds if file, model and question are the same as then."""
@@ -92,7 +100,7 @@ class EarlierRecords:
         # As a plain int it would turn the whole array into floats, at each look-up.
         key = np.uint64(_hash(source.name))
         # From the newest record of that key to the oldest.
-        index = int(np.searchsorted(self._keys, key, side="right")) - 1
+        index = newest = int(np.searchsorted(self._keys, key, side="right")) - 1
         while index >= 0 and self._keys[index] == key:
             in_part = bool(self._in_part[index])
             span = Span(int(self._starts[index]), int(self._lengths[index]))
@@ -101,6 +109,7 @@ class EarlierRecords:
             written = read_record(file.read(span.length), self._format, self._columns[in_part])
             if written is not None and written.input == source.name:
                 self.num_met += not is_known
+                self._is_met[newest] = True
                 is_known = True
                 is_same = version is not None and version == written.version
                 if is_same and written.is_ok and written.settings == self._settings:

@@ -5,9 +5,9 @@ import io
 import json
 import os
 import shutil
-import stat
 import struct
 import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,11 @@ def inbox(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
     put("empty.jpg", b"", "not_an_image")
     put("text.jpg", b"Dear Sir or Madam,\n", "not_an_image")
     put("really_png.jpg", good.read_bytes(), "ok")
-    put("bomb.png", png(100_000, 100_000, rows=False), "too_large")
+    bomb = png(100_000, 100_000, rows=False)
+    put("bomb.png", bomb, "too_large")
+    # An icon of 16 x 16, says its header, around the same bomb.
+    header = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(bomb), 22)
+    put("bomb.ico", header + bomb, "too_large")
     put("x.jpg/inside.png", good.read_bytes(), "ok")
     put("thin.png", png(1, 90_000), "ok")
     put("damaged_exif.jpg", jpeg[:2] + b"\xff\xe1\x00\x10Exif\0\0II*\0\xff\xff\xff\xff" + jpeg[2:], "ok")
@@ -234,14 +238,46 @@ def test_a_decoder_that_takes_too_long_is_left_behind(tmp_path, imgcls, tiny_mod
 
 
 @needs_posix
-def test_a_file_that_may_not_be_read(tmp_path, imgcls, tiny_model):
-    locked = save_picture(tmp_path / "locked.png")
-    locked.chmod(0)
-    if os.access(locked, os.R_OK):
-        pytest.skip("this user may read everything")
-    run = imgcls("predict", locked, "-m", tiny_model, "-f", "jsonl")
-    assert kinds([json.loads(run.stdout)]) == [(str(locked), "permission_denied")]
-    locked.chmod(stat.S_IRWXU)
+def test_what_may_not_be_read(tmp_path):
+    """In a process without root's privileges, whoever runs the tests; an ONNX file makes it a quick one."""
+    pytest.importorskip("onnx", reason="onnx is not installed: pip install 'imgcls[onnx]'")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'imgcls[onnx]'")
+    from onnx_files import write_own
+
+    unprivileged = []
+    if os.getuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may read everything, and setpriv is not installed")
+        unprivileged = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    inbox = tmp_path / "in"
+    save_picture(inbox / "good.png")
+    locked = [save_picture(inbox / "locked.png"), save_picture(inbox / "sub" / "a.png").parent]
+    model, output, folder = write_own(tmp_path / "m.onnx"), tmp_path / "r.jsonl", tmp_path / "out"
+    output.write_text("mine")
+    folder.mkdir()
+
+    def run(*arguments: object) -> "subprocess.CompletedProcess[bytes]":
+        command = [*unprivileged, sys.executable, "-m", "imgcls", "predict", inbox, "-m", model, "-f", "jsonl"]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        return subprocess.run([*command, *arguments], env=environment, capture_output=True, check=False, timeout=120)
+
+    for path in (*locked, output, folder):
+        path.chmod(0)
+    try:
+        read = run()
+        unread = run("-o", output, "--resume")
+        unwritten = run("-o", folder / "r.jsonl")
+    finally:
+        for path in (*locked, output, folder):
+            path.chmod(0o700)
+    assert kinds([json.loads(line) for line in read.stdout.splitlines()]) == [
+        (str(inbox / "good.png"), "ok"),
+        *((str(path), "permission_denied") for path in locked),
+    ]
+    assert (read.returncode, unread.returncode, unwritten.returncode) == (4, 8, 8)
+    assert unread.stderr.decode().startswith(f"error: can't read {output}: Permission denied\n  hint: ")
+    assert unwritten.stderr.decode().startswith(f"error: can't write {folder / 'r.jsonl'}: Permission denied\n  hint: ")
+    assert output.read_text() == "mine"
 
 
 def test_a_file_that_vanishes_between_listing_and_opening(tmp_path, imgcls, tiny_model):

@@ -117,7 +117,9 @@ def test_a_folder_that_grew_and_shrank(folder):
     folder.add("3a.png", 5)
     folder.add("00.png", 6)
     (folder.pictures / "7.png").unlink()
-    assert folder.run()[0] == 2
+    seen, result = folder.run()
+    assert (seen, result.num_gone) == (2, 1)
+    assert folder.run()[1].num_gone == 0
     assert folder.inputs() == [
         "0.png",
         "00.png",
@@ -287,7 +289,8 @@ def test_each_entry_of_a_list_has_its_record_be_it_twice(folder):
     folder.run(sources=iter(sources))
     assert folder.inputs() == [f"{name}.png" for name in names]
     whole = folder.output.read_bytes()
-    assert folder.run(sources=iter(sources))[0] == 0
+    seen, result = folder.run(sources=iter(sources))
+    assert (seen, result.num_gone) == (0, 0)
     assert folder.output.read_bytes() == whole
 
 
