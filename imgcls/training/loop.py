@@ -24,6 +24,7 @@ from imgcls.training.optim import Optimisers, rate_factor
 from imgcls.training.precision import Precision
 from imgcls.training.random_streams import epoch_order
 from imgcls.training.staging import Staging
+from imgcls.training.stopping import but_for_time
 
 
 @dataclass
@@ -123,7 +124,8 @@ class Loop:
         """
         position, train = self.position, self.recipe.train
         started = time.perf_counter()
-        if (stopped := self.staging.begin_epoch(position.epoch, on_event, should_stop)) is not None:
+        stopped = self.staging.begin_epoch(position.epoch, on_event, but_for_time(should_stop))
+        if stopped is not None:
             return stopped
         order_N = epoch_order(train.seed, position.epoch, self.num_images)[: self._num_used()]
         order_N = order_N[position.batch * train.batch_size :]

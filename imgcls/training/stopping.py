@@ -20,6 +20,19 @@ def or_after(should_stop: ShouldStop, max_sec: float | None) -> ShouldStop:
     return lambda: should_stop() or (MAX_TIME if time.monotonic() >= deadline else None)
 
 
+def but_for_time(should_stop: ShouldStop) -> ShouldStop:
+    """The same question, deaf to `max-time`: for work before a step that a resumed run would have to do anew.
+
+    A run whose time is shorter than that would never get to its first step.
+    """
+
+    def other_reason() -> str | None:
+        reason = should_stop()
+        return None if reason == MAX_TIME else reason
+
+    return other_reason
+
+
 def is_out_of_patience(best: Score | None, last: Score | None, *, patience: int, since: int = 0) -> bool:
     """Whether so many epochs went by without a better one; never if `patience` is 0.
 

@@ -252,3 +252,15 @@ def test_phases_that_make_no_sense(settings, text, hint):
         check_recipe_fits(load_recipe(assignments=settings, flags={"data.source": "photos"}))
     assert text in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_a_frozen_run_in_slices_of_no_time_still_ends(photos, earlier, tmp_path):
+    recipe = recipe_for(photos, earlier, "finetune.freeze=true")
+    train(recipe, output=tmp_path / "whole")
+    result = train(recipe, output=tmp_path / "cut", max_sec=1e-9)
+    slices = 1
+    while result.stopped == "max-time" and slices < 20:
+        result = train(resume=tmp_path / "cut", max_sec=1e-9)
+        slices += 1
+    assert (result.stopped, result.epochs, slices) == (None, 4, 12)
+    assert_same_weights(tmp_path / "whole", tmp_path / "cut")
