@@ -22,7 +22,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="mlp, cnn, a torchvision classifier, or a trained model to go on from; replaces [model].",
+        help="mlp, cnn, a torchvision classifier, or a trained model to go on from; replaces the recipe's.",
         metavar="MODEL",
     ),
 ]

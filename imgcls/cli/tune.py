@@ -60,7 +60,7 @@ def tune(
     ] = None,
     model: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--model", "-m", help="mlp, cnn or a torchvision classifier; replaces [model].", metavar="NAME"),
+        typer.Option("--model", "-m", help="mlp, cnn or a torchvision classifier; replaces the recipe's.", metavar="NAME"),
     ] = None,
     epochs: Annotated[
         Optional[int],  # noqa: UP045
