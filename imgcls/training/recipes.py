@@ -57,7 +57,7 @@ class Collected:
 
 
 def load_recipe(
-    path: Path | None = None,
+    path: Path | str | None = None,
     *,
     assignments: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
@@ -76,7 +76,7 @@ def load_recipe(
     """
     collected = Collected()
     if path is not None:
-        for name, table in read_toml(path).items():
+        for name, table in read_toml(Path(path)).items():
             collected.put(name, table, str(path))
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     if "model.name" in given:
