@@ -7,6 +7,7 @@ ImgclsError             message, hint (the next thing to type), exit code
 ├── DataError       5   no input at all, or a data set that can't be used
 ├── ModelError      6   weights missing, damaged, or wrong for the architecture
 ├── DeviceError     7   asked-for device absent, or the environment is broken
+│   └── ProcessLostError  another process of the same run is gone
 └── OutputError     8   can't be written, or another process holds it
 """
 
@@ -94,6 +95,10 @@ class DeviceError(ImgclsError):
     """The device asked for is absent, or the environment is broken."""
 
     exit_code = ExitCode.DEVICE
+
+
+class ProcessLostError(DeviceError):
+    """Another process of the same run is gone, and this one can't go on without it."""
 
 
 class OutputError(ImgclsError):

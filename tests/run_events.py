@@ -9,7 +9,7 @@ from imgcls.training.events import EpochEnd, Stage, Started, StepProgress
 STARTED = Started(
     run=Path("run"), model="cnn", num_parameters=1, num_classes=10, origin=None, num_train=1000, num_val=100,
     num_test=0, validates_on="val", epochs=4, steps_per_epoch=10, stages=(Stage(40, 32),), done_epochs=0, done_steps=0,
-    device="cpu", reason="asked for", precision="fp32", skipped=(), warnings=(),
+    device="cpu", reason="asked for", num_processes=1, precision="fp32", skipped=(), warnings=(),
     frozen_epochs=0, changing=(),
 )  # fmt: skip
 

@@ -13,8 +13,9 @@ from typing import Annotated, ParamSpec
 import typer
 
 from imgcls._version import __version__
-from imgcls.cli import console, startup
-from imgcls.errors import ExitCode, ImgclsError, OutputError
+from imgcls.cli import console, interrupts, startup
+from imgcls.core.launch import Launch, read_launch
+from imgcls.errors import ExitCode, ImgclsError, OutputError, UsageError
 
 P = ParamSpec("P")
 
@@ -32,13 +33,23 @@ class Terminated(BaseException):
     """SIGTERM, raised where the program stands so that files are closed on the way out."""
 
 
-def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """Run a command function and turn whatever it raises into a message on stderr and an exit code."""
+def guarded(command: Callable[P, None], *, name: str = "", together: bool = True) -> Callable[P, None]:
+    """Run a command function and turn whatever it raises into a message on stderr and an exit code.
+
+    Args:
+        command: the function behind a command.
+        name: of the command.
+        together: whether several processes that torchrun started can share its work.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         _catch_sigterm()
+        launch = read_launch()
+        console.silent = launch is not None and launch.rank > 0
         try:
+            if launch is not None and launch.count > 1 and not together:
+                _refuse_several(name, launch)
             command(*args, **kwargs)
             _flush_stdout()
         except (typer.Exit, typer.Abort):
@@ -57,18 +68,40 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except ImgclsError as exc:
             if os.environ.get("IMGCLS_DEBUG"):
                 traceback.print_exc()
-            console.error(exc)
+            if _may_speak(launch):
+                console.error(exc)
             try:
                 _flush_stdout()
             except (OutputError, OSError):
                 _drop_stdout()
             raise typer.Exit(exc.exit_code) from None
         except Exception:
+            _may_speak(launch)
             traceback.print_exc()
             console.warn("this is a defect of imgcls; please report it with the lines above")
             raise typer.Exit(ExitCode.DEFECT) from None
 
     return run
+
+
+def _refuse_several(name: str, launch: Launch) -> None:
+    share = f"{launch.rank + 1}/{launch.count}"
+    raise UsageError(
+        f"imgcls {name} is the work of one process, and torchrun started {launch.count}",
+        hint=f"start it without torchrun; --shard {share}, ... gives each process its part of the inputs"
+        if name == "predict"
+        else "start it without torchrun",
+    )
+
+
+def _may_speak(launch: Launch | None) -> bool:
+    """Whether an error is this process's to tell: of several, the one that comes first caused the others'."""
+    if launch is None or launch.count == 1:
+        return True
+    interrupts.leaving = True
+    from imgcls.core.processes import may_speak
+
+    return may_speak(launch)
 
 
 def _flush_stdout() -> None:
@@ -96,7 +129,8 @@ def _drop_stdout() -> None:
 
 def _catch_sigterm() -> None:
     def terminate(_signum: int, _frame: FrameType | None) -> None:
-        raise Terminated
+        if not interrupts.leaving:
+            raise Terminated
 
     try:
         signal.signal(signal.SIGTERM, terminate)
@@ -124,6 +158,7 @@ def _register() -> None:
     # Imported here, light as they are, because each of them needs what stands above.
     from imgcls.cli import compare, env_check, evaluate, export, models, predict, train, tune
 
+    together = ("train", "eval")
     for name, module, function in (
         ("env-check", env_check, env_check.env_check),
         ("train", train, train.train),
@@ -134,7 +169,7 @@ def _register() -> None:
         ("export", export, export.export),
         ("models", models, models.models),
     ):
-        app.command(name, epilog=module.EXAMPLE)(guarded(function))
+        app.command(name, epilog=module.EXAMPLE)(guarded(function, name=name, together=name in together))
 
 
 _register()

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 quiet = False
+# Of several processes that torchrun started, all but the first have nothing to say but errors.
+silent = False
 
 
 def data(text: str) -> None:
     """Write a line of the answer to stdout."""
-    sys.stdout.write(text + "\n")
+    if not silent:
+        sys.stdout.write(text + "\n")
 
 
 def use_utf8_stdout() -> None:
@@ -27,13 +30,14 @@ def use_utf8_stdout() -> None:
 
 def talk(text: str) -> None:
     """Say something to the person, unless --quiet."""
-    if not quiet:
+    if not quiet and not silent:
         _stderr_line(text)
 
 
 def warn(text: str) -> None:
     """Say something that the person must know, --quiet or not."""
-    _stderr_line(f"warning: {text}")
+    if not silent:
+        _stderr_line(f"warning: {text}")
 
 
 def error(exc: ImgclsError) -> None:
@@ -45,7 +49,7 @@ def error(exc: ImgclsError) -> None:
 
 def is_terminal() -> bool:
     """Whether the person sees stderr on a terminal, so that a live display makes sense."""
-    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return not silent and sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def stdout_has_colour() -> bool:

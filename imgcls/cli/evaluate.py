@@ -104,43 +104,60 @@ def evaluate(
             f"--output and --confusion both name {output}", hint=f"--confusion {output.stem}-confusion.csv"
         )
     spec = model or model_option or ""
-    from imgcls.core.device import choose_device
+    from imgcls.core.processes import choose_device_of, joined
     from imgcls.data.datasets import Opening
+    from imgcls.data.sharing import check_same_pictures, memory_for_each_mib, workers_for_each
     from imgcls.evaluation.augmented import TestTimeAugmentation
     from imgcls.evaluation.report import evaluate_model
     from imgcls.models.catalog import load_model
 
-    choice = choose_device(device)
-    with console.download_progress(f"the weights of {spec}") as downloading:
-        loaded = load_model(spec, weights=weights, progress=downloading)
-    if verbose:
-        console.talk(f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}")
-    # The outputs are opened first: a folder that can't be written must not be found out after an hour's work.
-    with _answer_to(output) as write, _whole_file(confusion) as write_confusion:
-        with _progress("decoding") as decoding:
-            opening = Opening(transform=loaded.transform, strict=strict, workers=workers, progress=decoding)
-            found = _open_data(loaded, data, split, opening, allow_modified=allow_modified_data)
-        for text in found.warnings:
-            console.warn(text)
-        if tta is not None and loaded.recipe.get("augment", {}).get("flip") == "off":
-            console.warn(f"{loaded.name} was trained without mirror images, which --tta {tta} shows it")
-        with _progress("evaluating") as evaluating:
-            report = evaluate_model(
-                loaded,
-                found.images,
-                device=choice.device,
-                batch_size=batch_size,
-                tta=TestTimeAugmentation(tta) if tta is not None else None,
-                progress=evaluating,
-            )
-        if format_ is options.ReportFormat.JSON:
-            write(json.dumps(report.to_dict(), ensure_ascii=False, allow_nan=False))
-        else:
-            from imgcls.cli.evaluation_table import render_report
+    with joined(device) as processes:
+        choice = choose_device_of(device, processes.launch)
+        with (
+            processes.first_of_each_machine_first(),
+            console.download_progress(f"the weights of {spec}") as downloading,
+        ):
+            loaded = load_model(spec, weights=weights, progress=downloading)
+        if verbose:
+            console.talk(f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}")
+        # The outputs are opened first: a folder that can't be written must not be found out after an hour's work.
+        with (
+            _answer_to(output if processes.is_first else None) as write,
+            _whole_file(confusion if processes.is_first else None) as write_confusion,
+        ):
+            memory_mib = memory_for_each_mib(processes)
+            with processes.first_of_each_machine_first(), _progress("decoding") as decoding:
+                opening = Opening(
+                    transform=loaded.transform,
+                    strict=strict,
+                    max_memory_mib=memory_mib,
+                    workers=workers_for_each(workers, processes),
+                    progress=decoding,
+                )
+                found = _open_data(loaded, data, split, opening, allow_modified=allow_modified_data)
+            check_same_pictures({"pictures": found.images}, found.images.classes, processes)
+            for text in found.warnings:
+                console.warn(text)
+            if tta is not None and loaded.recipe.get("augment", {}).get("flip") == "off":
+                console.warn(f"{loaded.name} was trained without mirror images, which --tta {tta} shows it")
+            with _progress("evaluating") as evaluating:
+                report = evaluate_model(
+                    loaded,
+                    found.images,
+                    device=choice.device,
+                    batch_size=batch_size,
+                    tta=TestTimeAugmentation(tta) if tta is not None else None,
+                    progress=evaluating,
+                    processes=processes,
+                )
+            if format_ is options.ReportFormat.JSON:
+                write(json.dumps(report.to_dict(), ensure_ascii=False, allow_nan=False))
+            else:
+                from imgcls.cli.evaluation_table import render_report
 
-            colour = output is None and console.stdout_has_colour()
-            write(render_report(report, colour=colour, worst_first=sort is Order.ACCURACY))
-        write_confusion(report.confusion_csv())
+                colour = output is None and console.stdout_has_colour()
+                write(render_report(report, colour=colour, worst_first=sort is Order.ACCURACY))
+            write_confusion(report.confusion_csv())
     if report.missing:
         names = ", ".join(report.missing[:SHOWN]) + (", ..." if len(report.missing) > SHOWN else "")
         console.warn(f"the data has no pictures of {len(report.missing)} of the model's classes: {names}")

@@ -12,6 +12,10 @@ from imgcls.errors import ExitCode
 CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 
 
+# One of several processes is gone: torchrun ends the others, which have nothing to do any more but to say why.
+leaving = False
+
+
 @dataclass
 class Interruption:
     """Which signal has come, if any.
@@ -28,15 +32,20 @@ class Interruption:
 
 
 @contextlib.contextmanager
-def noted_interruptions() -> Iterator[Interruption]:
-    """Note the first Ctrl-C or SIGTERM; a second one acts as if nobody had listened."""
+def noted_interruptions(*, twice_acts: bool = True) -> Iterator[Interruption]:
+    """Note the first Ctrl-C or SIGTERM.
+
+    Args:
+        twice_acts: a second one acts as if nobody had listened; else it changes nothing.
+    """
     interruption = Interruption()
     before: dict[signal.Signals, Any] = {}
 
     def note(signum: int, _frame: FrameType | None) -> None:
         interruption.exit_code = CODES[signal.Signals(signum)]
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if twice_acts:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     for number in CODES:
         # Only the main thread may listen to signals; elsewhere they stay whoever's they are.

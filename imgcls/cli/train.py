@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from imgcls.cli import console, options, train_options
+from imgcls.cli import console, interrupts, options, train_options
 from imgcls.cli.durations import parse_duration
 from imgcls.cli.interrupts import Interruption, noted_interruptions
-from imgcls.errors import ExitCode, UsageError
+from imgcls.errors import ExitCode, ProcessLostError, UsageError
 
 if TYPE_CHECKING:
+    from imgcls.training.config import Recipe
     from imgcls.training.events import Event, TrainResult
 
 EXAMPLE = "Example: imgcls train -c configs/cnn.toml --data cifar10   or: imgcls train --data DIR --epochs 30"
-SIGNAL_NAMES = {ExitCode.INTERRUPTED: "SIGINT", ExitCode.TERMINATED: "SIGTERM"}
+SIGNAL_CODES = {"SIGINT": ExitCode.INTERRUPTED, "SIGTERM": ExitCode.TERMINATED}
+SIGNAL_NAMES = {code: name for name, code in SIGNAL_CODES.items()}
 
 
 def train(
@@ -64,14 +66,17 @@ def train(
         "train.seed": seed,
         "train.deterministic": deterministic or None,
     }
-    if resume is not None and config is None:
-        config = _recipe_of(resume)
-    recipe = load_recipe(config, assignments=set_ or (), flags=flags)
+
+    def read_recipe() -> tuple["Recipe", str]:
+        source = _recipe_of(resume) if resume is not None and config is None else config
+        return load_recipe(source, assignments=set_ or (), flags=flags), source.stem if source is not None else ""
+
     if print_config:
         console.use_utf8_stdout()
-        console.data(recipe_text(recipe, explained=True).rstrip("\n"))
+        console.data(recipe_text(read_recipe()[0], explained=True).rstrip("\n"))
         return
     from imgcls.cli.train_display import TrainDisplay
+    from imgcls.core.processes import joined
     from imgcls.training.monitor import DivergedError
     from imgcls.training.run import train as train_network
     from imgcls.training.tensorboard import TensorBoardLog
@@ -82,7 +87,9 @@ def train(
     def begin() -> None:
         # Before the first step there is nothing to save, and Ctrl-C simply ends the command.
         nonlocal interruption
-        interruption = stack.enter_context(noted_interruptions())
+        # A scheduler tells torchrun and its processes, and torchrun tells them too: one wish that comes twice. Whoever
+        # means it sends SIGKILL, as torchrun does after half a minute.
+        interruption = stack.enter_context(noted_interruptions(twice_acts=processes.count == 1))
 
     def reason_to_stop() -> str | None:
         nonlocal said
@@ -91,11 +98,14 @@ def train(
         name = SIGNAL_NAMES[interruption.exit_code]
         if not said:
             said = True
-            console.talk(f"{name}: saving (once more to stop at once)")
+            console.talk(f"{name}: saving" + (" (once more to stop at once)" if processes.count == 1 else ""))
         return name
 
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(TensorBoardLog()) if tensorboard else None
+        processes = stack.enter_context(joined(device))
+        # Another machine may lack the run's folder.
+        recipe, name = processes.from_first(read_recipe)
+        log = stack.enter_context(TensorBoardLog()) if tensorboard and processes.is_first else None
         display = stack.enter_context(TrainDisplay(on_started=begin, verbose=verbose))
         listeners = [display.on_event] + ([log.on_event] if log is not None else [])
 
@@ -108,7 +118,7 @@ def train(
                 recipe,
                 output=output,
                 resume=resume,
-                name=config.stem if config is not None else "",
+                name=name,
                 device=device,
                 workers=workers,
                 on_event=on_event,
@@ -117,18 +127,24 @@ def train(
                 progress=display.decoding,
                 download_progress=display.downloading_data,
                 weights_progress=display.downloading_weights,
+                processes=processes,
             )
+        except ProcessLostError:
+            interrupts.leaving = True
+            raise
         except DivergedError:
-            if display.run is not None:
+            if display.run is not None and processes.is_first:
                 _draw_curves(display.run)
             raise
         if log is not None:
             log.finish(result)
         display.finish(result)
-    _report(result, format_)
-    _draw_curves(result.run)
-    if result.stopped is not None and interruption is not None and interruption.exit_code is not None:
-        raise typer.Exit(interruption.exit_code)
+    if processes.is_first:
+        _report(result, format_)
+        _draw_curves(result.run)
+    # Of several processes it may have been another one that was told to stop.
+    if result.stopped in SIGNAL_CODES:
+        raise typer.Exit(SIGNAL_CODES[result.stopped])
 
 
 def _recipe_of(run: Path) -> Path:
@@ -157,7 +173,8 @@ def _report(result: "TrainResult", format_: options.ReportFormat) -> None:
             console.data(line)
     if not as_table and result.stopped not in (None, EARLY):
         console.warn(f"stopped by {result.stopped} after {result.epochs} whole epochs; all is saved in {result.run}")
-        console.warn(f"go on with: imgcls train --resume {result.run}")
+        command = "imgcls" if result.num_processes == 1 else "torchrun ... -m imgcls"
+        console.warn(f"go on with: {command} train --resume {result.run}")
 
 
 def _draw_curves(run: Path) -> None:

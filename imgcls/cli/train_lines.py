@@ -15,6 +15,8 @@ def started_lines(event: Started, *, verbose: bool = False) -> list[str]:
         *([_origin_line(event.origin, event.num_classes)] if event.origin is not None else []),
         f"on {event.device} ({event.reason}), {event.precision}; run folder: {event.run}",
     ]
+    if event.num_processes > 1:
+        lines.append(_processes_line(event))
     if event.frozen_epochs:
         lines.append(_frozen_line(event))
     if event.validates_on == "test":
@@ -26,6 +28,16 @@ def started_lines(event: Started, *, verbose: bool = False) -> list[str]:
     if verbose:
         lines.append(f"{event.epochs} epochs of {event.steps_per_epoch:,} steps")
     return lines
+
+
+def _processes_line(event: Started) -> str:
+    text = f"{event.num_processes} processes share every batch"
+    if not event.device.startswith("cpu"):
+        return text
+    from torch import get_num_threads
+
+    # torchrun leaves each process one thread, which is rarely what a machine of many cores needs.
+    return f"{text}; threads of each: {get_num_threads()} (OMP_NUM_THREADS)"
 
 
 def _origin_line(origin: Origin, num_classes: int) -> str:

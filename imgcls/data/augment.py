@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's own name for it
 
 Flip = Literal["off", "random", "alternate"]
 Padding = Literal["reflect", "zero"]
+ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +49,38 @@ class Augmentation:
 
 
 def augment(
-    images_BCHW: Tensor, augmentation: Augmentation, *, generator: Generator, flip_B: Tensor | None = None
+    images_BCHW: Tensor,
+    augmentation: Augmentation,
+    *,
+    generator: Generator,
+    flip_B: Tensor | None = None,
+    batch_size: int | None = None,
+    places: slice | Tensor = ALL,
 ) -> Tensor:
-    """Change every picture of a batch at random.
+    """Change every picture of a batch, or of a part of it, at random.
 
     Args:
         images_BCHW: uint8, shape (batch, 3, height, width); left as it is.
         augmentation: what may happen.
         generator: on the pictures' device; the same state gives the same changes.
         flip_B: which pictures to mirror, bool; drawn at random where missing and `flip` isn't `off`.
+        batch_size: of the whole batch, for which numbers are drawn; None where these pictures are all of it.
+        places: of these pictures in the whole batch: each is changed as it would be among all.
     Returns:
         uint8, the same shape.
     """
-    batch, device = images_BCHW.shape[0], images_BCHW.device
+    batch, device = images_BCHW.shape[0] if batch_size is None else batch_size, images_BCHW.device
     if flip_B is None and augmentation.flip != "off":
-        flip_B = torch.rand(batch, device=device, generator=generator) < 0.5
+        flip_B = torch.rand(batch, device=device, generator=generator)[places] < 0.5
     reach = augmentation.translate_px
     if flip_B is not None or reach:
-        down_B, right_B = (
-            torch.randint(-reach, reach + 1, (2, batch), device=device, generator=generator) if reach else (None, None)
-        )
+        shifts_2B = torch.randint(-reach, reach + 1, (2, batch), device=device, generator=generator) if reach else None
+        down_B, right_B = shifts_2B[:, places] if shifts_2B is not None else (None, None)
         images_BCHW = move(images_BCHW, flip_B=flip_B, down_B=down_B, right_B=right_B, padding=augmentation.padding)
     if augmentation.cutout_px:
         height, width = images_BCHW.shape[-2:]
-        centre_y_B = torch.randint(0, height, (batch,), device=device, generator=generator)
-        centre_x_B = torch.randint(0, width, (batch,), device=device, generator=generator)
+        centre_y_B = torch.randint(0, height, (batch,), device=device, generator=generator)[places]
+        centre_x_B = torch.randint(0, width, (batch,), device=device, generator=generator)[places]
         images_BCHW = paint_square(
             images_BCHW, centre_y_B, centre_x_B, side_px=augmentation.cutout_px, fill=augmentation.fill
         )

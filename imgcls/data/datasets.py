@@ -40,6 +40,12 @@ class Dataset:
     warnings: tuple[str, ...] = ()
 
     @property
+    def splits(self) -> dict[str, LabelledImages]:
+        """Those that are there, by name."""
+        named = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: images for name, images in named.items() if images is not None}
+
+    @property
     def validation(self) -> LabelledImages | None:
         """The split that validates: val, else test, else none; its description says which it is."""
         return self.val if self.val is not None else self.test

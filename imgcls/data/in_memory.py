@@ -100,6 +100,11 @@ class InMemoryImages:
     def __len__(self) -> int:
         return len(self.labels_N)
 
+    @property
+    def drops_damaged(self) -> bool:
+        """See `LabelledImages`: here they are known from the start, and none of them is among the labels."""
+        return False
+
     def batches(self, order: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """See `LabelledImages`."""
         pixels_MCHW = self._store.on(device)

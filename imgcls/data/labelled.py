@@ -77,11 +77,15 @@ class LabelledImages(Protocol):
     def skipped(self) -> tuple[SkippedImage, ...]:
         """The damaged files found so far."""
 
+    @property
+    def drops_damaged(self) -> bool:
+        """Whether a batch may lack pictures that turn out to be damaged."""
+
     def __len__(self) -> int:
         """How many pictures, N."""
 
     def batches(self, order: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        """Walk through some or all pictures in a given order.
+        """Walk through some or all pictures in a given order, a batch for each `batch_size` of them, be it empty.
 
         Args:
             order: indices in [0, N), int64, on the CPU.

@@ -68,12 +68,17 @@ class StreamedImages:
         return len(self.labels_N)
 
     @property
+    def drops_damaged(self) -> bool:
+        """See `LabelledImages`."""
+        return not self._strict
+
+    @property
     def skipped(self) -> tuple[SkippedImage, ...]:
         """The damaged files found so far, in the order of the set."""
         return tuple(self._skipped[row] for row in sorted(self._skipped))
 
     def batches(self, order: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        """See `LabelledImages`; a batch whose pictures are all damaged is left out.
+        """See `LabelledImages`.
 
         Raises:
             DataError: strict, and a picture is damaged.
@@ -83,10 +88,9 @@ class StreamedImages:
         for decoded in self._loader(device):
             for bad in decoded.failed:
                 self._note(bad)
-            if len(decoded.positions_B):
-                images_BCHW = decoded.images_BCHW.to(device, non_blocking=True)
-                labels_B = self.labels_N[decoded.positions_B].to(device, non_blocking=True)
-                yield Batch(images_BCHW, labels_B, decoded.positions_B)
+            images_BCHW = decoded.images_BCHW.to(device, non_blocking=True)
+            labels_B = self.labels_N[decoded.positions_B].to(device, non_blocking=True)
+            yield Batch(images_BCHW, labels_B, decoded.positions_B)
 
     def _loader(self, device: torch.device) -> "DataLoader[_Decoded]":
         # Page-locked memory lets the copy to a GPU overlap with its work, and only warns where there is none.
@@ -151,7 +155,9 @@ class _CroppedPictures(Dataset[Any]):
 def _collate(items: list[tuple[int, Tensor | Unreadable]]) -> _Decoded:
     good = [(position, pixels) for position, pixels in items if isinstance(pixels, Tensor)]
     return _Decoded(
-        images_BCHW=torch.stack([pixels for _, pixels in good]) if good else torch.empty(0, dtype=torch.uint8),
+        images_BCHW=torch.stack([pixels for _, pixels in good])
+        if good
+        else torch.empty((0, 3, 1, 1), dtype=torch.uint8),
         positions_B=torch.tensor([position for position, _ in good], dtype=torch.int64),
         failed=[bad for _, bad in items if isinstance(bad, Unreadable)],
     )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from imgcls.core.processes import Processes
 from imgcls.data.labelled import LabelledImages
 from imgcls.errors import DataError
 from imgcls.evaluation.augmented import TestTimeAugmentation, averaged_logits
@@ -101,6 +102,7 @@ def evaluate_network(
     label_map: LabelMap | None = None,
     tta: TestTimeAugmentation | None = None,
     progress: Callable[[int, int], None] | None = None,
+    processes: Processes | None = None,
 ) -> EvalResult:
     """Run every picture through a network and count.
 
@@ -114,16 +116,24 @@ def evaluate_network(
         label_map: from the data's classes to the network's outputs; None where they are the same.
         tta: average the logits over several views of each picture; None for one plain forward pass.
         progress: called with images done and in all.
+        processes: share the pictures out, and all get the result; every one calls this.
     Raises:
         DataError: no picture could be read.
     """
+    processes = processes or Processes()
+    # Neither padded nor cut: each picture is measured by one process.
+    first, end = (len(images) * rank // processes.count for rank in (processes.rank, processes.rank + 1))
+    rows_N = torch.arange(first, end)
+    if progress is not None and processes.count > 1:
+        progress = _of_all(progress, len(images), processes.count)
     was_training = network.training
     network.eval()
     try:
         with torch.inference_mode():
-            parts = _run(network, images, transform, device, batch_size, autocast_dtype, label_map, tta, progress)
+            own = _run(network, images, rows_N, transform, device, batch_size, autocast_dtype, label_map, tta, progress)
     finally:
         network.train(was_training)
+    parts = processes.gather_rows(own)
     if parts is None:
         raise DataError(f"none of the pictures of {images.description.name} can be read", hint="check the files")
     labels = label_map.classes if label_map else images.classes
@@ -139,9 +149,15 @@ def evaluate_network(
     )
 
 
+def _of_all(progress: Callable[[int, int], None], total: int, count: int) -> Callable[[int, int], None]:
+    # One process knows of its own part only; the others are about as far.
+    return lambda done, _own: progress(min(done * count, total), total)
+
+
 def _run(
     network: nn.Module,
     images: LabelledImages,
+    rows_N: Tensor,
     transform: Arithmetic,
     device: torch.device,
     batch_size: int,
@@ -150,13 +166,13 @@ def _run(
     tta: TestTimeAugmentation | None,
     progress: Callable[[int, int], None] | None,
 ) -> list[Tensor] | None:
-    """Labels, first guesses, whether in the top 5, and losses of all images, on the CPU."""
+    """Labels, first guesses, whether in the top 5, and losses of these images, on the CPU."""
     to_model_K = torch.tensor(label_map.to_model, device=device) if label_map else None
-    done, total = 0, len(images)
+    done, total = 0, len(rows_N)
     parts: list[tuple[Tensor, ...]] = []
-    for images_BCHW, raw_labels_B, _indices_B in images.batches(
-        torch.arange(total), batch_size=batch_size, device=device
-    ):
+    for images_BCHW, raw_labels_B, _indices_B in images.batches(rows_N, batch_size=batch_size, device=device):
+        if not len(raw_labels_B):
+            continue
         labels_B = raw_labels_B if to_model_K is None else to_model_K[raw_labels_B]
         with torch.autocast(device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None):
             logits_BK = averaged_logits(network, transform.normalise(images_BCHW), tta)

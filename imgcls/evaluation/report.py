@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from imgcls.core.processes import Processes
 from imgcls.core.versions import versions
 from imgcls.data.labelled import DataDescription, LabelledImages, SkippedImage
 from imgcls.data.sources import display_name
@@ -124,6 +125,7 @@ def evaluate_model(
     batch_size: int | None = None,
     tta: TestTimeAugmentation | None = None,
     progress: Callable[[int, int], None] | None = None,
+    processes: Processes | None = None,
 ) -> EvalReport:
     """Measure a model on labelled pictures, whose classes are matched to the model's by name or WordNet ID.
 
@@ -134,6 +136,7 @@ def evaluate_model(
         batch_size: images at once; None chooses by their size.
         tta: average over several views of each picture; None for one plain forward pass.
         progress: called with images done and in all.
+        processes: share the pictures out, and all get the report; every one calls this.
     Raises:
         DataError: a class that the model doesn't know, or no picture that can be read.
     """
@@ -148,13 +151,16 @@ def evaluate_model(
         label_map=label_map,
         tta=tta,
         progress=progress,
+        processes=processes,
     )
+    met = (processes or Processes()).gather(images.skipped)
     return EvalReport(
         model=model.describe(),
         data=images.description,
         result=result,
         missing=label_map.missing,
-        skipped=images.skipped,
+        # Each process has met its own, or all of them have met all.
+        skipped=tuple({bad.path: bad for part in met for bad in part}.values()),
         device=str(device),
         tta=tta,
     )

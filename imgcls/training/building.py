@@ -56,4 +56,5 @@ def placed(network: nn.Module, recipe: Recipe, device: torch.device) -> nn.Modul
 def _whiten(network: CNN, images: LabelledImages, transform: Transform) -> None:
     order_N = torch.randperm(len(images))[:WHITENING_PICTURES]
     for batch in images.batches(order_N, batch_size=len(order_N), device=torch.device("cpu")):
-        network.whiten(transform.normalise(batch.images_BCHW))
+        if len(batch.labels_B):
+            network.whiten(transform.normalise(batch.images_BCHW))

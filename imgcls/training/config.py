@@ -231,6 +231,12 @@ class TrainSettings(Section):
         default=0.0, ge=0, lt=1, description="moving average of the weights, used for validation; 0 for none"
     )
     ema_every: int = Field(default=1, ge=1, le=1000, description="steps between updates of the average")
+    save_every_min: float = Field(
+        default=10,
+        ge=0,
+        le=100_000,
+        description="minutes after which last.pt is saved within an epoch too; 0 for at its end only",
+    )
     resolution: Stages = Field(
         default=(), description="[until, px] pairs: smaller pictures until that fraction of the run, e.g. [[0.5, 24]]"
     )

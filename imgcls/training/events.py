@@ -41,6 +41,7 @@ class Started:
         done_epochs, done_steps: where a resumed run goes on; done_steps counts within its epoch.
         device: such as `cuda:0`.
         reason: why that device.
+        num_processes: that train together, each on its own device.
         precision: `fp32`, `bf16` or `fp16`.
         skipped: damaged files found so far.
         warnings: what there is to say about the data set, its classes, and a run that goes on on another machine.
@@ -64,6 +65,7 @@ class Started:
     done_steps: int
     device: str
     reason: str
+    num_processes: int
     precision: str
     skipped: tuple[SkippedImage, ...]
     warnings: tuple[str, ...]
@@ -193,6 +195,7 @@ class TrainResult:
         images_per_sec: training pictures over train_sec.
         skipped: damaged files that were left out of training and validation.
         device: that the run ended on.
+        num_processes: that trained together, at the end.
         seed: of the recipe.
         precision: `fp32`, `bf16` or `fp16`.
         data: where the training pictures came from, as `DataDescription.to_dict` has it.
@@ -210,6 +213,7 @@ class TrainResult:
     images_per_sec: float
     skipped: tuple[SkippedImage, ...]
     device: str
+    num_processes: int
     seed: int
     precision: str
     data: dict[str, Any]
@@ -230,6 +234,7 @@ class TrainResult:
             "images_per_sec": round(self.images_per_sec, 1),
             "skipped_images": len(self.skipped),
             "device": self.device,
+            "processes": self.num_processes,
             "precision": self.precision,
             "seed": self.seed,
             "data": self.data,

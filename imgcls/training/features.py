@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from imgcls.core.processes import Processes
 from imgcls.core.transforms import Transform
 from imgcls.data.labelled import Batch, DataDescription, LabelledImages, SkippedImage
 from imgcls.models.heads import FeatureRecorder
@@ -59,14 +60,18 @@ class KeptFeatures:
         """See `LabelledImages`."""
         return self._images.skipped
 
+    @property
+    def drops_damaged(self) -> bool:
+        """See `LabelledImages`."""
+        return not bool(self._known_N.all())
+
     def batches(self, order: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """See `LabelledImages`; in the place of pictures, features of all views, shape (batch, V, ...)."""
         for start in range(0, len(order), batch_size):
             chunk = order[start : start + batch_size]
             kept = chunk[self._known_N[chunk]]
-            if len(kept):
-                features_BV = self.features_NV.index_select(0, kept.to(device))
-                yield Batch(features_BV, self.labels_N[kept].to(device), kept)
+            features_BV = self.features_NV.index_select(0, kept.to(device))
+            yield Batch(features_BV, self.labels_N[kept].to(device), kept)
 
     def normalise(self, features_BV: Tensor) -> Tensor:
         """In the place of a transform's arithmetic: the plain view, as the head takes it."""
@@ -85,6 +90,7 @@ def keep_features(
     channels_last: bool,
     should_stop: ShouldStop = lambda: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    processes: Processes | None = None,
 ) -> KeptFeatures | str | None:
     """Run every picture through a network up to its head.
 
@@ -101,26 +107,50 @@ def keep_features(
         channels_last: memory layout of the input.
         should_stop: asked after every batch.
         progress: called with pictures done and in all.
+        processes: share the batches out, and all get the result; every one calls this.
     Returns:
         The features; the reason to stop if there was one; or None where they take more than `MAX_FEATURE_BYTES`.
     """
+    processes = processes or Processes()
     recorder = FeatureRecorder(network)
-    total, features_NV, known_N = len(images), None, torch.zeros(len(images), dtype=torch.bool)
+    total, done = len(images), 0
+    batches = [torch.arange(start, min(start + batch_size, total)) for start in range(0, total, batch_size)]
+    own = batches[processes.rank :: processes.count]
+    walk = images.batches(torch.cat(own), batch_size=batch_size, device=device) if own else iter(())
     autocast = torch.autocast(device.type, dtype=precision.autocast_dtype, enabled=precision.autocast_dtype is not None)
+    parts: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad(), autocast:
-        for batch in images.batches(torch.arange(total), batch_size=batch_size, device=device):
-            input_BCHW = transform.normalise(batch.images_BCHW)
-            views = [input_BCHW, input_BCHW.flip(3)] if mirrored else [input_BCHW]
-            if channels_last:
-                views = [view.contiguous(memory_format=torch.channels_last) for view in views]
-            features_BV = torch.stack([recorder(view) for view in views], dim=1)
-            if features_NV is None:
-                if features_BV[0].nbytes * total > MAX_FEATURE_BYTES:
-                    return None
-                features_NV = features_BV.new_zeros(total, *features_BV.shape[1:])
-            features_NV[batch.indices_B.to(device)] = features_BV
-            known_N[batch.indices_B] = True
-            progress(int(batch.indices_B[-1]) + 1, total)
-            if (reason := should_stop()) is not None:
+        for first in range(0, len(batches), processes.count):
+            batch = next(walk, None)
+            num_bytes = 0
+            if batch is not None and len(batch.indices_B):
+                input_BCHW = transform.normalise(batch.images_BCHW)
+                views = [input_BCHW, input_BCHW.flip(3)] if mirrored else [input_BCHW]
+                if channels_last:
+                    views = [view.contiguous(memory_format=torch.channels_last) for view in views]
+                parts.append((batch.indices_B, torch.stack([recorder(view) for view in views], dim=1)))
+                num_bytes = parts[-1][1][0].nbytes
+            everybody = processes.gather((should_stop(), num_bytes))
+            if max(num for _reason, num in everybody) * total > MAX_FEATURE_BYTES:
+                return None
+            if reason := next((reason for reason, _num in everybody if reason is not None), None):
                 return reason
-    return None if features_NV is None else KeptFeatures(images, features_NV, known_N)
+            done += sum(len(indices) for indices in batches[first : first + processes.count])
+            progress(done, total)
+    return _assembled(images, parts, device, processes)
+
+
+def _assembled(
+    images: LabelledImages, parts: list[tuple[Tensor, Tensor]], device: torch.device, processes: Processes
+) -> KeptFeatures | None:
+    if processes.count > 1:
+        shared = [(indices_B, features_BV.cpu()) for indices_B, features_BV in parts]
+        parts = [part for each in processes.gather(shared) for part in each]
+    if not parts:
+        return None
+    features_NV = parts[0][1].new_zeros(len(images), *parts[0][1].shape[1:], device=device)
+    known_N = torch.zeros(len(images), dtype=torch.bool)
+    for indices_B, features_BV in parts:
+        features_NV[indices_B.to(device)] = features_BV.to(device)
+        known_N[indices_B] = True
+    return KeptFeatures(images, features_NV, known_N)

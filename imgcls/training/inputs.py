@@ -22,6 +22,7 @@ from imgcls.data.random_transforms import (
 )
 from imgcls.training.config import Recipe
 from imgcls.training.random_streams import generator_for, global_state, seed_for, set_global_state
+from imgcls.training.shares import Share
 
 
 class TrainingInput:
@@ -33,13 +34,21 @@ class TrainingInput:
         num_images: training pictures, N.
         num_classes: K.
         device: where batches come from and go to.
+        rank: of this process among those that share the batches.
     """
 
     def __init__(
-        self, recipe: Recipe, transform: Transform, *, num_images: int, num_classes: int, device: torch.device
+        self,
+        recipe: Recipe,
+        transform: Transform,
+        *,
+        num_images: int,
+        num_classes: int,
+        device: torch.device,
+        rank: int = 0,
     ) -> None:
         self.transform, self.device = transform, device
-        self._seed = recipe.train.seed
+        self._seed, self._rank = recipe.train.seed, rank
         self._stages = recipe.train.resolution
         self._channels_last = recipe.train.channels_last
         settings = recipe.augment
@@ -76,24 +85,30 @@ class TrainingInput:
 
     def begin(self, epoch: int) -> None:
         """Set the generators to where an epoch begins, or to where it was cut."""
-        if self._cut:
-            self._stream.set_state(self._cut["augment"])
-            set_global_state(self._cut["global"], self.device)
-            self._cut = {}
-            return
+        # What happens to the pictures is drawn for whole batches, and the same for all processes. Dropout isn't: each
+        # process drops its own.
         self._stream.manual_seed(seed_for(self._seed, "augment", epoch))
-        torch.manual_seed(seed_for(self._seed, "global", epoch))
+        torch.manual_seed(seed_for(self._seed, f"global/{self._rank}" if self._rank else "global", epoch))
+        if "augment" in self._cut:
+            self._stream.set_state(self._cut["augment"])
+        if "global" in self._cut:
+            set_global_state(self._cut["global"], self.device)
+        self._cut = {}
 
     def mirrored(self, order_N: Tensor, epoch: int) -> Tensor:
         """Which of the pictures `flip = "alternate"` mirrors in an epoch: bool, on the device."""
         return (self._mirrored_N[order_N] ^ bool(epoch % 2)).to(self.device)
 
-    def prepare(self, batch: Batch, mirrored_B: Tensor, *, done: float) -> tuple[Tensor, Tensor]:
+    def prepare(self, batch: Batch, share: Share, mirrored_B: Tensor, *, done: float) -> tuple[Tensor, Tensor]:
         """The network's input for a batch, and what it is to answer.
+
+        Mirrors, shifts and cutouts are those of one process that has the whole batch; crops, policies, erasing and
+        mixtures, which torchvision draws from the global generator, are each process's own.
 
         Args:
             batch: bytes.
-            mirrored_B: of `mirrored`, for these pictures.
+            share: which part of a whole batch they were asked for as.
+            mirrored_B: of `mirrored`, for the whole batch.
             done: fraction of the run, which decides the resolution.
         Returns:
             Pictures, float32, shape (batch, 3, side, side), and class indices, int64, shape (batch,), or, where
@@ -106,11 +121,14 @@ class TrainingInput:
         if self._policy is not None:
             images_BCHW = each(self._policy, images_BCHW)
         augmentation = self._augmentations[side_px]
+        places = share.places(batch)
         images_BCHW = augment(
             images_BCHW,
             augmentation,
             generator=self._stream,
-            flip_B=mirrored_B if self._alternates else None,
+            flip_B=mirrored_B[places] if self._alternates else None,
+            batch_size=len(share.batch_B),
+            places=places,
         )
         if self._erasing is not None:
             images_BCHW = each(self._erasing, images_BCHW)
@@ -121,26 +139,29 @@ class TrainingInput:
             input_BCHW = input_BCHW.contiguous(memory_format=torch.channels_last)
         return input_BCHW, target
 
-    def choose_view(self, features_BV: Tensor, mirrored_B: Tensor) -> Tensor:
+    def choose_view(self, batch: Batch, share: Share, mirrored_B: Tensor) -> Tensor:
         """What `prepare` does where a picture changes by nothing but mirroring, on kept features.
 
         Args:
-            features_BV: shape (batch, 1, ...), or (batch, 2, ...) with those of the mirrored picture.
-            mirrored_B: of `mirrored`, for these pictures.
+            batch: in the place of pictures, features of shape (batch, 1, ...), or (batch, 2, ...) with those of the
+                mirrored picture.
+            share: which part of a whole batch they were asked for as.
+            mirrored_B: of `mirrored`, for the whole batch.
         Returns:
             Shape (batch, ...).
         """
+        features_BV = batch.images_BCHW
         if features_BV.shape[1] == 1:
             return features_BV[:, 0]
-        batch = len(features_BV)
         if not self._alternates:
-            mirrored_B = torch.rand(batch, device=self.device, generator=self._stream) < 0.5
-        return features_BV[torch.arange(batch, device=self.device), mirrored_B.long()]
+            mirrored_B = torch.rand(len(share.batch_B), device=self.device, generator=self._stream) < 0.5
+        chosen_B = mirrored_B[share.places(batch)].long()
+        return features_BV[torch.arange(len(features_BV), device=self.device), chosen_B]
 
     def state_dict(self) -> dict[str, Any]:
         """Where the generators stand within an epoch."""
         return {"augment": self._stream.get_state(), "global": global_state(self.device)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on, at the next `begin`, from what `state_dict` returned; an empty one begins the epoch."""
+        """Go on, at the next `begin`, from what `state_dict` returned; what is missing begins with the epoch."""
         self._cut = state

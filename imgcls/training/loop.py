@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from imgcls.core.processes import Processes
 from imgcls.core.transforms import Transform
 from imgcls.data.labelled import Batch, LabelledImages
 from imgcls.errors import DataError
+from imgcls.training.agreement import Agreement
 from imgcls.training.average import AveragedNetwork
 from imgcls.training.config import Recipe
 from imgcls.training.events import OnEvent, ShouldStop, StepProgress
@@ -23,6 +25,8 @@ from imgcls.training.monitor import LossMonitor
 from imgcls.training.optim import Optimisers, rate_factor
 from imgcls.training.precision import Precision
 from imgcls.training.random_streams import epoch_order
+from imgcls.training.shares import Share, check_can_be_shared, own_order, share_of
+from imgcls.training.spread import average_statistics, running_statistics, take_first_weights
 from imgcls.training.staging import Staging
 from imgcls.training.stopping import but_for_time
 
@@ -35,8 +39,8 @@ class Position:
         epoch: whole epochs done.
         batch: batches done of the epoch that is under way.
         step: optimiser steps done in all.
-        loss_total, loss_count: of the epoch under way, for its mean loss.
-        images: pictures trained on in all.
+        loss_total, loss_count: of this process in the epoch under way, for its mean loss.
+        images: pictures trained on in all, by all processes.
         train_sec: spent in steps.
         elapsed_sec: since the run began, without the time that a cut run lay still.
     """
@@ -71,8 +75,10 @@ class Loop:
         transform: its arithmetic turns bytes into the network's input.
         device: where the network is.
         precision: of the arithmetic.
+        processes: that share the batches; each has a loop, and calls the same methods at the same time.
     Raises:
         DataError: fewer than two pictures.
+        ConfigError: batches too small to be shared.
     """
 
     def __init__(
@@ -84,10 +90,23 @@ class Loop:
         transform: Transform,
         device: torch.device,
         precision: Precision,
+        processes: Processes | None = None,
     ) -> None:
         self.network, self.images, self.recipe, self.device = network, images, recipe, device
-        self.staging = Staging(network, images, recipe, transform=transform, device=device, precision=precision)
+        self.processes = processes or Processes()
         train = recipe.train
+        check_can_be_shared(train.batch_size, self.processes)
+        take_first_weights(network, self.processes)
+        self.staging = Staging(
+            network,
+            images,
+            recipe,
+            transform=transform,
+            device=device,
+            precision=precision,
+            processes=self.processes,
+        )
+        self.agreement = Agreement(self.processes, save_sec=60 * train.save_every_min)
         self.average = (
             AveragedNetwork(network, decay=train.ema_decay, every=train.ema_every) if train.ema_decay else None
         )
@@ -101,7 +120,12 @@ class Loop:
         self.steps_per_epoch = math.ceil(self._num_used() / train.batch_size)
         self.total_steps = self.steps_per_epoch * train.epochs
         self.inputs = TrainingInput(
-            recipe, transform, num_images=self.num_images, num_classes=len(images.classes), device=device
+            recipe,
+            transform,
+            num_images=self.num_images,
+            num_classes=len(images.classes),
+            device=device,
+            rank=self.processes.rank,
         )
 
     @property
@@ -114,11 +138,12 @@ class Loop:
         """Those of the phase that is under way."""
         return self.staging.optimisers
 
-    def run_epoch(self, on_event: OnEvent, should_stop: ShouldStop) -> EpochSummary | str:
+    def run_epoch(self, on_event: OnEvent, should_stop: ShouldStop) -> EpochSummary | str | None:
         """Train to the end of the epoch.
 
         Returns:
-            The epoch's figures, or the reason why it was stopped before its end.
+            The epoch's figures, or the reason why it was stopped before its end, or None where it is time to save: the
+            next call goes on.
         Raises:
             DivergedError: the loss is no longer finite.
         """
@@ -131,32 +156,38 @@ class Loop:
         order_N = order_N[position.batch * train.batch_size :]
         mirrored_N = self.inputs.mirrored(order_N, position.epoch)
         monitor = LossMonitor(
-            self.device, peak_lr=self.recipe.optim.lr, total=position.loss_total, count=position.loss_count
+            self.device,
+            peak_lr=self.recipe.optim.lr,
+            total=position.loss_total,
+            count=position.loss_count,
+            processes=self.processes,
         )
         images_before = position.images
-        batches = iter(self.staging.source.batches(order_N, batch_size=train.batch_size, device=self.device))
+        own_N, own_size = own_order(order_N, train.batch_size, self.processes)
+        batches = iter(self.staging.source.batches(own_N, batch_size=own_size, device=self.device))
         # A loader may draw from torch's global generator as it starts, so the first batch comes before the seeding.
         first = next(batches, None)
         self.inputs.begin(position.epoch)
-        reason: str | None = None
-        for done, batch in enumerate(itertools.chain(() if first is None else (first,), batches)):
-            # Damaged pictures drop out of their batch, so that one may be left alone.
-            if len(batch.labels_B) >= min(2, train.batch_size):
-                chosen = mirrored_N[done * train.batch_size : (done + 1) * train.batch_size]
-                if len(chosen) > len(batch.labels_B):
-                    # Without its damaged pictures the batch no longer lines up with what was chosen by position.
-                    chosen = self.inputs.mirrored(batch.indices_B, position.epoch)
-                loss = self.train_on(batch, chosen)
+        batches = itertools.chain(() if first is None else (first,), batches)
+        starts = range(0, len(order_N), train.batch_size)
+        decision = None
+        for start, batch in zip(starts, batches, strict=True):
+            share = share_of(order_N[start : start + train.batch_size], self.processes)
+            num_images, report = self._num_to_train_on(batch, share), False
+            if num_images:
+                loss = self.train_on(batch, share, mirrored_N[start : start + train.batch_size], num_images)
                 position.step += 1
-                position.batch += 1
-                position.images += len(batch.labels_B)
-                if monitor.add(loss, num_images=len(batch.labels_B)):
-                    monitor.check(step=position.step)
-                    speed = (position.images - images_before) / (time.perf_counter() - started)
-                    on_event(self._progress(monitor.mean, speed))
-            else:
-                position.batch += 1
-            if position.batch < self.steps_per_epoch and (reason := should_stop()) is not None:
+                position.images += num_images
+                report = monitor.add(loss, num_images=len(batch.labels_B) if share.counts else 0)
+            position.batch += 1
+            if position.batch == self.steps_per_epoch:
+                continue
+            decision = self.agreement.after_step(should_stop, report=report)
+            if decision.report:
+                monitor.check(step=position.step)
+                speed = (position.images - images_before) / (time.perf_counter() - started)
+                on_event(self._progress(monitor.mean, speed))
+            if decision.stop or decision.save:
                 break
         monitor.check(step=position.step)
         seconds = time.perf_counter() - started
@@ -164,13 +195,18 @@ class Loop:
         position.train_sec += seconds
         position.loss_total, position.loss_count = monitor.total, monitor.count
         on_event(self._progress(monitor.mean, speed))
-        if reason is not None:
-            return reason
+        if position.batch < self.steps_per_epoch:
+            self.inputs.load_state_dict(self.inputs.state_dict())
+            return self.agreement.reason(should_stop) if decision and decision.stop else None
+        average_statistics(self._networks, self.processes)
         position.epoch, position.batch, position.loss_total, position.loss_count = position.epoch + 1, 0, 0.0, 0
         return EpochSummary(monitor.mean, self.optimisers.rate, seconds, speed)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on, beside the recipe and the pictures: tensors and plain values."""
+        """All that the next step depends on, beside the recipe and the pictures: tensors and plain values.
+
+        Within an epoch each process has something of its own, which is under `processes` in the order of the ranks.
+        """
         state: dict[str, Any] = {
             "position": vars(self.position).copy(),
             "phase": self.staging.number,
@@ -181,10 +217,21 @@ class Loop:
         }
         if self.average:
             state["average"] = {"weights": self.average.network.state_dict(), "num_updates": self.average.num_updates}
+        if self.position.batch and self.processes.count > 1:
+            position = self.position
+            own = {"streams": state["streams"], "loss_total": position.loss_total, "loss_count": position.loss_count}
+            own["statistics"] = [value.cpu() for value in running_statistics(self._networks)]
+            state["processes"] = self.processes.gather(own)
+            for key in ("loss_total", "loss_count"):
+                state["position"][key] = sum(each[key] for each in state["processes"])
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` returned in a loop with the same recipe and pictures."""
+        """Take up what `state_dict` returned in a loop with the same recipe and pictures.
+
+        With as many processes as before all goes on exactly; with another number only their own generators and batch
+        norms, and the last digits, are others.
+        """
         self.position = Position(**state["position"])
         # Between two phases the optimisers are still those of the earlier one.
         self.staging.enter(state["phase"])
@@ -192,19 +239,31 @@ class Loop:
         self.optimisers.load_state_dict(state["optimisers"])
         if self.staging.scaler:
             self.staging.scaler.load_state_dict(state["scaler"])
-        self.inputs.load_state_dict(state["streams"])
         if self.average:
             self.average.network.load_state_dict(state["average"]["weights"])
             self.average.num_updates = state["average"]["num_updates"]
+        streams, each = state["streams"], state.get("processes", ())
+        if len(each) == self.processes.count:
+            own = each[self.processes.rank]
+            streams = own["streams"]
+            self.position.loss_total, self.position.loss_count = own["loss_total"], own["loss_count"]
+            for value, saved in zip(running_statistics(self._networks), own["statistics"], strict=True):
+                value.copy_(saved)
+        elif not self.processes.is_first:
+            streams = {key: value for key, value in streams.items() if key == "augment"}
+            self.position.loss_total, self.position.loss_count = 0.0, 0
+        self.inputs.load_state_dict(streams)
 
-    def train_on(self, batch: Batch, mirrored_B: Tensor) -> Tensor:
+    def train_on(self, batch: Batch, share: Share, mirrored_B: Tensor, num_images: int) -> Tensor:
         """Make one step: rate, input, arithmetic, moving average.
 
         Args:
             batch: the bytes.
-            mirrored_B: of `TrainingInput.mirrored`.
+            share: which part of a whole batch they are.
+            mirrored_B: of `TrainingInput.mirrored`, for the whole batch.
+            num_images: that all processes train on in this step.
         Returns:
-            The batch's mean loss, detached, on the device.
+            The mean loss of this process's part, detached, on the device.
         """
         step, phase = self.position.step, self.staging.phase
         begun = phase.first_epoch * self.steps_per_epoch
@@ -212,13 +271,29 @@ class Loop:
         in_phase = max(step - begun, 0)
         self.optimisers.set_rate(rate_factor(in_phase, phase.epochs * self.steps_per_epoch, self.recipe.schedule))
         if self.staging.kept is None:
-            inputs, target = self.inputs.prepare(batch, mirrored_B, done=step / self.total_steps)
+            inputs, target = self.inputs.prepare(batch, share, mirrored_B, done=step / self.total_steps)
         else:
-            inputs, target = self.inputs.choose_view(batch.images_BCHW, mirrored_B), batch.labels_B
-        loss = self.staging.step(inputs, target)
+            inputs, target = self.inputs.choose_view(batch, share, mirrored_B), batch.labels_B
+        # The mean of the processes' gradients becomes that of the whole batch's pictures, however they are shared.
+        weight = len(batch.labels_B) * self.processes.count / num_images if share.counts else 0.0
+        loss = self.staging.step(inputs, target, weight=weight)
         if self.average and (step + 1) % self.average.every == 0:
             self.average.update()
         return loss
+
+    def _num_to_train_on(self, batch: Batch, share: Share) -> int:
+        """Pictures of the whole batch, or 0 where it is passed over: damaged ones drop out, and one may be left."""
+        num = len(batch.labels_B)
+        if self.processes.count == 1:
+            return num if num >= min(2, self.recipe.train.batch_size) else 0
+        if not self.staging.source.drops_damaged:
+            return len(share.batch_B)
+        num_all, num_short = self.processes.total(torch.tensor([num * share.counts, num < 2])).tolist()
+        return 0 if num_short else int(num_all)
+
+    @property
+    def _networks(self) -> list[nn.Module]:
+        return [self.network, self.average.network] if self.average else [self.network]
 
     def _num_used(self) -> int:
         # A last batch of one has no spread for batch norm to measure. The picture that is left out, another one in

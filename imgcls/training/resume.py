@@ -15,8 +15,8 @@ from imgcls.training.events import Score
 from imgcls.training.loop import Loop
 from imgcls.training.recipes import differing_keys
 
-# The pictures themselves are compared, so that a data set may have moved.
-MAY_DIFFER = ("data.source",)
+# The pictures themselves are compared, so that a data set may have moved; how often to save changes no weight.
+MAY_DIFFER = ("data.source", "train.save_every_min")
 KEYS_SHOWN = 3
 
 

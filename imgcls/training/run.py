@@ -1,14 +1,16 @@
 """`train`: from a recipe to a finished run, or on with one that was cut."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
-from imgcls.core.device import DeviceChoice, choose_device
+from imgcls.core.device import DeviceChoice
+from imgcls.core.processes import Processes, choose_device_of
 from imgcls.data.datasets import Dataset, open_dataset
 from imgcls.data.resolve import SPLITS
+from imgcls.data.sharing import check_same_pictures, memory_for_each_mib, workers_for_each
 from imgcls.errors import ConfigError, ModelError, UsageError
 from imgcls.models.networks import build_unallocated
 from imgcls.models.starting import Start, is_architecture, load_start, whole_spec
@@ -21,7 +23,7 @@ from imgcls.training.precision import choose_precision
 from imgcls.training.recipes import load_recipe, recipe_text
 from imgcls.training.resolving import begins_trained, resolve_recipe, size_argument
 from imgcls.training.resume import Saved, check_same_recipe, load_saved
-from imgcls.training.run_folder import RunFolder, refuse_filled
+from imgcls.training.run_folder import RunFolder, find_launched, refuse_filled
 from imgcls.training.session import Session
 from imgcls.training.stopping import or_after
 
@@ -44,6 +46,7 @@ def train(
     download_progress: DownloadProgress | None = None,
     weights_progress: DownloadProgress | None = None,
     dataset: Dataset | None = None,
+    processes: Processes | None = None,
 ) -> TrainResult:
     """Train a network as a recipe says, and leave a run's folder behind.
 
@@ -62,6 +65,8 @@ def train(
         download_progress: called with bytes so far and in all, while a data set is downloaded.
         weights_progress: the same while published weights to begin with are downloaded.
         dataset: as `open_data` opened it for a recipe with the same [data] and seed; None opens it here.
+        processes: as `joined` gives them: all call this, the first one's recipe and folder count, and only that one
+            writes. After a restart by torchrun the run goes on where it was. None for this process alone.
     Raises:
         UsageError: no data set named, `output` together with `resume`, or `resume` isn't a run's folder.
         ConfigError: the recipe doesn't fit the model, or differs from that of the run to resume.
@@ -70,38 +75,65 @@ def train(
         DeviceError: the device isn't there, is slower in the precision asked for, can't be compiled for, or has too
             little memory (`OutOfMemoryError`).
         OutputError: the folder isn't empty, can't be written, or another process holds it.
+        ProcessLostError: another process of the run is gone.
     """
+    processes = processes or Processes()
     if resume is not None and output is not None and output.resolve() != resume.resolve():
         raise UsageError(f"--output {output} and --resume {resume} contradict each other", hint=f"--resume {resume}")
     if resume is None and recipe is None:
         raise UsageError("nothing to train: neither a recipe nor a run to resume", hint="imgcls train --data DIR")
     should_stop = or_after(should_stop, max_sec)
-    recipe = resolve_recipe(recipe) if recipe is not None else None
-    choice = choose_device(device)
+    given = recipe
+    recipe = processes.from_first(lambda: resolve_recipe(given) if given is not None else None)
+    choice = choose_device_of(device, processes.launch)
+    if resume is None and recipe is not None and processes.launch is not None and processes.launch.restarts:
+        launch, base = processes.launch.name, name or recipe.model.name
+        resume = processes.from_first(lambda: find_launched(output, name=base, launch=launch))
+
+    def pictures(recipe: Recipe) -> Dataset:
+        if dataset is not None:
+            return dataset
+        memory_mib = memory_for_each_mib(processes)
+        with processes.first_of_each_machine_first():
+            found = open_data(
+                recipe,
+                workers=workers_for_each(workers, processes),
+                max_memory_mib=memory_mib,
+                progress=progress,
+                download_progress=download_progress,
+            )
+        check_same_pictures(found.splits, found.classes, processes)
+        return found
+
+    def weights(recipe: Recipe) -> Start | None:
+        with processes.first_of_each_machine_first():
+            return open_start(recipe, progress=weights_progress)
+
     if resume is None:
         assert recipe is not None
         check_recipe_fits(recipe)
-        check_device_fits(recipe, choice.device)
-        if output is not None:
+        check_device_fits(recipe, choice.device, num_processes=processes.count)
+        if output is not None and processes.is_first:
             refuse_filled(output)
-        start = open_start(recipe, progress=weights_progress)
-        if dataset is None:
-            dataset = open_data(recipe, workers=workers, progress=progress, download_progress=download_progress)
-        check_data_fits(recipe, dataset)
-        with RunFolder.create(output, name=name or recipe.model.name) as folder:
+        start = weights(recipe)
+        opened = pictures(recipe)
+        check_data_fits(recipe, opened)
+        base = name or recipe.model.name
+        with _held_by_first(lambda: RunFolder.create(output, name=base), processes) as folder:
+            if processes.launch is not None:
+                folder.write_launch(processes.launch.name)
             folder.write_config(recipe_text(recipe))
-            return _run(recipe, dataset, folder, choice, start, None, on_event, should_stop)
-    with RunFolder.reopen(resume) as folder:
-        stored = load_recipe(folder.path / "config.toml")
+            return _run(recipe, opened, folder, choice, start, None, processes, on_event, should_stop)
+    cut = resume
+    with _held_by_first(lambda: RunFolder.reopen(cut), processes) as folder:
+        stored = processes.from_first(lambda: load_recipe(folder.path / "config.toml"))
         recipe = recipe or stored
         check_same_recipe(stored, recipe, folder.path)
-        check_device_fits(recipe, choice.device)
-        # A run that was killed before its first epoch ended has saved nothing, and just begins again.
-        saved = load_saved(folder.last_path) if folder.last_path.exists() else None
-        start = open_start(recipe, progress=weights_progress) if saved is None else None
-        if dataset is None:
-            dataset = open_data(recipe, workers=workers, progress=progress, download_progress=download_progress)
-        return _run(recipe, dataset, folder, choice, start, saved, on_event, should_stop)
+        check_device_fits(recipe, choice.device, num_processes=processes.count)
+        # A run that was killed before it saved anything just begins again.
+        saved = processes.from_first(lambda: load_saved(folder.last_path) if folder.last_path.exists() else None)
+        start = weights(recipe) if saved is None else None
+        return _run(recipe, pictures(recipe), folder, choice, start, saved, processes, on_event, should_stop)
 
 
 def _run(
@@ -111,16 +143,26 @@ def _run(
     choice: DeviceChoice,
     start: Start | None,
     saved: Saved | None,
+    processes: Processes,
     on_event: OnEvent,
     should_stop: ShouldStop,
 ) -> TrainResult:
     exact = deterministic_algorithms(choice.device) if recipe.train.deterministic else contextlib.nullcontext()
     with told_what_to_do(recipe, choice.device), exact:
-        session = Session(recipe, dataset, folder, choice, start=start)
+        session = Session(recipe, dataset, folder, choice, start=start, processes=processes)
         if saved is not None:
             session.take_up(saved)
         folder.drop_metrics_after(session.loop.position.epoch)
         return session.run(on_event, should_stop)
+
+
+@contextlib.contextmanager
+def _held_by_first(open_folder: Callable[[], RunFolder], processes: Processes) -> Iterator[RunFolder]:
+    """The folder that the first process opens, in all of them; the others can't write to it."""
+    held = open_folder() if processes.is_first else None
+    path = processes.from_first(lambda: held.path if held else Path())
+    with held or RunFolder(path, writes=False) as folder:
+        yield folder
 
 
 def with_whole_paths(recipe: Recipe) -> Recipe:
@@ -217,15 +259,19 @@ def open_start(recipe: Recipe, *, progress: DownloadProgress | None = None) -> S
     )
 
 
-def check_device_fits(recipe: Recipe, device: torch.device) -> None:
+def check_device_fits(recipe: Recipe, device: torch.device, *, num_processes: int = 1) -> None:
     """Check what the recipe asks of the device, before the data are opened.
 
     Raises:
-        ConfigError: more sizes of batch to compile than torch keeps apart.
+        ConfigError: more sizes of batch to compile than torch keeps apart, or several processes that compile.
         DeviceError: a precision that doesn't pay there, or nothing to compile with.
     """
     train = recipe.train
     choose_precision(train.precision, device)
+    if train.compile and num_processes > 1:
+        raise ConfigError(
+            f"train.compile doesn't go with {num_processes} processes yet", hint="--set train.compile=false"
+        )
     if train.compile:
         num_sizes = len(compiled_sizes(train.batch_size, train.accumulate)) * (len(train.resolution) + 1)
         check_compiler(device, num_sizes=num_sizes)
@@ -250,6 +296,7 @@ def open_data(
     *,
     splits: tuple[str, ...] = SPLITS,
     workers: int | None = None,
+    max_memory_mib: int | None = None,
     progress: Progress | None = None,
     download_progress: DownloadProgress | None = None,
 ) -> Dataset:
@@ -262,6 +309,7 @@ def open_data(
         allow_modified=recipe.data.allow_modified,
         strict=recipe.data.strict,
         workers=workers,
+        max_memory_mib=max_memory_mib,
         splits=splits,
         progress=progress,
         download_progress=download_progress,

@@ -14,16 +14,24 @@ from imgcls.errors import OutputError, UsageError
 
 RUNS = Path("runs")
 LOCK_NAME = ".lock"
+# Which call of torchrun made the folder, for the processes that it starts again.
+LAUNCH_NAME = ".launch"
 
 
 class RunFolder:
     """A run's folder, held by this process until it is closed.
 
     Use `create` or `reopen`; both lock the folder, so that two runs can't write to one.
+
+    Args:
+        path: the folder.
+        writes: False where another process of the same run holds and writes it: then nothing here touches the disk.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
+        if not writes:
+            return
         self._lock = FileLock(path / LOCK_NAME)
         try:
             self._lock.acquire(timeout=0)
@@ -79,12 +87,20 @@ class RunFolder:
         """The checkpoint to resume from."""
         return self.path / "last.pt"
 
+    def write_launch(self, name: str) -> None:
+        """Store which call of torchrun made the folder."""
+        if self.writes:
+            write_text(self.path / LAUNCH_NAME, name + "\n")
+
     def write_config(self, text: str) -> None:
         """Store the resolved recipe."""
-        write_text(self.path / "config.toml", text)
+        if self.writes:
+            write_text(self.path / "config.toml", text)
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Store what the run came to."""
+        if not self.writes:
+            return
         write_text(self.path / "result.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
 
     def append_metrics(self, row: dict[str, Any]) -> None:
@@ -93,6 +109,8 @@ class RunFolder:
         Raises:
             OutputError: it can't be written.
         """
+        if not self.writes:
+            return
         path = self.path / "metrics.jsonl"
         try:
             with path.open("a", encoding="utf-8", newline="\n") as file:
@@ -105,7 +123,7 @@ class RunFolder:
     def drop_metrics_after(self, epoch: int) -> None:
         """Keep the lines of epochs up to `epoch`: later or torn ones are written again by the resumed run."""
         path = self.path / "metrics.jsonl"
-        if not path.exists():
+        if not self.writes or not path.exists():
             return
         kept = [line for line in path.read_text(encoding="utf-8").splitlines() if 0 < _epoch_of(line) <= epoch]
         with replacing(path) as part:
@@ -113,7 +131,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Let go of the folder."""
-        self._lock.release()
+        if self.writes:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -140,13 +159,33 @@ def refuse_filled(path: Path) -> None:
         OutputError: it isn't a folder, can't be read, or holds something.
     """
     try:
-        filled = path.exists() and any(entry.name != LOCK_NAME for entry in path.iterdir())
+        filled = path.exists() and any(entry.name not in (LOCK_NAME, LAUNCH_NAME) for entry in path.iterdir())
     except OSError as exc:
         raise output_error(path, exc) from exc
     if filled:
         raise OutputError(
             f"{path} is not empty", hint=f"continue the run in it with --resume {path}, or name another folder"
         )
+
+
+def find_launched(path: Path | None, *, name: str, launch: str) -> Path | None:
+    """The folder that a call of torchrun made before it started its processes again.
+
+    Args:
+        path: as the user named it; None where it was called `runs/<name>-<date>-<time>`.
+        name: of the recipe.
+        launch: what `write_launch` stored.
+    Returns:
+        None where there is none yet, or nothing in it to go on with.
+    """
+    for folder in [path] if path is not None else sorted(RUNS.glob(f"{name}-*"), reverse=True):
+        try:
+            made_by = (folder / LAUNCH_NAME).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if made_by == launch and (folder / "config.toml").is_file():
+            return folder
+    return None
 
 
 def new_folder(wanted: Path) -> Path:

@@ -19,11 +19,15 @@ class Saving:
     """Writes best.pt and last.pt.
 
     Args:
-        folder: of the run.
+        folder: of the run; where another process writes it, nothing here does.
+
+    Attributes:
+        position: whole epochs, and batches of the next, behind what last.pt holds; None before there is one.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
+        self.position: tuple[int, int] | None = None
         self._best: Checkpoint | None = None
         self._due_at = 0.0
 
@@ -37,6 +41,8 @@ class Saving:
         Raises:
             OutputError: it can't be written.
         """
+        if not self._folder.writes:
+            return
         if not must and time.monotonic() < self._due_at:
             if best is not None:
                 # The network goes on from here, so that its weights have to be copied.
@@ -48,9 +54,13 @@ class Saving:
 
     def save(self, last: Checkpoint) -> None:
         """Write what was put off, then last.pt: so what it knows of is there, if the process is killed in between."""
+        if not self._folder.writes:
+            return
         started = time.monotonic()
         self.save_best()
         save_checkpoint(last, self._folder.last_path)
+        position = last.resume["loop"]["position"]
+        self.position = position["epoch"], position["batch"]
         ended = time.monotonic()
         self._due_at = ended + PAUSE_FACTOR * (ended - started)
 

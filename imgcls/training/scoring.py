@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from imgcls.core.checkpoint import load_checkpoint
+from imgcls.core.processes import Processes
 from imgcls.core.transforms import Transform
 from imgcls.data.datasets import Dataset
 from imgcls.data.labelled import LabelledImages
@@ -28,10 +29,20 @@ class Scoring:
         dataset: its validation and test pictures.
         transform: its arithmetic turns bytes into the network's input.
         device: where networks are measured.
+        processes: that share the pictures, and measure at the same time.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, *, transform: Transform, device: torch.device) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        *,
+        transform: Transform,
+        device: torch.device,
+        processes: Processes,
+    ) -> None:
         self.recipe, self.dataset, self.transform, self.device = recipe, dataset, transform, device
+        self._processes = processes
         if recipe.train.eval_batch_size is None:
             raise ValueError("the recipe is not resolved")
         self._batch_size = recipe.train.eval_batch_size
@@ -62,7 +73,7 @@ class Scoring:
         images = self.dataset.test
         if images is None:
             return None
-        best = load_checkpoint(checkpoint)
+        best = self._processes.from_first(lambda: load_checkpoint(checkpoint))
         network = build_with_weights(
             best.model_name, num_classes=len(best.classes), weights=best.weights, arguments=best.model_arguments
         )
@@ -79,13 +90,19 @@ class Scoring:
             precision=Precision(),
             mirrored=False,
             channels_last=False,
+            processes=self._processes,
         )
         assert not isinstance(kept, str)
         return kept
 
     def _evaluate_head(self, network: nn.Module, kept: KeptFeatures) -> EvalResult:
         return evaluate_network(
-            HeadNetwork(network), kept, transform=kept, device=self.device, batch_size=self._batch_size
+            HeadNetwork(network),
+            kept,
+            transform=kept,
+            device=self.device,
+            batch_size=self._batch_size,
+            processes=self._processes,
         )
 
     def _evaluate(self, network: nn.Module, images: LabelledImages, on_event: OnEvent) -> EvalResult:
@@ -99,6 +116,7 @@ class Scoring:
             # In float32, as `eval` and `predict` run the network: the figures must be theirs.
             autocast_dtype=None,
             progress=lambda done, total: on_event(Measuring(split, done, total)),
+            processes=self._processes,
         )
 
 

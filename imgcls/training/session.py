@@ -9,9 +9,10 @@ import torch
 
 from imgcls.core.checkpoint import Checkpoint
 from imgcls.core.device import DeviceChoice
+from imgcls.core.processes import Processes
 from imgcls.data.datasets import Dataset
 from imgcls.data.labelled import LabelledImages, SkippedImage
-from imgcls.errors import DataError
+from imgcls.errors import DataError, ProcessLostError
 from imgcls.models.networks import OWN
 from imgcls.models.starting import Start
 from imgcls.training.building import build_for_training
@@ -55,6 +56,7 @@ class Session:
         folder: locked, for the run's files.
         choice: the device.
         start: trained weights to begin with; None for random ones, and for a run that is taken up.
+        processes: that train together; each has a session, and calls the same methods at the same time.
     """
 
     def __init__(
@@ -65,15 +67,17 @@ class Session:
         choice: DeviceChoice,
         *,
         start: Start | None = None,
+        processes: Processes | None = None,
     ) -> None:
         if dataset.train is None:
             raise DataError(f"{recipe.data.source} has no training pictures", hint="check --data")
         self.recipe, self.dataset, self.folder, self.choice = recipe, dataset, folder, choice
+        self.processes = processes or Processes()
         self.device = choice.device
         self.images: LabelledImages = dataset.train
         self.transform = transform_of(recipe)
         self.precision = choose_precision(recipe.train.precision, self.device)
-        self.scoring = Scoring(recipe, dataset, transform=self.transform, device=self.device)
+        self.scoring = Scoring(recipe, dataset, transform=self.transform, device=self.device, processes=self.processes)
         self.saving = Saving(folder)
         self.best: Score | None = None
         self.last: Score | None = None
@@ -90,6 +94,7 @@ class Session:
             transform=self.transform,
             device=self.device,
             precision=self.precision,
+            processes=self.processes,
         )
 
     def take_up(self, saved: Saved) -> None:
@@ -98,8 +103,12 @@ class Session:
         Raises:
             DataError: the pictures are others.
         """
-        check_same_data(saved, self.images, self.folder.path)
+        if self.processes.is_first:
+            # Another machine's copy of the pictures has other times; that it is one, they have compared.
+            check_same_data(saved, self.images, self.folder.path)
         self.loop.load_state_dict(saved.loop)
+        if self.folder.writes:
+            self.saving.position = self.loop.position.epoch, self.loop.position.batch
         self.best, self.last, self.origin = saved.best, saved.last, saved.origin
         self._moved = moved_warning(saved, self.device)
 
@@ -109,16 +118,19 @@ class Session:
         self._began = time.perf_counter() - self.loop.position.elapsed_sec
         reason: str | None = None
         try:
-            with own_global_stream(self.device):
+            with self.processes.noticing_losses(), own_global_stream(self.device):
                 while reason is None and not self._is_finished():
                     summary = self.loop.run_epoch(on_event, should_stop)
-                    if isinstance(summary, str):
+                    if not isinstance(summary, EpochSummary):
                         reason = summary
                         self._check_weights()
                         self.loop.position.elapsed_sec = time.perf_counter() - self._began
                         self.saving.save(self._checkpoint({}, resume=True))
+                        self.loop.agreement.saved()
                         continue
                     reason = self._finish_epoch(summary, on_event, should_stop)
+        except ProcessLostError as exc:
+            raise self._lost(exc) from exc
         except DivergedError as exc:
             self.saving.save_best()
             self.folder.write_result(self._result("diverged", None).to_dict())
@@ -130,6 +142,8 @@ class Session:
             reason = EARLY
         result = self._result(reason, test)
         self.folder.write_result(result.to_dict())
+        # torchrun ends all as soon as one leaves with a code, so that nobody may leave before all is written.
+        self.processes.gather(None)
         return result
 
     def _is_finished(self) -> bool:
@@ -157,12 +171,13 @@ class Session:
         # Told first: whoever listens may want the run to stop for what it hears.
         on_event(measured.epoch)
         finished = self._is_finished()
-        reason = None if finished else should_stop()
+        reason = None if finished else self.loop.agreement.reason(should_stop)
         self.saving.end_epoch(
             lambda: self._checkpoint(measured.metrics, resume=True),
             best=best,
             must=finished or reason is not None,
         )
+        self.loop.agreement.saved()
         return reason
 
     def _measure(self, summary: EpochSummary, on_event: OnEvent) -> _Measured:
@@ -219,11 +234,30 @@ class Session:
             resume=resume_state(self.loop, self.images, best=self.best, last=self.last) if resume else {},
         )
 
+    def _lost(self, exc: ProcessLostError) -> ProcessLostError:
+        kept = f"what was saved is in {self.folder.path}"
+        if self.saving.position is not None:
+            epoch, batch = self.saving.position
+            within = f", step {batch} of the next" if batch else ""
+            kept = f"{self.folder.last_path} holds it up to epoch {epoch}{within}"
+        elif self.folder.writes:
+            kept = "nothing was saved yet"
+        launch = self.processes.launch
+        if launch is not None and launch.restarts < launch.max_restarts:
+            hint = "torchrun starts them again, and the run goes on"
+        else:
+            hint = (
+                f"torchrun ... -m imgcls train --resume {self.folder.path} goes on; "
+                "with --max-restarts 3 torchrun does so by itself"
+            )
+        return ProcessLostError(f"{exc.message}; {kept}", hint=hint)
+
     def _skipped(self) -> tuple[SkippedImage, ...]:
         found = list(self.images.skipped)
         if self.dataset.val is not None:
             found += self.dataset.val.skipped
-        return tuple(found)
+        # Each process has met its own, or all of them have met all.
+        return tuple({bad.path: bad for part in self.processes.gather(found) for bad in part}.values())
 
     def _started(self) -> Started:
         position, validation, test = self.loop.position, self.dataset.validation, self.dataset.test
@@ -246,6 +280,7 @@ class Session:
             done_steps=position.batch,
             device=str(self.device),
             reason=self.choice.reason,
+            num_processes=self.processes.count,
             precision=self.precision.name,
             skipped=self._skipped(),
             warnings=self._warnings(),
@@ -275,6 +310,7 @@ class Session:
             images_per_sec=position.images / position.train_sec if position.train_sec else 0.0,
             skipped=self._skipped(),
             device=str(self.device),
+            num_processes=self.processes.count,
             seed=self.recipe.train.seed,
             precision=self.precision.name,
             data=self.images.description.to_dict(),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from imgcls.core.processes import Processes
 from imgcls.core.transforms import Transform
 from imgcls.data.labelled import LabelledImages
 from imgcls.models.heads import HeadNetwork, body_parameters
@@ -16,6 +17,7 @@ from imgcls.training.features import CPU_BATCH_SIZE, KeptFeatures, keep_features
 from imgcls.training.optim import Optimisers
 from imgcls.training.phases import Phase, changing_settings, phase_at, phases_of
 from imgcls.training.precision import Precision
+from imgcls.training.spread import spread
 from imgcls.training.step import TrainingStep
 
 
@@ -29,6 +31,7 @@ class Staging:
         transform: its arithmetic turns bytes into the network's input.
         device: where the network is.
         precision: of the arithmetic.
+        processes: that train together.
     """
 
     def __init__(
@@ -40,8 +43,9 @@ class Staging:
         transform: Transform,
         device: torch.device,
         precision: Precision,
+        processes: Processes,
     ) -> None:
-        self.network, self.images, self.recipe = network, images, recipe
+        self.network, self.images, self.recipe, self.processes = network, images, recipe, processes
         self.transform, self.device, self.precision = transform, device, precision
         self.phases = phases_of(recipe)
         # Some never move, such as the whitening filters of our own network.
@@ -83,7 +87,29 @@ class Staging:
             parameter.requires_grad_(not self.phase.frozen)
         self.optimisers = Optimisers(self.network, self.recipe.optim, body_factor=self.recipe.finetune.body_lr_factor)
         self.kept: KeptFeatures | None = None
-        self.step = self._step_of(self._runner)
+        self._step: TrainingStep | None = None
+
+    @property
+    def step(self) -> TrainingStep:
+        """Moves the weights of the phase by a batch of what `source` gives."""
+        if self._step is None:
+            # Made when it is first called for: only now is it known what has to be spread over the processes.
+            forward = self._runner
+            if self.kept is not None:
+                forward = HeadNetwork(self.network)
+            if self.processes.count > 1:
+                assert isinstance(forward, nn.Module)
+                forward = spread(forward, self.device)
+            self._step = TrainingStep(
+                forward,
+                self.optimisers,
+                self.recipe,
+                device=self.device,
+                precision=self.precision,
+                scaler=self.scaler,
+                weights_K=self._weights_K,
+            )
+        return self._step
 
     def begin_epoch(self, epoch: int, on_event: OnEvent, should_stop: ShouldStop) -> str | None:
         """Make ready for an epoch; a reason to stop, if one came up while a frozen body was run on all pictures."""
@@ -106,23 +132,12 @@ class Staging:
             mirrored=self.recipe.augment.flip != "off",
             channels_last=self.recipe.train.channels_last,
             should_stop=should_stop,
+            processes=self.processes,
             progress=lambda done, total: on_event(FeatureProgress(done, total)),
         )
         if isinstance(kept, str):
             return kept
         self._too_many_features = kept is None
         if kept is not None:
-            self.kept = kept
-            self.step = self._step_of(HeadNetwork(self.network))
+            self.kept, self._step = kept, None
         return None
-
-    def _step_of(self, forward: Callable[[Tensor], Tensor]) -> TrainingStep:
-        return TrainingStep(
-            forward,
-            self.optimisers,
-            self.recipe,
-            device=self.device,
-            precision=self.precision,
-            scaler=self.scaler,
-            weights_K=self._weights_K,
-        )

@@ -3,12 +3,14 @@
 Shapes: B batch, C channels (3), H height, W width, K classes.
 """
 
+import contextlib
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.amp import GradScaler
 from torch.nn import functional as F  # noqa: N812 - the field's own name for it
+from torch.nn.parallel import DistributedDataParallel
 
 from imgcls.training.config import Recipe
 from imgcls.training.optim import Optimisers
@@ -48,38 +50,46 @@ class TrainingStep:
             device.type, dtype=precision.autocast_dtype, enabled=precision.autocast_dtype is not None
         )
         self._scaler = scaler
+        # What several processes don't average yet.
+        self._unsent = forward.no_sync if isinstance(forward, DistributedDataParallel) else contextlib.nullcontext
 
-    def __call__(self, input_BCHW: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, input_BCHW: Tensor, target: Tensor, *, weight: float = 1.0) -> Tensor:
         """Make the step, at the rate that is set.
 
         Args:
             input_BCHW: normalised pictures.
             target: class indices, int64, shape (batch,), or probabilities, float32, shape (batch, num_classes).
+            weight: of this batch's gradient, where it is averaged with those of other processes.
         Returns:
             The batch's mean loss, detached, on the device.
         """
         if self._portions == 1:
-            loss = self._backward(input_BCHW, target)
+            loss = self._backward(input_BCHW, target, weight=weight)
         else:
-            loss = self._backward_in_portions(input_BCHW, target)
+            loss = self._backward_in_portions(input_BCHW, target, weight=weight)
         self.optimisers.step(max_norm=self._max_norm, scaler=self._scaler)
         return loss
 
-    def _backward(self, input_BCHW: Tensor, target: Tensor, *, share: float = 1.0) -> Tensor:
+    def _backward(self, input_BCHW: Tensor, target: Tensor, *, weight: float, share: float = 1.0) -> Tensor:
         with self._autocast:
             logits_BK = self.forward(input_BCHW)
         loss = self._loss(logits_BK.float(), target)
         if share < 1:
             loss = loss * share
-        (loss if self._scaler is None else self._scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+        weighted = loss if weight == 1 else loss * weight
+        (weighted if self._scaler is None else self._scaler.scale(weighted)).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def _backward_in_portions(self, input_BCHW: Tensor, target: Tensor) -> Tensor:
+    def _backward_in_portions(self, input_BCHW: Tensor, target: Tensor, *, weight: float) -> Tensor:
         size = len(target)
         # One picture alone has no spread for batch norm to measure.
         num_portions = max(min(self._portions, size // 2), 1)
         parts = zip(input_BCHW.tensor_split(num_portions), target.tensor_split(num_portions), strict=True)
-        losses = [self._backward(images, answers, share=len(answers) / size) for images, answers in parts]
+        losses = []
+        for number, (images, answers) in enumerate(parts, start=1):
+            # The last portion sends the sum of all to the other processes.
+            with self._unsent() if number < num_portions else contextlib.nullcontext():
+                losses.append(self._backward(images, answers, weight=weight, share=len(answers) / size))
         return torch.stack(losses).sum()
 
 
