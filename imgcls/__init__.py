@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from imgcls.results.records import ImageRecord, Prediction
     from imgcls.training.recipes import load_recipe
     from imgcls.training.run import train
+    from imgcls.tuning.study import tune
 
 # Where each public name lives; imported when it is first used, so that `import imgcls` costs nothing.
 _HOMES = {
@@ -27,6 +28,7 @@ _HOMES = {
     "load_classifier": "imgcls.prediction.classifier",
     "load_recipe": "imgcls.training.recipes",
     "train": "imgcls.training.run",
+    "tune": "imgcls.tuning.study",
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "load_classifier",
     "load_recipe",
     "train",
+    "tune",
 ]
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import shlex
+import textwrap
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 WORDS = {"out_of_memory": "no memory"}
 STATE_WIDTH = 9
+# What doesn't fit into a trial's line stands below it, this far in.
+INDENT = 10
+PRUNING = {
+    "median": "trials below the median of the others are given up",
+    "halving": "trials are given up by successive halving",
+    "none": "no trial is given up",
+}
 
 
 class TuneDisplay:
@@ -37,6 +45,7 @@ class TuneDisplay:
         self._num_over = 0
         self._best: TrialRecord | None = None
         self._said_skipped = False
+        self._warned: set[str] = set()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._downloads = contextlib.ExitStack()
@@ -80,8 +89,7 @@ class TuneDisplay:
                 self._downloads.close()
                 for line in started_lines(event):
                     self.say(line)
-                for text in event.warnings:
-                    self.say(f"warning: {text}", always=True)
+                self._warn(event.warnings)
                 self._on_started()
             case TrialStarted():
                 self._trial = event
@@ -90,6 +98,7 @@ class TuneDisplay:
             case Started():
                 self._run = event
                 self._downloads.close()
+                self._warn(event.warnings)
                 self._warn_skipped(event)
             case StepProgress():
                 self._move(event)
@@ -98,7 +107,10 @@ class TuneDisplay:
                     self.say(f"trial {self._trial.number}   {epoch_line(event, self._run)}")
             case TrialEnded():
                 self._num_over, self._best = event.num_over, event.best
-                self.say(trial_line(event.trial, event.best, num_trials=self._study.num_trials if self._study else 0))
+                num_trials = self._study.num_trials if self._study is not None else 0
+                width = self._bar.console.width if self._bar is not None else None
+                for line in trial_lines(event.trial, event.best, num_trials=num_trials, width=width):
+                    self.say(line)
 
     def say(self, text: str, *, always: bool = False) -> None:
         """A line on stderr, above the bar."""
@@ -150,6 +162,13 @@ class TuneDisplay:
             self._bar.start()
         return self._bar
 
+    def _warn(self, warnings: tuple[str, ...]) -> None:
+        # What there is to say of the data is the same in every trial.
+        for text in warnings:
+            if text not in self._warned:
+                self._warned.add(text)
+                self.say(f"warning: {text}", always=True)
+
     def _warn_skipped(self, event: Started) -> None:
         if self._said_skipped or not event.skipped:
             return
@@ -165,36 +184,53 @@ def started_lines(event: StudyStarted) -> list[str]:
     """What is about to happen."""
     settings = "1 setting" if event.num_settings == 1 else f"{event.num_settings} settings"
     begun = f", {event.num_over} of them over" if event.num_over else ""
-    given_up = "none is given up early" if event.pruner == "none" else f"given up early by {event.pruner}"
     lines = [
-        f"{settings} to search in {event.num_trials} trials{begun}; {given_up}",
+        f"{settings} to search in {event.num_trials} trials{begun}",
+        PRUNING[event.pruner],
         f"on {event.device} ({event.reason}); study folder: {event.study}",
         f"{event.num_train:,} pictures to train on, {event.num_val:,} to validate on",
     ]
     if event.val_fraction is not None:
         lines.append(
-            f"the search keeps {event.val_fraction:.0%} of the training pictures back to choose by, "
-            "and leaves the test pictures alone"
+            f"{event.val_fraction:.0%} of the training pictures are kept back to choose by, instead of the test's"
         )
-    if event.begins_with_recipe:
+    if not event.num_over and event.begins_with_recipe:
         lines.append("trial 0 is the recipe as it stands")
+    elif not event.num_over:
+        lines.append("the recipe's own values lie outside of the space: it is no trial itself")
     return lines
 
 
-def trial_line(trial: TrialRecord, best: TrialRecord | None, *, num_trials: int) -> str:
-    """A trial in one line, the values last, as there may be many."""
-    width = len(str(max(num_trials - 1, trial.number)))
+def trial_lines(
+    trial: TrialRecord, best: TrialRecord | None, *, num_trials: int, width: int | None = None
+) -> list[str]:
+    """A trial in one line with the values last, as there may be many.
+
+    Args:
+        trial: that is over.
+        best: so far.
+        num_trials: in all.
+        width: of the terminal, where a line that is too long goes on below; None for one line whatever its length.
+    """
+    digits = len(str(max(num_trials - 1, trial.number)))
     top1 = f"{trial.top1:7.2%}" if trial.top1 is not None else "      -"
     epoch = f"epoch {trial.epoch:>2}" if trial.epoch is not None else "epoch  -"
     shown = f"best {best.top1:.2%} (trial {best.number})" if best is not None else "best -"
-    parts = [
-        f"trial {trial.number:>{width}}  {_word(trial.state):<{STATE_WIDTH}}  {top1}  {epoch}  {trial.seconds:6.1f} s",
-        shown,
-        "  ".join(f"{name} {short(value)}" for name, value in _named(trial.values)),
+    figures = (
+        f"trial {trial.number:>{digits}}  {_word(trial.state):<{STATE_WIDTH}}  {top1}  {epoch}  {trial.seconds:6.1f} s"
+    )
+    values = "  ".join(f"{name} {short(value)}" for name, value in _named(trial.values))
+    reason = trial.reason if trial.state != "pruned" else ""
+    line = "   ".join(part for part in (figures, shown, values, reason) if part)
+    if width is None or len(line) <= width:
+        return [line]
+    below = [
+        wrapped
+        for part in (values, reason)
+        # A name stays with its value.
+        for wrapped in textwrap.wrap(part.replace(" ", "\0").replace("\0\0", "  "), max(width - INDENT, 20))
     ]
-    if trial.reason and trial.state != "pruned":
-        parts.append(trial.reason)
-    return "   ".join(parts)
+    return [f"{figures}   {shown}", *(" " * INDENT + part.replace("\0", " ") for part in below)]
 
 
 def summary_lines(result: StudyResult) -> list[str]:
@@ -202,7 +238,8 @@ def summary_lines(result: StudyResult) -> list[str]:
     counts = ", ".join(f"{number} {_word(state)}" for state, number in result.counts.items())
     lines = [
         f"study   {result.study}",
-        f"trials  {result.num_over} of {result.num_trials} over" + (f": {counts}" if counts else ""),
+        f"trials  {result.num_over} of {max(result.num_trials, result.num_over)} over"
+        + (f": {counts}" if counts else ""),
         f"best    {best_text(result.best)}",
     ]
     if result.best is not None:

@@ -113,6 +113,8 @@ class StudyFolder:
             ) from exc
         except OSError as exc:
             raise output_error(self.path, exc) from exc
+        except NotImplementedError as exc:
+            raise OutputError(f"can't lock {self.path}: its file system has no locks", hint="name a local -o") from exc
         try:
             yield
         finally:

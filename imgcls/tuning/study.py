@@ -125,6 +125,7 @@ class _Study:
     def __init__(self, task: Task, folder: StudyFolder, storage: StudyStorage) -> None:
         self.task, self.folder, self.storage = task, folder, storage
         self.num_trials, self.pruner = NUM_TRIALS, PRUNERS[0]
+        self.begins_with_recipe = False
 
     def begin(self, num_trials: int | None, pruner: PrunerName | None) -> None:
         """Settle what was asked for now or before, and put the recipe itself first.
@@ -147,6 +148,7 @@ class _Study:
             storage.set("fingerprint", task.fingerprint)
             storage.use_pruner(self.pruner)
             as_it_stands = task.space.values_in(task.tried)
+            self.begins_with_recipe = as_it_stands is not None
             if as_it_stands is not None:
                 storage.begin_with(as_it_stands)
 
@@ -258,14 +260,13 @@ class _Study:
         task = self.task
         assert task.dataset.train is not None
         assert task.dataset.val is not None
-        first = next(iter(trials), None)
         return StudyStarted(
             study=self.folder.path,
             num_settings=len(task.space.dimensions),
             num_trials=self.num_trials,
             num_over=sum(trial.is_over for trial in trials),
             pruner=self.pruner,
-            begins_with_recipe=first is not None and first.state == "waiting" and len(trials) == 1,
+            begins_with_recipe=self.begins_with_recipe,
             num_train=len(task.dataset.train),
             num_val=len(task.dataset.val),
             val_fraction=task.val_fraction,

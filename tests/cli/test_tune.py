@@ -10,7 +10,7 @@ from labelled_data import write_classes
 from typer.testing import CliRunner
 
 from imgcls.cli.app import app
-from imgcls.cli.tune_display import summary_lines, trial_line
+from imgcls.cli.tune_display import summary_lines, trial_lines
 from imgcls.tuning.results import StudyResult, TrialRecord
 
 RECIPE = """
@@ -51,11 +51,14 @@ def test_a_study_for_people(tune, photos):
     assert any(line.startswith("optim.lr ") for line in lines)
     assert f"next    imgcls train -c {study}/best.toml" in lines
     told = result.stderr.splitlines()
-    assert told[0] == "2 settings to search in 2 trials; given up early by median"
-    assert told[2] == "30 pictures to train on, 6 to validate on"
-    assert told[3] == "trial 0 is the recipe as it stands"
-    assert [line[:17] for line in told[4:]] == ["trial 0  complete", "trial 1  complete"]
-    assert told[4].endswith("lr 0.001  hidden [4]")
+    assert told[:2] == [
+        "2 settings to search in 2 trials",
+        "trials below the median of the others are given up",
+    ]
+    assert told[3] == "30 pictures to train on, 6 to validate on"
+    assert told[4] == "trial 0 is the recipe as it stands"
+    assert [line[:17] for line in told[5:]] == ["trial 0  complete", "trial 1  complete"]
+    assert told[5].endswith("lr 0.001  hidden [4]")
     retrained = CliRunner().invoke(app, ["train", "-c", f"{study}/best.toml", "-o", "again", "-q"])
     assert retrained.exit_code == 0, retrained.stderr
 
@@ -146,10 +149,19 @@ def test_a_trials_line_and_the_table_in_the_end():
     values = {"optim.lr": 0.0012345678, "optim.rest_lr": 0.1, "augment.flip": "off", "model.arguments.lr": True}
     best = TrialRecord(3, "complete", values, top1=0.5, loss=1.25, epoch=7, seconds=12.34)
     diverged = TrialRecord(12, "diverged", values, seconds=0.4, reason="the loss became nan at step 3")
-    assert trial_line(diverged, best, num_trials=20) == (
-        "trial 12  diverged         -  epoch  -     0.4 s   best 50.00% (trial 3)   "
-        "optim.lr 0.001235  rest_lr 0.1  flip off  model.arguments.lr true   the loss became nan at step 3"
-    )
+    figures = "trial 12  diverged         -  epoch  -     0.4 s   best 50.00% (trial 3)"
+    settings = "optim.lr 0.001235  rest_lr 0.1  flip off  model.arguments.lr true"
+    reason = "the loss became nan at step 3"
+    assert trial_lines(diverged, best, num_trials=20) == [f"{figures}   {settings}   {reason}"]
+    assert trial_lines(diverged, best, num_trials=20, width=76) == [
+        figures,
+        "          optim.lr 0.001235  rest_lr 0.1  flip off  model.arguments.lr true",
+        "          the loss became nan at step 3",
+    ]
+    assert trial_lines(diverged, best, num_trials=20, width=60)[1:3] == [
+        "          optim.lr 0.001235  rest_lr 0.1  flip off",
+        "          model.arguments.lr true",
+    ]
     first = TrialRecord(0, "out_of_memory", values | {"optim.lr": 0.5})
     result = StudyResult(
         study=Path("studies/a b"),
