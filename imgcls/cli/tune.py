@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from imgcls.cli import console, options
+from imgcls.cli import console, options, train_options
 from imgcls.cli.durations import parse_duration
 from imgcls.cli.interrupts import Interruption, noted_interruptions
 from imgcls.cli.train import SIGNAL_NAMES
@@ -18,6 +18,7 @@ from imgcls.errors import UsageError
 if TYPE_CHECKING:
     from imgcls.tuning.results import StudyResult
 
+STUDY = "The study"
 EXAMPLE = "Example: imgcls tune -c configs/mlp.toml --space configs/space.toml --trials 50 --max-time 8h"
 
 
@@ -30,17 +31,53 @@ class Pruner(StrEnum):
 
 
 def tune(
-    config: Annotated[
-        Optional[Path],  # noqa: UP045 - Typer reads it at run time
-        typer.Option("--config", "-c", help="The recipe that every trial begins from.", metavar="RECIPE.toml"),
-    ] = None,
+    config: train_options.Config = None,
     space: Annotated[
-        Optional[Path],  # noqa: UP045
+        Optional[Path],  # noqa: UP045 - Typer reads it at run time
         typer.Option("--space", help="What to search, and where; see configs/space.toml.", metavar="SPACE.toml"),
     ] = None,
+    data: train_options.Data = None,
+    model: train_options.Model = None,
     trials: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--trials", min=1, help="Trials in all, with those of a resumed study; 20.", metavar="N"),
+        typer.Option("--trials", min=1, help="Trials in all, with those of a resumed study; else 20.", metavar="N"),
+    ] = None,
+    pruner: Annotated[
+        Optional[Pruner],  # noqa: UP045
+        typer.Option("--pruner", help="Give up trials below the median, by successive halving, or none; else median."),
+    ] = None,
+    pretrained: train_options.Pretrained = False,
+    epochs: train_options.Epochs = None,
+    seed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--seed",
+            help="Of the search, and of weights, order and the rest in every trial.",
+            metavar="N",
+            rich_help_panel=train_options.RECIPE,
+        ),
+    ] = None,
+    device: options.Device = "auto",
+    workers: options.Workers = None,
+    set_: train_options.Set = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--output",
+            "-o",
+            help="The study's folder; by default studies/<recipe>-<date>-<time>.",
+            metavar="DIR",
+            rich_help_panel=STUDY,
+        ),
+    ] = None,
+    resume: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--resume",
+            help="Go on with a study; several processes may, at the same time.",
+            metavar="STUDY",
+            rich_help_panel=STUDY,
+        ),
     ] = None,
     max_time: Annotated[
         Optional[str],  # noqa: UP045
@@ -48,46 +85,10 @@ def tune(
             "--max-time",
             help="Save and end after that long, with code 0; --resume goes on, with the time anew.",
             metavar="30m|1h30m|90s",
+            rich_help_panel=STUDY,
         ),
     ] = None,
-    pruner: Annotated[
-        Optional[Pruner],  # noqa: UP045
-        typer.Option("--pruner", help="Give trials up below the median, by successive halving, or never; median."),
-    ] = None,
-    data: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--data", help="cifar10, or a folder of class folders.", metavar="DATA"),
-    ] = None,
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--model", "-m", help="mlp, cnn or a torchvision classifier; replaces the recipe's.", metavar="NAME"),
-    ] = None,
-    epochs: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--epochs", help="Passes over the training pictures, in every trial.", metavar="N"),
-    ] = None,
-    seed: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--seed", help="Of the search, and of weights, order and the rest in every trial.", metavar="N"),
-    ] = None,
-    device: options.Device = "auto",
-    workers: options.Workers = None,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", help="Any setting of the recipe; may be repeated.", metavar="SECTION.KEY=VALUE"),
-    ] = None,
-    output: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--output", "-o", help="The study's folder; else studies/<recipe>-<date>-<time>.", metavar="DIR"),
-    ] = None,
-    resume: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--resume", help="Go on with a study; several processes may, at the same time.", metavar="STUDY"),
-    ] = None,
-    allow_modified_data: Annotated[
-        bool,
-        typer.Option("--allow-modified-data", help="Take CIFAR-10 files whose checksums are not the published ones."),
-    ] = False,
+    allow_modified_data: train_options.AllowModifiedData = False,
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -104,6 +105,7 @@ def tune(
         "data.source": data,
         "data.allow_modified": allow_modified_data or None,
         "model.name": model,
+        "model.pretrained": pretrained or None,
         "train.epochs": epochs,
         "train.seed": seed,
     }
