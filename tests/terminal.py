@@ -7,6 +7,7 @@ import sys
 import threading
 
 import pytest
+from forked_cli import without_leaks
 
 if sys.platform == "win32":
     pytest.skip("needs a pseudo-terminal", allow_module_level=True)
@@ -44,7 +45,7 @@ class Terminal:
         os.close(self.end)
         self._thread.join()
         os.close(self._own)
-        return self.text()
+        return without_leaks(self.text())
 
 
 def lines(text: str) -> list[str]:

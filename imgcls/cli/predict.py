@@ -41,7 +41,7 @@ def predict(
     exclude: choices.Exclude = None,
     shard: choices.ShardOption = None,
     newer_than: choices.NewerThan = None,
-    format_: choices.FormatOption = options.Format.TABLE,
+    format_: choices.FormatOption = None,
     output: choices.Output = None,
     resume: choices.Resume = False,
     overwrite: choices.Overwrite = False,
@@ -69,7 +69,7 @@ def predict(
     from imgcls.prediction.fetch import fetch_image
     from imgcls.prediction.loading import load_runner
     from imgcls.prediction.stream import StreamSettings
-    from imgcls.results.destination import Destination
+    from imgcls.results.destination import Destination, format_of
 
     # Pillow's own check counts too, as it also sees pictures inside of pictures (.ico). It refuses twice its limit, and
     # may be a global one because the command has its own process.
@@ -81,7 +81,7 @@ def predict(
     )
     sources = selection.open(marks_old=resume)
     destination = Destination(
-        format_.value,
+        format_.value if format_ else format_of(output),
         output,
         resume,
         overwrite,

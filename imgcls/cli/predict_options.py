@@ -73,11 +73,11 @@ Threshold = Annotated[
     typer.Option("--threshold", min=0, max=1, help="Mark answers less probable than this as uncertain."),
 ]
 FormatOption = Annotated[
-    options.Format,
+    Optional[options.Format],
     typer.Option(
         "--format",
         "-f",
-        help="How to write the records: table, json, jsonl, csv or parquet.",
+        help="How to write the records: table, json, jsonl, csv or parquet; by default as --output's suffix says.",
         metavar="FORMAT",
         rich_help_panel=OUTPUT,
     ),

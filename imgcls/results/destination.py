@@ -17,6 +17,12 @@ LOG_FORMATS = ("jsonl", "csv")
 OPEN_FILES = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
 
 
+def format_of(path: Path | None) -> OutputFormat:
+    """The format that a file's suffix stands for; a table for other files and for stdout."""
+    suffixes: dict[str, OutputFormat] = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+    return suffixes.get(path.suffix.lower(), "table") if path is not None else "table"
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where records go.

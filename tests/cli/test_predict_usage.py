@@ -44,6 +44,16 @@ def test_wrong_usage_is_code_2(imgcls, tiny_model, picture_path, arguments, word
     assert [path.name for path in picture_path.parent.iterdir()] == ["a.png"]
 
 
+@pytest.mark.parametrize("name", ["r.json", "r.jsonl", "r.CSV", "r.txt"])
+def test_an_outputs_suffix_says_the_format_unless_somebody_does(imgcls, tiny_model, picture_path, name):
+    output = picture_path.parent / name
+    assert imgcls("predict", picture_path, "-m", tiny_model, "-o", output).code == 0
+    format_ = {"r.txt": "table"}.get(name, output.suffix[1:].lower())
+    named = picture_path.parent / "named.txt"
+    assert imgcls("predict", picture_path, "-m", tiny_model, "-f", format_, "-o", named).code == 0
+    assert output.read_text() == named.read_text()
+
+
 @pytest.mark.parametrize("format_", ["table", "json", "jsonl", "csv"])
 def test_an_unknown_model_is_code_6_and_names_the_nearest(imgcls, picture_path, format_):
     run = imgcls("predict", picture_path, "-m", "alexnett", "-f", format_)
