@@ -43,6 +43,7 @@ def train(
     strict: train_options.Strict = False,
     tensorboard: train_options.TensorBoard = False,
     print_config: train_options.PrintConfig = False,
+    dry_run: train_options.DryRun = False,
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -74,6 +75,14 @@ def train(
     if print_config:
         console.use_utf8_stdout()
         console.data(recipe_text(read_recipe()[0], explained=True).rstrip("\n"))
+        return
+    if dry_run:
+        from imgcls.cli.dry_run import rehearse
+
+        if resume is not None:
+            hint = f"imgcls train -c {resume / 'config.toml'} --dry-run"
+            raise UsageError("--dry-run begins at the beginning", hint=hint)
+        rehearse(read_recipe()[0], output=output, device=device, workers=workers, format_=format_, verbose=verbose)
         return
     from imgcls.cli.train_display import TrainDisplay
     from imgcls.core.processes import joined

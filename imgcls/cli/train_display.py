@@ -102,7 +102,7 @@ class TrainDisplay:
         """Take the running epoch away; name damaged files that were found on the way."""
         if self._table is not None:
             self._table.stop()
-        self._warn_skipped(result.skipped)
+        self.warn_skipped(result.skipped)
 
     def _start(self, event: Started) -> None:
         self._started = event
@@ -111,14 +111,15 @@ class TrainDisplay:
             console.talk(line)
         for text in event.warnings:
             console.warn(text)
-        self._warn_skipped(event.skipped)
+        self.warn_skipped(event.skipped)
         if not console.quiet and console.is_terminal():
             from imgcls.cli.train_live import LiveTable
 
             self._table = LiveTable(event, self._pace)
             self._table.start()
 
-    def _warn_skipped(self, skipped: tuple[SkippedImage, ...]) -> None:
+    def warn_skipped(self, skipped: tuple[SkippedImage, ...]) -> None:
+        """Name the damaged files that haven't been named yet."""
         if len(skipped) <= self._said_skipped:
             return
         self._said_skipped = len(skipped)

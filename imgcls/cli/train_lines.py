@@ -7,13 +7,19 @@ from imgcls.training.events import EpochEnd, Score, Started, TrainResult
 from imgcls.training.stopping import EARLY, MAX_TIME
 
 
-def started_lines(event: Started, *, verbose: bool = False) -> list[str]:
-    """What is about to happen."""
+def started_lines(event: Started, *, verbose: bool = False, run: bool = True) -> list[str]:
+    """What is about to happen.
+
+    Args:
+        event: of the run's start.
+        verbose: say more.
+        run: name the run's folder.
+    """
     lines = [
         f"{event.model}: {event.num_parameters:,} weights, {event.num_classes} classes, "
         f"{event.num_train:,} pictures to train on, {event.num_val:,} to validate on",
         *([_origin_line(event.origin, event.num_classes)] if event.origin is not None else []),
-        f"on {event.device} ({event.reason}), {event.precision}; run folder: {event.run}",
+        f"on {event.device} ({event.reason}), {event.precision}" + (f"; run folder: {event.run}" if run else ""),
     ]
     if event.num_processes > 1:
         lines.append(_processes_line(event))

@@ -114,3 +114,11 @@ PrintConfig = Annotated[
     bool,
     typer.Option("--print-config", help="Print the resolved recipe as TOML, and stop.", rich_help_panel=LOOK),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="A few steps of everything: does it work, how long will it take, how much memory? Keeps nothing.",
+        rich_help_panel=LOOK,
+    ),
+]

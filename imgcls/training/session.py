@@ -114,7 +114,7 @@ class Session:
 
     def run(self, on_event: OnEvent, should_stop: ShouldStop) -> TrainResult:
         """Train until the last epoch, or until `should_stop` gives a reason; see `train`."""
-        on_event(self._started())
+        on_event(self.started())
         self._began = time.perf_counter() - self.loop.position.elapsed_sec
         reason: str | None = None
         try:
@@ -125,7 +125,7 @@ class Session:
                         reason = summary
                         self._check_weights()
                         self.loop.position.elapsed_sec = time.perf_counter() - self._began
-                        self.saving.save(self._checkpoint({}, resume=True))
+                        self.saving.save(self.checkpoint({}, resume=True))
                         self.loop.agreement.saved()
                         continue
                     reason = self._finish_epoch(summary, on_event, should_stop)
@@ -167,13 +167,13 @@ class Session:
         best = None
         if self.dataset.val is None or self.last.beats(self.best):
             self.best = self.last
-            best = self._checkpoint(measured.metrics, resume=False)
+            best = self.checkpoint(measured.metrics, resume=False)
         # Told first: whoever listens may want the run to stop for what it hears.
         on_event(measured.epoch)
         finished = self._is_finished()
         reason = None if finished else self.loop.agreement.reason(should_stop)
         self.saving.end_epoch(
-            lambda: self._checkpoint(measured.metrics, resume=True),
+            lambda: self.checkpoint(measured.metrics, resume=True),
             best=best,
             must=finished or reason is not None,
         )
@@ -221,7 +221,7 @@ class Session:
     def _peak(self) -> float:
         return self.recipe.optim.lr
 
-    def _checkpoint(self, metrics: dict[str, Any], *, resume: bool) -> Checkpoint:
+    def checkpoint(self, metrics: dict[str, Any], *, resume: bool) -> Checkpoint:
         return Checkpoint(
             model_name=self.recipe.model.name,
             model_arguments=self.recipe.to_dict()["model"]["arguments"],
@@ -259,7 +259,7 @@ class Session:
         # Each process has met its own, or all of them have met all.
         return tuple({bad.path: bad for part in self.processes.gather(found) for bad in part}.values())
 
-    def _started(self) -> Started:
+    def started(self) -> Started:
         position, validation, test = self.loop.position, self.dataset.validation, self.dataset.test
         return Started(
             run=self.folder.path,

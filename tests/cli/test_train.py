@@ -134,6 +134,30 @@ def test_tensorboard_on_request(imgcls, photos, monkeypatch):
     assert not Path("other").exists()
 
 
+def test_a_dry_run_says_what_the_run_would_take_and_keeps_nothing(imgcls, photos, monkeypatch):
+    monkeypatch.setattr("imgcls.training.step_clock.MIN_SEC", 0)
+    result = imgcls("--data", photos, *TINY, "-o", "run", "--dry-run")
+    assert (result.exit_code, result.stderr) == (0, "")
+    answer = {line[:12].strip(): line[12:] for line in result.stdout.splitlines() if line[:12].strip()}
+    assert list(answer)[:6] == ["network", "a step", "an epoch", "the run", "memory", "disk"]
+    assert "24 pictures to train on, 6 to validate on" in answer["network"]
+    assert "8 pictures of 8 px: " in answer["a step"]
+    assert "; 3 steps" in answer["an epoch"]
+    assert answer["the run"].endswith(" for 2 epochs")
+    assert not list(Path().iterdir())
+    as_json = imgcls("--data", photos, *TINY, "--dry-run", "-f", "json", "-q")
+    assert (as_json.exit_code, as_json.stderr) == (0, "")
+    assert json.loads(as_json.stdout)["steps_per_epoch"] == 3
+    for arguments, code in ((("--data", "nowhere"), 5), (("--data", photos, "--device", "cuda:99"), 7)):
+        refused = imgcls(*arguments, *TINY, "--dry-run")
+        assert (refused.exit_code, refused.stdout) == (code, "")
+    assert imgcls("--data", photos, *TINY, "-o", "run").exit_code == 0
+    assert imgcls("--data", photos, *TINY, "-o", "run", "--dry-run").exit_code == 8
+    refused = imgcls("--resume", "run", "--dry-run")
+    assert refused.exit_code == 2
+    assert f"imgcls train -c {Path('run/config.toml')} --dry-run" in refused.stderr
+
+
 def test_the_folder_is_named_after_the_recipe(imgcls, photos):
     Path("tiny.toml").write_text("[train]\nepochs = 1\n[model]\narguments = {widths = [4, 4, 8, 8]}\n")
     result = imgcls("-c", "tiny.toml", "--data", photos, "--set", "data.image_px=8")

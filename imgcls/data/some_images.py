@@ -1,0 +1,58 @@
+"""Some pictures of a split, walked through as if they were all.
+
+Shapes: N pictures of the split, M of these, B batch.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from imgcls.data.labelled import Batch, DataDescription, LabelledImages, SkippedImage
+
+
+class SomeImages:
+    """A part of a split; see `LabelledImages`.
+
+    Args:
+        images: the split.
+        rows_M: which of its pictures, int64.
+    """
+
+    def __init__(self, images: LabelledImages, rows_M: Tensor) -> None:
+        self._images, self._rows_M = images, rows_M
+        self._places_N = torch.zeros(len(images), dtype=torch.int64)
+        self._places_N[rows_M] = torch.arange(len(rows_M))
+
+    def __len__(self) -> int:
+        return len(self._rows_M)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """See `LabelledImages`."""
+        return self._images.classes
+
+    @property
+    def labels_N(self) -> Tensor:
+        """See `LabelledImages`."""
+        return self._images.labels_N[self._rows_M]
+
+    @property
+    def description(self) -> DataDescription:
+        """Of the split that these are a part of."""
+        return self._images.description
+
+    @property
+    def skipped(self) -> tuple[SkippedImage, ...]:
+        """Of the split that these are a part of."""
+        return self._images.skipped
+
+    @property
+    def drops_damaged(self) -> bool:
+        """See `LabelledImages`."""
+        return self._images.drops_damaged
+
+    def batches(self, order: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
+        """See `LabelledImages`."""
+        for batch in self._images.batches(self._rows_M[order], batch_size=batch_size, device=device):
+            yield batch._replace(indices_B=self._places_N[batch.indices_B])
