@@ -85,7 +85,7 @@ class TuneDisplay:
         """Show an event of the study or of a trial's run."""
         match event:
             case StudyStarted():
-                self._study, self._num_over = event, event.num_over
+                self._study, self._num_over, self._best = event, event.num_over, event.best
                 self._downloads.close()
                 for line in started_lines(event):
                     self.say(line)
@@ -194,6 +194,8 @@ def started_lines(event: StudyStarted) -> list[str]:
         lines.append(
             f"{event.val_fraction:.0%} of the training pictures are kept back to choose by, instead of the test's"
         )
+    if event.best is not None:
+        lines.append(f"best so far: {best_text(event.best)}")
     if not event.num_over and event.begins_with_recipe:
         lines.append("trial 0 is the recipe as it stands")
     elif not event.num_over:

@@ -84,6 +84,7 @@ class StudyStarted:
         num_settings: that are searched.
         num_trials: wanted in all.
         num_over: trials that were over before.
+        best: of those.
         pruner: by name.
         begins_with_recipe: whether the first trial is the recipe as it stands.
         num_train, num_val: pictures.
@@ -97,6 +98,7 @@ class StudyStarted:
     num_settings: int
     num_trials: int
     num_over: int
+    best: TrialRecord | None
     pruner: str
     begins_with_recipe: bool
     num_train: int

@@ -141,7 +141,9 @@ class _Study:
                     f"the pictures are not those that the study in {self.folder.path} began with",
                     hint="restore the data, or start a new study",
                 )
-            self.num_trials = num_trials or before.get("num_trials", NUM_TRIALS)
+            # Those that are over can't be unwanted any more.
+            num_over = sum(trial.is_over for trial in storage.records())
+            self.num_trials = max(num_trials or before.get("num_trials", NUM_TRIALS), num_over)
             self.pruner = pruner or before.get("pruner", PRUNERS[0])
             for name in ("num_trials", "pruner"):
                 storage.set(name, getattr(self, name))
@@ -265,6 +267,7 @@ class _Study:
             num_settings=len(task.space.dimensions),
             num_trials=self.num_trials,
             num_over=sum(trial.is_over for trial in trials),
+            best=best_of(trials),
             pruner=self.pruner,
             begins_with_recipe=self.begins_with_recipe,
             num_train=len(task.dataset.train),
