@@ -11,8 +11,9 @@ from imgcls.models.catalog import load_model
 from imgcls.training.events import EpochEnd, Score, Started
 from imgcls.training.loop import Loop
 from imgcls.training.recipes import load_recipe
-from imgcls.training.run import train
+from imgcls.training.run import check_device_fits, train
 from imgcls.training.run_folder import RunFolder
+from imgcls.training.saving import Saving
 
 
 def test_a_run_leaves_its_folder_and_says_the_same_in_it(photos, tmp_path):
@@ -328,3 +329,23 @@ def test_uneven_folders_are_told_unless_they_are_weighed(photos, tmp_path):
         started.append(events[0])
     assert any("uneven classes: 10 training pictures of 'red', 1 of 'blue'" in text for text in started[0].warnings)
     assert not any("uneven" in text for text in started[1].warnings)
+
+
+def test_saving_within_an_epoch_changes_nothing(photos, tmp_path, monkeypatch):
+    settings = ("train.ema_decay=0.8", "augment.cutout_px=2", "augment.flip=alternate")
+    train(recipe_for(photos, *settings, "train.save_every_min=0"), output=tmp_path / "never")
+    saved = []
+    save = Saving.save
+    monkeypatch.setattr(Saving, "save", lambda self, last: (saved.append(last), save(self, last)))
+    train(recipe_for(photos, *settings, "train.save_every_min=0.000000001"), output=tmp_path / "always")
+    positions = [last.resume["loop"]["position"] for last in saved]
+    # Three steps make an epoch.
+    within = [(at["epoch"], at["batch"]) for at in positions if at["batch"]]
+    assert within == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)]
+    assert_same_weights(tmp_path / "never", tmp_path / "always")
+    assert_same_metrics(tmp_path / "never", tmp_path / "always")
+
+
+def test_several_processes_do_not_compile_yet(photos):
+    with pytest.raises(ConfigError, match=r"train\.compile doesn't go with 2 processes"):
+        check_device_fits(recipe_for(photos, "train.compile=true"), torch.device("cpu"), num_processes=2)
