@@ -265,10 +265,13 @@ def test_test_pictures_are_never_looked_at(space, tmp_path):
 def test_cifar10_is_searched_on_a_part_of_its_training_pictures(space, tmp_path):
     data = write_cifar10(tmp_path / "cifar-10-batches-py")
     events = []
-    recipe = recipe_for(data, "data.allow_modified=true", "data.image_px=32")
+    recipe = recipe_for(data, "data.allow_modified=true", "data.image_px=32", "train.patience=5")
     result = tune(recipe, space(), output=tmp_path / "study", num_trials=1, on_event=events.append)
     assert (events[0].num_train, events[0].num_val, result.data["split"]) == (18, 2, "val")
     assert json.loads((result.best.run / "result.json").read_text())["test"] is None
+    # A recipe that is to stop early needs pictures to choose by in the final training too.
+    assert load_recipe(result.best_recipe).data.val_fraction == 0.1
+    assert "--set data.val_fraction" not in result.best_recipe.read_text()
 
 
 def test_pictures_are_opened_once_for_all_trials(photos, space, tmp_path, monkeypatch):
@@ -326,20 +329,21 @@ def tune_arguments(photos, space):
 
 @pytest.mark.skipif(os.name == "nt", reason="a process can't be killed so on Windows")
 def test_a_killed_study_ends_as_if_it_never_had_been(imgcls, tune_arguments, photos, space, tmp_path):
-    expected = tune(recipe_for(photos, epochs=12), space(), output=tmp_path / "whole", num_trials=3)
-    arguments = [*tune_arguments, "--epochs", 12, "--trials", 3, "-o", tmp_path / "cut"]
+    expected = tune(recipe_for(photos, epochs=12), space(), output=tmp_path / "whole", num_trials=4)
+    arguments = [*tune_arguments, "--epochs", 12, "--trials", 4, "-o", tmp_path / "cut"]
     command = imgcls.start(*arguments)
     metrics = tmp_path / "cut/trials/0001/metrics.jsonl"
     wait_for(lambda: metrics.exists() and metrics.stat().st_size)
     command.kill(9)
-    assert command.wait().code == -9
-    assert running_trials(tmp_path / "cut") == [1]
-    rows_before = metrics.read_text().count("\n")
+    assert command.wait().code == -9, "the process was killed too late to show anything"
+    cut = running_trials(tmp_path / "cut")
     events = []
     resumed = tune(resume=tmp_path / "cut", on_event=events.append)
     assert facts(resumed) == facts(expected)
-    assert [event.number for event in events if isinstance(event, TrialStarted)] == [1, 2]
-    assert 1 <= rows_before < 12, "the process was killed too late to show anything"
+    # In the middle of a trial almost certainly, which then is the first to go on.
+    begun = [event.number for event in events if isinstance(event, TrialStarted)]
+    assert begun == list(range(begun[0], 4))
+    assert cut in ([], begun[:1])
 
 
 def is_free(study):
