@@ -73,9 +73,9 @@ class LiveTable:
 
     def start(self) -> None:
         """Write the head of the table."""
-        self.say(header(self._columns))
         if self._stride > 1:
-            self.say(Text(f"(every {self._stride:,} epochs; all of them are in {self._started.run}/metrics.jsonl)"))
+            self.say(f"a row every {self._stride:,} epochs; all of them are in {self._started.run / 'metrics.jsonl'}")
+        self.say(header(self._columns))
         self._live.start()
         self._draw()
 
@@ -102,10 +102,11 @@ class LiveTable:
         """Add a row."""
         is_best = self._note(event.epoch, event.train_loss, event.top1, event.loss)
         self._epochs_done, self._measuring = event.epoch, None
-        last = self._started.epochs
-        if event.epoch % self._stride == 0 or event.epoch in (1, last):
+        if event.epoch % self._stride == 0 or event.epoch in (1, self._started.epochs):
             self.say(row(event, self._columns, is_best=is_best and self._started.validates_on == "val"))
-        self._draw_now_and_then()
+            self._draw()
+        else:
+            self._draw_now_and_then()
 
     def _note(self, epoch: int, train_loss: float, top1: float | None, loss: float | None) -> bool:
         self._losses.add(train_loss)

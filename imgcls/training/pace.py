@@ -52,7 +52,7 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._started: Started | None = None
-        # This epoch's work, and the last one's, of this process only: a resumed run may be on another machine.
+        # This epoch's work, and that of those before, of this process only: a resumed run may be on another machine.
         self._now, self._before = _Stretch(), _Stretch()
         self._overhead_sec: float | None = None
         self._mark = 0.0
@@ -73,13 +73,20 @@ class Pace:
             self._now = _Stretch(self._work(self._first_step, self._step), self._clock() - self._mark)
             self._validating = event.step == event.steps_per_epoch
         elif isinstance(event, EpochEnd) and self._started is not None:
-            self._overhead_sec = self._clock() - self._mark - self._now.seconds
-            self._before, self._now = self._now, _Stretch()
+            self._end_epoch(self._clock() - self._mark - self._now.seconds)
             if event.epoch == self._started.frozen_epochs:
                 self._before, self._overhead_sec = _Stretch(), None
             self._first_step = self._step = event.epoch * self._started.steps_per_epoch
             self._mark = self._clock()
             self._validating = False
+
+    def _end_epoch(self, overhead_sec: float) -> None:
+        before, now = self._before, self._now
+        # Each epoch counts half as much as the next, so that a machine with ups and downs isn't believed at once.
+        self._before = _Stretch(before.work / 2 + now.work, before.seconds / 2 + now.seconds)
+        self._now = _Stretch()
+        known = overhead_sec if self._overhead_sec is None else self._overhead_sec
+        self._overhead_sec = (known + overhead_sec) / 2
 
     @property
     def left_sec(self) -> float | None:

@@ -182,12 +182,11 @@ class Session:
 
     def _measure(self, summary: EpochSummary, on_event: OnEvent) -> _Measured:
         # As long as training keeps what a frozen body makes of its pictures, so does validation.
-        keep, begun = self.loop.staging.kept is not None, time.perf_counter()
-        images, result = (
-            self.dataset.validation,
-            self.scoring.validate(self.loop.evaluated_network, on_event, keep=keep),
-        )
-        ended, position = time.perf_counter(), self.loop.position
+        keep = self.loop.staging.kept is not None
+        images, position = self.dataset.validation, self.loop.position
+        begun = time.perf_counter()
+        result = self.scoring.validate(self.loop.evaluated_network, on_event, keep=keep)
+        ended = time.perf_counter()
         position.elapsed_sec = ended - self._began
         epoch = EpochEnd(
             epoch=position.epoch,
