@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -64,8 +65,10 @@ def train(
     keep: Path | None = None,
     options: Sequence[str] = (),
     six_views: bool = False,
+    processes: int = 1,
+    threads: int | None = None,
 ) -> Run:
-    """Train from a recipe in `configs/`, in a process of its own.
+    """Train from a recipe in `configs/`, in a process of its own, or in several.
 
     Args:
         recipe: a file in `configs/`.
@@ -74,13 +77,17 @@ def train(
         keep: where runs are kept; one that is finished there is read instead of trained again.
         options: more of `imgcls train`.
         six_views: measure with them too, at the end.
+        processes: that torchrun starts, where there is more than one.
+        threads: of each process; None for torch's own choice.
     """
     with tempfile.TemporaryDirectory() as temporary:
         run = (keep or Path(temporary)) / f"{Path(recipe).stem}-seed{seed}"
         if not (run / "result.json").exists():
-            command = [sys.executable, "-m", "imgcls", "train", "-c", str(CONFIGS / recipe), "--data", str(data), "-q"]
+            command = [sys.executable, *(_torchrun(processes) if processes > 1 else ())]
+            command += ["-m", "imgcls", "train", "-c", str(CONFIGS / recipe), "--data", str(data), "-q"]
             command += ["--allow-modified-data", "--seed", str(seed), "-o", str(run), *options]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads is not None else {})}
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         views_top1 = six_views_top1(run, data) if six_views else None
     seconds, curve = 0.0, []
@@ -88,6 +95,10 @@ def train(
         seconds += row["seconds"]
         curve.append((seconds, row["top1"]))
     return Run(seed, curve, views_top1)
+
+
+def _torchrun(processes: int) -> list[str]:
+    return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
 
 
 def six_views_top1(run: Path, data: Path) -> float:

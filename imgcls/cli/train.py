@@ -167,6 +167,7 @@ def _recipe_of(run: Path) -> Path:
 
 
 def _report(result: "TrainResult", format_: options.ReportFormat) -> None:
+    from imgcls.cli.train_lines import command_for, summary_lines
     from imgcls.training.stopping import EARLY, MAX_TIME
 
     console.use_utf8_stdout()
@@ -176,14 +177,11 @@ def _report(result: "TrainResult", format_: options.ReportFormat) -> None:
     if as_json:
         console.data(json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False))
     if as_table:
-        from imgcls.cli.train_lines import summary_lines
-
         for line in summary_lines(result):
             console.data(line)
     if not as_table and result.stopped not in (None, EARLY):
         console.warn(f"stopped by {result.stopped} after {result.epochs} whole epochs; all is saved in {result.run}")
-        command = "imgcls" if result.num_processes == 1 else "torchrun ... -m imgcls"
-        console.warn(f"go on with: {command} train --resume {result.run}")
+        console.warn(f"go on with: {command_for(result)} train --resume {result.run}")
 
 
 def _draw_curves(run: Path) -> None:

@@ -97,8 +97,17 @@ def summary_lines(result: TrainResult) -> list[str]:
     if result.skipped:
         lines.append(f"skipped   {len(result.skipped)} damaged pictures")
     if result.stopped == MAX_TIME:
-        return [*lines, "stopped   by --max-time; all is saved", f"next      imgcls train --resume {run}"]
+        return [
+            *lines,
+            "stopped   by --max-time; all is saved",
+            f"next      {command_for(result)} train --resume {run}",
+        ]
     return [*lines, f"next      imgcls eval {run}", f"          imgcls predict -m {run} picture.jpg"]
+
+
+def command_for(result: TrainResult) -> str:
+    """What goes on with a run as it was started; of torchrun's own options nobody knows but the user."""
+    return "imgcls" if result.num_processes == 1 else "torchrun ... -m imgcls"
 
 
 def score_text(score: Score) -> str:
