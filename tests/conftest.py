@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import os
 import ssl
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ import pytest
 
 if TYPE_CHECKING:
     from imgcls.models.pretrained import PretrainedEntry
+
+# Tiny networks gain nothing from threads, which wait for one another by spinning; set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ("forked_cli", "tiny_model", "tiny_runs")
 

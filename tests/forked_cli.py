@@ -6,6 +6,7 @@ Run as a script, this is that process: it answers on a Unix socket.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -198,6 +199,9 @@ def _serve(address: str) -> None:
     for module in PRELOADED:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)
+    # A child's end would otherwise walk through all of that, copying each page as it does: a second a command.
+    gc.collect()
+    gc.freeze()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address + ".new")
     listener.listen()
