@@ -1,5 +1,6 @@
 """A runner fed with as much as fits: batches of one size, halved when memory runs out."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -10,6 +11,8 @@ from imgcls.prediction.runner import DeviceMemoryError, Runner
 
 class BatchRunner:
     """Classifies any number of pictures in batches; a batch that memory can't hold is halved and tried again.
+
+    Several threads may ask it at the same time.
 
     Args:
         runner: the model.
@@ -28,7 +31,8 @@ class BatchRunner:
         on_smaller_batch: Callable[[int], None] = lambda _size: None,
     ) -> None:
         self._runner = runner
-        self._batch_size = batch_size
+        self._batch_size = self._announced = batch_size
+        self._lock = threading.Lock()
         self._is_padded = is_padded
         self._on_smaller_batch = on_smaller_batch
 
@@ -42,25 +46,32 @@ class BatchRunner:
         Raises:
             DeviceMemoryError: not even one picture fits.
         """
-        start, announced = 0, self._batch_size
+        start = 0
         while start < len(images):
+            size = self._batch_size
+            batch = images[start : start + size]
             try:
-                batch = images[start : start + self._batch_size]
-                answers_BK = self._runner.probabilities(self._stacked(batch))
+                answers_BK = self._runner.probabilities(self._stacked(batch, size))
             except DeviceMemoryError:
-                tried = self._batch_size if self._is_padded else len(batch)
+                tried = size if self._is_padded else len(batch)
                 if tried == 1:
                     raise
-                self._batch_size = tried // 2
+                with self._lock:
+                    self._batch_size = min(self._batch_size, tried // 2)
                 continue
-            if self._batch_size != announced:
-                announced = self._batch_size
-                self._on_smaller_batch(announced)
+            self._announce()
             yield from answers_BK[: len(batch)]
             start += len(batch)
 
-    def _stacked(self, images: Sequence[Pixels]) -> Pixels:
-        size = self._batch_size if self._is_padded else len(images)
-        images_BHWC = np.zeros((size, *images[0].shape), dtype=np.uint8)
+    def _announce(self) -> None:
+        with self._lock:
+            size = self._batch_size
+            if size == self._announced:
+                return
+            self._announced = size
+        self._on_smaller_batch(size)
+
+    def _stacked(self, images: Sequence[Pixels], size: int) -> Pixels:
+        images_BHWC = np.zeros((size if self._is_padded else len(images), *images[0].shape), dtype=np.uint8)
         np.stack(images, out=images_BHWC[: len(images)])
         return images_BHWC

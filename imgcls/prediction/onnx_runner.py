@@ -52,6 +52,14 @@ class OnnxRunner:
         """Where it runs."""
         return self.model.device
 
+    @property
+    def num_lanes(self) -> int:
+        """One batch at a time: onnxruntime has threads of its own."""
+        return 1
+
+    def share_cores(self, num_sharing: int) -> None:
+        """Nothing to share; see `Runner`."""
+
     def describe(self) -> dict[str, Any]:
         """The `model` object of every JSON answer."""
         return self.model.describe()

@@ -22,6 +22,7 @@ class Runner(Protocol):
         id: name and first digits of the weights' SHA-256.
         classes: labels in the order of the outputs.
         transform: whose geometry the pixels have.
+        num_lanes: how many batches it can answer at the same time, each from a thread of its own.
     """
 
     @property
@@ -32,6 +33,16 @@ class Runner(Protocol):
 
     @property
     def transform(self) -> Transform: ...
+
+    @property
+    def num_lanes(self) -> int: ...
+
+    def share_cores(self, num_sharing: int) -> None:
+        """Let the batches that the calling thread answers from now on use their part of the CPU's cores.
+
+        Args:
+            num_sharing: batches that are answered at the same time, at most `num_lanes`.
+        """
 
     def describe(self) -> dict[str, Any]:
         """The `model` object of every JSON answer."""

@@ -2,7 +2,8 @@
 
     reader thread      iterates the inputs, hands each to the decode pool, queues the task
     decode threads     bytes -> upright RGB -> resized and cropped pixels
-    caller's thread    gathers decoded inputs into batches, runs the model, yields records
+    caller's thread    gathers decoded inputs into batches, yields records
+    lanes              each runs the model on a batch
 
 The queue is bounded, so memory doesn't grow with the number of inputs. A batch is full while there is input; when the
 input pauses, what is there is answered at once.
@@ -15,12 +16,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from imgcls.core.cores import available_cores
-from imgcls.core.transforms import Floats
+from imgcls.core.transforms import Floats, Pixels
 from imgcls.data.decoding import DEFAULT_MAX_PIXELS
 from imgcls.data.sources import Source
 from imgcls.prediction.batch_runner import BatchRunner
 from imgcls.prediction.decode_pool import Crop, DecodePool, DecodeTask
 from imgcls.prediction.fetch import fetch_image
+from imgcls.prediction.lanes import Lanes
 from imgcls.prediction.runner import Runner, top_classes
 from imgcls.results.records import ImageRecord, KeptRecord, Prediction, failed_record
 
@@ -79,7 +81,7 @@ def classify_stream(
     """Classify inputs as they come: exactly one record an input, in their order.
 
     Args:
-        inputs: any iterable; it is read ahead by about two batches, in a thread of its own. Records that are kept from
+        inputs: any iterable; it is read ahead by a few batches, in a thread of its own. Records that are kept from
             an earlier run pass through in their place.
         runner: the model.
         settings: see `StreamSettings`.
@@ -102,13 +104,18 @@ def classify_stream(
         is_padded=settings.is_padded,
         on_smaller_batch=settings.on_smaller_batch,
     )
+    lanes: Lanes[list[Item]] = Lanes(runner, batches, is_steady=settings.is_padded)
     reader = _Reader(inputs, pool, depth=2 * settings.batch_size)
     try:
         for items in _gather(reader, pool, settings):
-            yield from _classify(items, batches, runner, settings)
+            for answered, answers in lanes.add(items, _pixels(items)) if items else lanes.drain():
+                yield from _records(answered, answers, runner, settings)
+        for answered, answers in lanes.drain():
+            yield from _records(answered, answers, runner, settings)
     finally:
         reader.stop()
         pool.close()
+        lanes.close()
 
 
 class _Reader:
@@ -158,14 +165,28 @@ class _Reader:
 
 
 def _gather(reader: _Reader, pool: DecodePool, settings: StreamSettings) -> Iterator[list[Item]]:
-    """Gather decoded items: a full batch while input comes without a pause, else what is there."""
+    """Gather decoded items: a full batch while input comes without a pause, else what is there.
+
+    Yields:
+        Also an empty list, where the next item lets wait for itself: no answer should wait for it.
+    """
     late: Item | None = None
+    patience_sec = INPUT_PAUSE_SEC
     while not settings.should_stop():
         try:
-            item = late or reader.get(POLL_SEC)
+            item = late or reader.get(patience_sec)
         except queue.Empty:
+            if patience_sec == INPUT_PAUSE_SEC:
+                patience_sec = POLL_SEC
+                yield []
             continue
-        late = None
+        except Exception:
+            yield []
+            raise
+        patience_sec = INPUT_PAUSE_SEC
+        if late is not None:
+            late = None
+            yield []
         items: list[Item] = []
         num_tasks = 0
         deadline = time.monotonic() + BATCH_PATIENCE_SEC
@@ -190,6 +211,7 @@ def _gather(reader: _Reader, pool: DecodePool, settings: StreamSettings) -> Iter
         if items:
             yield items
         if failure is not None:
+            yield []
             raise failure
         if item is None:
             return
@@ -203,16 +225,21 @@ def _wait_until(deadline: float, task: DecodeTask, pool: DecodePool, should_stop
     return True
 
 
-def _classify(
-    items: list[Item], batches: BatchRunner, runner: Runner, settings: StreamSettings
+def _pixels(items: list[Item]) -> list[Pixels]:
+    return [
+        item.outcome.pixels_HWC for item in items if isinstance(item, DecodeTask) and isinstance(item.outcome, Crop)
+    ]
+
+
+def _records(
+    items: list[Item], answers: list[Floats], runner: Runner, settings: StreamSettings
 ) -> Iterator[ImageRecord | KeptRecord]:
-    crops = [item.outcome for item in items if isinstance(item, DecodeTask) and isinstance(item.outcome, Crop)]
-    answers = batches.probabilities([crop.pixels_HWC for crop in crops])
+    remaining = iter(answers)
     for item in items:
         if isinstance(item, KeptRecord):
             yield item
         elif isinstance(item.outcome, Crop):
-            yield _record(item, item.outcome, next(answers), runner, settings)
+            yield _record(item, item.outcome, next(remaining), runner, settings)
         else:
             assert item.outcome is not None
             yield failed_record(item.source.name, runner.id, item.outcome, item.version)

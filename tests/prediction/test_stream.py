@@ -59,8 +59,8 @@ def test_inputs_are_read_only_a_little_ahead(sources):
     stream = classify_stream(endless(), ColourRunner(), StreamSettings(batch_size=4, num_threads=2))
     for number in range(200):
         next(stream)
-        # Two batches in the queue, one in hand, and the one that the reader holds.
-        assert taken <= number + 3 * 4 + 2
+        # Two batches in the queue, a batch on each lane and one before them, one in hand, and what the reader holds.
+        assert taken <= number + (2 + ColourRunner.num_lanes + 1 + 1) * 4 + 2
     stream.close()
 
 
