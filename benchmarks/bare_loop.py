@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from imgcls.models.networks import build_network
-from imgcls.training.config import Recipe
-from imgcls.training.recipes import load_recipe
+from imgcls.recipes.config import Recipe
+from imgcls.recipes.loading import load_recipe
 
 # The recipe's keys that this loop follows; the others take their defaults, on both sides.
 KEPT: dict[str, tuple[str, ...]] = {

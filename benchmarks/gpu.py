@@ -43,8 +43,8 @@ from imgcls import load_recipe, train
 from imgcls.evaluation.augmented import TestTimeAugmentation
 from imgcls.evaluation.metrics import evaluate_network
 from imgcls.models.catalog import load_model
-from imgcls.training.config import Recipe
-from imgcls.training.events import EpochEnd
+from imgcls.recipes.config import Recipe
+from imgcls.runs.events import EpochEnd
 from imgcls.training.run import open_data
 
 

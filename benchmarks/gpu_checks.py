@@ -23,7 +23,7 @@ from imgcls.models.catalog import LoadedModel, load_model
 from imgcls.models.networks import build_network
 from imgcls.prediction.precision import Precision
 from imgcls.prediction.torch_runner import TorchRunner
-from imgcls.training.config import TrainSettings
+from imgcls.recipes.config import TrainSettings
 
 PATIENCE_SEC = 300
 

@@ -23,8 +23,8 @@ from bare_loop import BareLoop, followed
 
 from imgcls import load_recipe, train
 from imgcls.core.device import choose_device, supports_bfloat16
-from imgcls.training.config import Recipe
-from imgcls.training.events import EpochEnd, Started, StepProgress
+from imgcls.recipes.config import Recipe
+from imgcls.runs.events import EpochEnd, Started, StepProgress
 
 TARGET = 0.95
 PILOT_PICTURES = 1024

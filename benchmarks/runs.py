@@ -18,7 +18,7 @@ import torch
 
 import imgcls
 from imgcls.data import cifar10
-from imgcls.training.recipes import load_recipe
+from imgcls.recipes.loading import load_recipe
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

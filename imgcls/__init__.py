@@ -13,8 +13,8 @@ from imgcls._version import __version__
 if TYPE_CHECKING:
     from imgcls.errors import ImageError, ImgclsError
     from imgcls.prediction.classifier import Classifier, load_classifier
+    from imgcls.recipes.loading import load_recipe
     from imgcls.results.records import ImageRecord, Prediction
-    from imgcls.training.recipes import load_recipe
     from imgcls.training.run import train
     from imgcls.tuning.study import tune
 
@@ -26,7 +26,7 @@ _HOMES = {
     "ImgclsError": "imgcls.errors",
     "Prediction": "imgcls.results.records",
     "load_classifier": "imgcls.prediction.classifier",
-    "load_recipe": "imgcls.training.recipes",
+    "load_recipe": "imgcls.recipes.loading",
     "train": "imgcls.training.run",
     "tune": "imgcls.tuning.study",
 }

@@ -22,13 +22,13 @@ class ColourRunner:
 
     id = "colour@000000000000"
     transform = Transform(resize_px=8, crop_px=8)
-    num_lanes = 2
+    num_threads = 2
 
     def __init__(self, classes: tuple[str, ...] = ("red", "green", "blue")) -> None:
         self.classes = classes
 
-    def share_cores(self, num_sharing: int) -> None:
-        """It has none to share."""
+    def use_threads(self, count: int) -> None:
+        """It needs none."""
 
     def describe(self) -> dict[str, Any]:
         """As a real model does."""

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from imgcls.training.events import EpochEnd, Stage, Started, StepProgress
+from imgcls.runs.events import EpochEnd, Stage, Started, StepProgress
 
 # 4 epochs of 10 steps.
 STARTED = Started(

@@ -21,15 +21,17 @@ LEVELS = {
     "results": 1,
     "export": 1,
     "environment": 1,
-    "models": 2,
-    "data": 2,
-    "core": 3,
-    "errors": 4,
-    "_version": 5,
+    "runs": 2,
+    "recipes": 2,
+    "models": 3,
+    "data": 3,
+    "core": 4,
+    "errors": 5,
+    "_version": 6,
 }
 # A training run measures itself with the figures that `eval` prints, and a search is made of training runs; predictions
-# are made into records and kept.
-ALLOWED = {("training", "evaluation"), ("tuning", "training"), ("prediction", "results")}
+# are made into records and kept; what a run leaves behind holds its recipe.
+ALLOWED = {("training", "evaluation"), ("tuning", "training"), ("prediction", "results"), ("runs", "recipes")}
 # The package itself offers the rooms, lazily; `python -m imgcls` is the command line.
 FRONT_DOORS = {"__init__", "__main__"}
 # A process of its own, started by `env-check`, whose stdout is a pipe to its parent.

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from imgcls.core.checkpoint import load_checkpoint
-from imgcls.training.config import Recipe
-from imgcls.training.recipes import load_recipe
+from imgcls.recipes.config import Recipe
+from imgcls.recipes.loading import load_recipe
 
 PX = 8
 

@@ -50,8 +50,13 @@ def guarded(command: Callable[P, None], *, name: str = "", together: bool = True
         try:
             if launch is not None and launch.count > 1 and not together:
                 _refuse_several(name, launch)
-            command(*args, **kwargs)
-            _flush_stdout()
+            try:
+                command(*args, **kwargs)
+            except typer.Exit:
+                # Whatever the code is, that the answer didn't arrive is worse.
+                console.flush()
+                raise
+            console.flush()
         except (typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt:
@@ -71,7 +76,7 @@ def guarded(command: Callable[P, None], *, name: str = "", together: bool = True
             if _may_speak(launch):
                 console.error(exc)
             try:
-                _flush_stdout()
+                console.flush()
             except (OutputError, OSError):
                 _drop_stdout()
             raise typer.Exit(exc.exit_code) from None
@@ -102,22 +107,6 @@ def _may_speak(launch: Launch | None) -> bool:
     from imgcls.core.processes import may_speak
 
     return may_speak(launch)
-
-
-def _flush_stdout() -> None:
-    """Write what is left of the answer.
-
-    Raises:
-        OutputError: it can't be written, as on a full disk.
-    """
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as exc:
-        raise OutputError(f"can't write to stdout: {exc.strerror}", hint="free some space") from exc
 
 
 def _drop_stdout() -> None:
@@ -178,4 +167,11 @@ _register()
 def main() -> None:
     """Entry point of the `imgcls` script."""
     startup.owns_process = True
-    app()
+    try:
+        app()
+    except SystemExit as exc:
+        if isinstance(exc.code, int):
+            # Who wants out doesn't wait for a batch that nobody will ask about.
+            hasty = (ExitCode.INTERRUPTED, ExitCode.TERMINATED, ExitCode.CLOSED_PIPE)
+            startup.leave(exc.code, waits=exc.code not in hasty)
+        raise

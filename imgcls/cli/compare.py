@@ -11,7 +11,7 @@ import typer
 from imgcls.cli import console, options
 
 if TYPE_CHECKING:
-    from imgcls.training.comparison import Comparison
+    from imgcls.runs.comparison import Comparison
 
 EXAMPLE = "Example: imgcls compare runs/*   or: imgcls compare runs/a runs/b --plot curves.png"
 # Where the answer goes to a file or a pipe, nobody's window limits it.
@@ -33,9 +33,11 @@ def compare(
 ) -> None:
     """Show training runs beside each other, the best first: figures, time, and in which settings they differ."""
     console.quiet = quiet
-    from imgcls.training.comparison import compare_runs
+    from imgcls.runs.comparison import compare_runs
 
     found = compare_runs(runs)
+    for path in found.passed_over:
+        console.warn(f"{path} is not the folder of a run; passed over")
     if plot is not None:
         _draw(found, plot)
     console.use_utf8_stdout()
@@ -46,7 +48,7 @@ def compare(
 
 
 def _draw(found: "Comparison", plot: Path) -> None:
-    from imgcls.training.curves import draw_curves
+    from imgcls.runs.curves import draw_curves
 
     measured = [run for run in found.runs if run.metrics]
     for run in found.runs:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from imgcls.errors import ImgclsError
+from imgcls.errors import ImgclsError, OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,9 +18,33 @@ silent = False
 
 
 def data(text: str) -> None:
-    """Write a line of the answer to stdout."""
+    """Write a line of the answer to stdout.
+
+    Raises:
+        OutputError: it can't be written, as on a full disk.
+    """
     if not silent:
-        sys.stdout.write(text + "\n")
+        with _writing():
+            if sys.stdout is None:
+                raise OutputError("stdout is closed", hint="open it, or redirect it to a file")
+            sys.stdout.write(text + "\n")
+
+
+def flush() -> None:
+    """Write what is left of the answer; see `data`."""
+    with _writing():
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise OutputError(f"can't write to stdout: {exc.strerror}", hint="free some space") from exc
 
 
 def use_utf8_stdout() -> None:

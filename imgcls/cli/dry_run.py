@@ -10,7 +10,7 @@ from imgcls.core.launch import read_launch
 from imgcls.errors import UsageError
 
 if TYPE_CHECKING:
-    from imgcls.training.config import Recipe
+    from imgcls.recipes.config import Recipe
     from imgcls.training.dry_run_report import DryRun, StepKind
 
 UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))

@@ -44,7 +44,7 @@ def env_check(
         text = _plain(report)
     if output is None:
         console.data(text)
-        sys.stdout.flush()
+        console.flush()
     else:
         from imgcls.core.files import write_text
 

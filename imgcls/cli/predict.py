@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import sys
 import time
 import warnings
@@ -104,8 +105,9 @@ def predict(
         console.talk(loaded.remark)
     _prepare_stdout(destination)
     started = time.monotonic()
-    # Stdin comes only once, and which old files have a record shows on the way.
-    countable = None if "-" in (*selection.arguments, files_from) or (resume and newer_than) else selection.open
+    # Stdin and pipes come only once, and which old files have a record shows on the way.
+    once = "-" in selection.arguments or (files_from is not None and not os.path.isfile(files_from))  # noqa: PTH113
+    countable = None if once or (resume and newer_than) else selection.open
     with contextlib.ExitStack() as stack:
         interruption = stack.enter_context(noted_interruptions())
         on_record = stack.enter_context(progress_bar(countable)) if _watches(selection, output) else None
@@ -154,7 +156,8 @@ def _watches(selection: "InputSelection", output: Path | None) -> bool:
         return False
     only = selection.arguments[0] if len(selection.arguments) == 1 and selection.files_from is None else None
     # A folder or a pattern stands for many.
-    return only is None or not (only == "-" or "://" in only or Path(only).is_file())
+    # Unlike Path.is_file, this is never an error: a name may be too long, or lead where nobody may look.
+    return only is None or not (only == "-" or "://" in only or os.path.isfile(only))  # noqa: PTH113
 
 
 def _say_smaller_batch(size: int) -> None:

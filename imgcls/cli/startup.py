@@ -1,7 +1,12 @@
 """What makes a short process shorter."""
 
+import atexit
 import contextlib
 import gc
+import os
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 
 # Set by the entry point: only there may the collector be told what this process will never let go.
@@ -24,3 +29,30 @@ def loading() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def leave(code: int, *, waits: bool = True) -> None:
+    """End the process at once, after all that must happen at an end: threads, exit functions, what is still buffered.
+
+    Args:
+        code: of the process; a signal that comes now doesn't change it any more.
+        waits: for threads that are at work.
+
+    With torch loaded the interpreter would then take half a million objects apart, for a sixth of a second, and the
+    system takes their memory back whole anyway. Returns where there is nothing to gain.
+    """
+    if "torch" not in sys.modules:
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Only the main thread may listen to signals.
+        with contextlib.suppress(ValueError):
+            signal.signal(number, lambda _number, _frame: os._exit(code))
+    # What the interpreter itself does first, in this order.
+    if waits:
+        threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        # Closed, or its reader gone: the command has dealt with that where it matters.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(code)

@@ -13,8 +13,8 @@ from imgcls.cli.interrupts import Interruption, noted_interruptions
 from imgcls.errors import ExitCode, ProcessLostError, UsageError
 
 if TYPE_CHECKING:
-    from imgcls.training.config import Recipe
-    from imgcls.training.events import Event, TrainResult
+    from imgcls.recipes.config import Recipe
+    from imgcls.runs.events import Event, TrainResult
 
 EXAMPLE = "Example: imgcls train -c configs/cnn.toml --data cifar10   or: imgcls train --data DIR --epochs 30"
 SIGNAL_CODES = {"SIGINT": ExitCode.INTERRUPTED, "SIGTERM": ExitCode.TERMINATED}
@@ -50,7 +50,7 @@ def train(
 ) -> None:
     """Train a network on CIFAR-10 or on your own pictures. Ctrl-C saves; --resume goes on."""
     console.quiet = quiet
-    from imgcls.training.recipes import load_recipe, recipe_text
+    from imgcls.recipes.loading import load_recipe, recipe_text
 
     max_sec = parse_duration(max_time, option="--max-time") if max_time is not None else None
     flags: dict[str, Any] = {
@@ -86,9 +86,9 @@ def train(
         return
     from imgcls.cli.train_display import TrainDisplay
     from imgcls.core.processes import joined
+    from imgcls.runs.tensorboard import TensorBoardLog
     from imgcls.training.monitor import DivergedError
     from imgcls.training.run import train as train_network
-    from imgcls.training.tensorboard import TensorBoardLog
 
     interruption: Interruption | None = None
     said = False
@@ -186,7 +186,7 @@ def _report(result: "TrainResult", format_: options.ReportFormat) -> None:
 
 def _draw_curves(run: Path) -> None:
     """Draw curves.png, now that the training is over: importing matplotlib takes a while."""
-    from imgcls.training.curves import draw_run, has_matplotlib
+    from imgcls.runs.curves import draw_run, has_matplotlib
 
     if not has_matplotlib():
         console.talk("no curves.png: matplotlib is not installed (pip install 'imgcls[plots]')")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 from imgcls.cli import console
 from imgcls.cli.train_lines import epoch_line, started_lines
 from imgcls.data.labelled import SkippedImage
-from imgcls.training.events import EpochEnd, Event, Started, TrainResult
-from imgcls.training.pace import Pace
+from imgcls.runs.events import EpochEnd, Event, Started, TrainResult
+from imgcls.runs.pace import Pace
 
 if TYPE_CHECKING:
     from pathlib import Path

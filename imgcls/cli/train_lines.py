@@ -3,7 +3,7 @@
 import shlex
 
 from imgcls.models.starting import Origin
-from imgcls.training.events import EpochEnd, Score, Started, TrainResult
+from imgcls.runs.events import EpochEnd, Score, Started, TrainResult
 from imgcls.training.stopping import EARLY, MAX_TIME
 
 

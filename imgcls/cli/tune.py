@@ -99,7 +99,7 @@ def tune(
     from imgcls.tuning.storage import require_optuna
 
     require_optuna()
-    from imgcls.training.recipes import load_recipe
+    from imgcls.recipes.loading import load_recipe
 
     flags: dict[str, Any] = {
         "data.source": data,

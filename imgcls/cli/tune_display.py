@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from imgcls.cli import console
 from imgcls.cli.train_display import REFRESH_PER_SEC, SHOWN
 from imgcls.cli.train_lines import epoch_line
-from imgcls.training.events import EpochEnd, Started, StepProgress
+from imgcls.runs.events import EpochEnd, Started, StepProgress
 from imgcls.tuning.results import StudyEvent, StudyResult, StudyStarted, TrialEnded, TrialRecord, TrialStarted
 from imgcls.tuning.space import label_of
 
@@ -191,9 +191,7 @@ def started_lines(event: StudyStarted) -> list[str]:
         f"{event.num_train:,} pictures to train on, {event.num_val:,} to validate on",
     ]
     if event.val_fraction is not None:
-        lines.append(
-            f"{event.val_fraction:.0%} of the training pictures are kept back to choose by, instead of the test's"
-        )
+        lines.append(f"{event.val_fraction:.0%} of the training pictures are kept back to choose by")
     if event.best is not None:
         lines.append(f"best so far: {best_text(event.best)}")
     if not event.num_over and event.begins_with_recipe:

@@ -3,6 +3,7 @@
 Shapes: N pictures of the split, B batch, C channels (3), H height, W width.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -102,6 +103,7 @@ class StreamedImages:
                 num_workers=self._workers,
                 persistent_workers=self._workers > 0,
                 collate_fn=_collate,
+                worker_init_fn=_leave_the_group,
                 pin_memory=pin,
             )
         return self._loaders[pin]
@@ -150,6 +152,15 @@ class _CroppedPictures(Dataset[Any]):
         except ImageError as exc:
             return position, Unreadable(row, exc.kind, exc.message)
         return position, torch.from_numpy(pixels_HWC.transpose(2, 0, 1).copy())
+
+
+def _leave_the_group(_worker: int) -> None:
+    """Keep a worker out of signals to the whole group, as Ctrl-C and torchrun send them.
+
+    The main process has a step to finish and a state to save then, and no worker may die before it says so.
+    """
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
 
 
 def _collate(items: list[tuple[int, Tensor | Unreadable]]) -> _Decoded:

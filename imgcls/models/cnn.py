@@ -6,6 +6,8 @@ computed from the training pictures instead of learnt; blocks that halve the pic
 Shapes: N pictures, B batch, C channels (3), H height, W width, K classes.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's own name for it
@@ -91,14 +93,22 @@ class CNN(nn.Module):
         return logits_BK
 
     @torch.no_grad()
-    def whiten(self, images_NCHW: Tensor) -> None:
-        """Set the first layer to the whitening filters of training pictures.
+    def whiten(self, batches: Iterable[Tensor]) -> None:
+        """Set the first layer to the whitening filters of training pictures; without any it stays as it is.
 
         Args:
-            images_NCHW: normalised float, shape (N, 3, H, W); a few thousand are enough.
+            batches: normalised float, each of shape (B, 3, H, W); a few thousand pictures are enough.
         Source: Jordan 2024, section 3.1; the eigenvectors of the patches' covariance over the root of their values.
         """
-        patches = F.unfold(images_NCHW.float().cpu(), PATCH_PX, stride=PATCH_PX).transpose(1, 2).flatten(0, 1).double()
-        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        size = 3 * PATCH_PX**2
+        total, count = torch.zeros(size, size, dtype=torch.float64), 0
+        for images_BCHW in batches:
+            patches = F.unfold(images_BCHW.float().cpu(), PATCH_PX, stride=PATCH_PX).transpose(1, 2).flatten(0, 1)
+            patches = patches.double()
+            total += patches.T @ patches
+            count += len(patches)
+        if not count:
+            return
+        values, vectors = torch.linalg.eigh(total / count)
         filters = (vectors / (values + WHITENING_FLOOR).sqrt()).T.flip(0).reshape(-1, 3, PATCH_PX, PATCH_PX)
         self.stem.weight.copy_(torch.cat([filters, -filters]).to(self.stem.weight))

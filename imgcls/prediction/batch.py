@@ -120,7 +120,11 @@ def run_batch(
                 )
             if knows_none:
                 return BatchResult(summary, left_output=True)
-        for each in output.sinks:
+        if output.earlier:
+            # Windows replaces no file that somebody reads.
+            output.earlier.close()
+        # A report reads the earlier output too, so it comes to its end first.
+        for each in reversed(output.sinks):
             (each.finish if summary.ended == "finished" else each.abandon)(summary)
         earlier = output.earlier if summary.ended == "finished" else None
         return BatchResult(summary, num_gone=earlier.count_unmet() if earlier else 0)

@@ -1,5 +1,6 @@
 """A runner fed with as much as fits: batches of one size, halved when memory runs out."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -33,6 +34,7 @@ class BatchRunner:
         self._runner = runner
         self._batch_size = self._announced = batch_size
         self._lock = threading.Lock()
+        self._turns = _Turns()
         self._is_padded = is_padded
         self._on_smaller_batch = on_smaller_batch
 
@@ -50,15 +52,18 @@ class BatchRunner:
         while start < len(images):
             size = self._batch_size
             batch = images[start : start + size]
+            tried = size if self._is_padded else len(batch)
             try:
-                answers_BK = self._runner.probabilities(self._stacked(batch, size))
+                with self._turns.together():
+                    answers_BK = self._runner.probabilities(self._stacked(batch, size))
             except DeviceMemoryError:
-                tried = size if self._is_padded else len(batch)
-                if tried == 1:
-                    raise
-                with self._lock:
-                    self._batch_size = min(self._batch_size, tried // 2)
-                continue
+                if tried > 1:
+                    with self._lock:
+                        self._batch_size = min(self._batch_size, tried // 2)
+                    continue
+                # What other threads have in hand takes memory too.
+                with self._turns.alone():
+                    answers_BK = self._runner.probabilities(self._stacked(batch, size))
             self._announce()
             yield from answers_BK[: len(batch)]
             start += len(batch)
@@ -75,3 +80,37 @@ class BatchRunner:
         images_BHWC = np.zeros((size if self._is_padded else len(images), *images[0].shape), dtype=np.uint8)
         np.stack(images, out=images_BHWC[: len(images)])
         return images_BHWC
+
+
+class _Turns:
+    """Lets threads work together, or one of them alone once the others are through with what they have in hand."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._num_together = self._num_alone = 0
+        self._one = threading.Lock()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._num_alone == 0)
+            self._num_together += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._num_together -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._num_alone += 1
+            self._changed.wait_for(lambda: self._num_together == 0)
+        try:
+            with self._one:
+                yield
+        finally:
+            with self._changed:
+                self._num_alone -= 1
+                self._changed.notify_all()

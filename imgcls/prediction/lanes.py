@@ -14,11 +14,14 @@ from imgcls.core.transforms import Floats, Pixels
 from imgcls.prediction.batch_runner import BatchRunner
 from imgcls.prediction.runner import Runner
 
+# More gain little once no core waits for another any more, and each takes memory.
+MAX_LANES = 4
+
 What = TypeVar("What")
 
 
 class Lanes(Generic[What]):
-    """Threads that each answer a batch; as many as the runner says.
+    """Threads that each answer a batch; made, used and closed by one thread, whose cores they share.
 
     Args:
         runner: the model.
@@ -31,7 +34,8 @@ class Lanes(Generic[What]):
         self._runner, self._batches, self._is_steady = runner, batches, is_steady
         self._lock = threading.Lock()
         self._num_running = 0
-        self._num_lanes = runner.num_lanes
+        self._num_threads = runner.num_threads
+        self._num_lanes = min(self._num_threads, MAX_LANES)
         self._executor = ThreadPoolExecutor(self._num_lanes, thread_name_prefix="classify")
         self._pending: deque[tuple[What, Future[list[Floats]]]] = deque()
 
@@ -42,12 +46,13 @@ class Lanes(Generic[What]):
             what: comes back with the answers.
             images: uint8, each of shape (crop, crop, 3).
         Yields:
-            Earlier batches with their answers, so that only one waits beside those that are being answered.
+            Earlier batches that are answered; and those that must be before another may come, as only one waits beside
+            those that are being answered.
         Raises:
             Exception: what the model raised for an earlier batch.
         """
         self._pending.append((what, self._executor.submit(self._answer, images)))
-        while len(self._pending) > self._num_lanes + 1:
+        while len(self._pending) > self._num_lanes + 1 or (self._pending and self._pending[0][1].done()):
             yield self._next()
 
     def drain(self) -> Iterator[tuple[What, list[Floats]]]:
@@ -55,10 +60,15 @@ class Lanes(Generic[What]):
         while self._pending:
             yield self._next()
 
+    def drop_waiting(self) -> None:
+        """Take back the batches for which there was no lane yet."""
+        while len(self._pending) > self._num_lanes and self._pending[-1][1].cancel():
+            self._pending.pop()
+
     def close(self) -> None:
         """Answer nothing more than what is being answered."""
         self._executor.shutdown(wait=False, cancel_futures=True)
-        self._runner.share_cores(1)
+        self._runner.use_threads(self._num_threads)
 
     def _next(self) -> tuple[What, list[Floats]]:
         what, answers = self._pending.popleft()
@@ -69,7 +79,7 @@ class Lanes(Generic[What]):
             self._num_running += 1
             num_sharing = self._num_lanes if self._is_steady else self._num_running
         try:
-            self._runner.share_cores(num_sharing)
+            self._runner.use_threads(max(self._num_threads // num_sharing, 1))
             return list(self._batches.probabilities(images))
         finally:
             with self._lock:

@@ -53,12 +53,12 @@ class OnnxRunner:
         return self.model.device
 
     @property
-    def num_lanes(self) -> int:
-        """One batch at a time: onnxruntime has threads of its own."""
+    def num_threads(self) -> int:
+        """Onnxruntime has threads of its own; see `Runner`."""
         return 1
 
-    def share_cores(self, num_sharing: int) -> None:
-        """Nothing to share; see `Runner`."""
+    def use_threads(self, count: int) -> None:
+        """They stay as they are."""
 
     def describe(self) -> dict[str, Any]:
         """The `model` object of every JSON answer."""

@@ -22,7 +22,7 @@ class Runner(Protocol):
         id: name and first digits of the weights' SHA-256.
         classes: labels in the order of the outputs.
         transform: whose geometry the pixels have.
-        num_lanes: how many batches it can answer at the same time, each from a thread of its own.
+        num_threads: of the CPU that the calling thread's batches may use; 1 where the work is done elsewhere.
     """
 
     @property
@@ -35,14 +35,10 @@ class Runner(Protocol):
     def transform(self) -> Transform: ...
 
     @property
-    def num_lanes(self) -> int: ...
+    def num_threads(self) -> int: ...
 
-    def share_cores(self, num_sharing: int) -> None:
-        """Let the batches that the calling thread answers from now on use their part of the CPU's cores.
-
-        Args:
-            num_sharing: batches that are answered at the same time, at most `num_lanes`.
-        """
+    def use_threads(self, count: int) -> None:
+        """Let the batches that the calling thread answers from now on use so many threads of the CPU."""
 
     def describe(self) -> dict[str, Any]:
         """The `model` object of every JSON answer."""

@@ -56,7 +56,7 @@ class StreamSettings:
         is_padded: whether an answer depends to its last digit on the picture alone, and not on which others it shares
             a batch with; part-full batches then cost as much as full ones.
         fetch: turns a URL into bytes.
-        should_stop: asked all the time; once it is true, what is decoded is answered and the stream ends.
+        should_stop: asked all the time; once it is true, the batches in hand are answered and the stream ends.
         on_smaller_batch: called with the new batch size when the device's memory doesn't hold the one asked for.
     """
 
@@ -110,6 +110,8 @@ def classify_stream(
         for items in _gather(reader, pool, settings):
             for answered, answers in lanes.add(items, _pixels(items)) if items else lanes.drain():
                 yield from _records(answered, answers, runner, settings)
+        if settings.should_stop():
+            lanes.drop_waiting()
         for answered, answers in lanes.drain():
             yield from _records(answered, answers, runner, settings)
     finally:

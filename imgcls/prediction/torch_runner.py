@@ -11,9 +11,6 @@ from imgcls.models.catalog import LoadedModel
 from imgcls.prediction.precision import DTYPES, Precision, check_precision, lower_weights
 from imgcls.prediction.runner import DeviceMemoryError
 
-# More batches at a time gain little once the decoding threads' cores are no longer waited for, and cost memory.
-MAX_LANES = 4
-
 
 class TorchRunner:
     """A loaded model on a device.
@@ -32,7 +29,6 @@ class TorchRunner:
         self.model = model
         self.device = device
         self.precision = precision
-        self._num_threads = torch.get_num_threads()
         # Pixels arrive as rows of RGB triples; kept so, convolutions on the CPU run about twice as fast.
         try:
             self._network = model.network.to(device).to(memory_format=torch.channels_last)
@@ -58,14 +54,14 @@ class TorchRunner:
         return self.model.transform
 
     @property
-    def num_lanes(self) -> int:
-        """How many batches may be answered at the same time: on a CPU several, on an accelerator one."""
-        return min(self._num_threads, MAX_LANES) if self.device.type == "cpu" else 1
+    def num_threads(self) -> int:
+        """Of the CPU, as torch.set_num_threads set them for the calling thread; see `Runner`."""
+        return torch.get_num_threads() if self.device.type == "cpu" else 1
 
-    def share_cores(self, num_sharing: int) -> None:
-        """Let the calling thread's batches use their part of the cores; see `Runner`."""
+    def use_threads(self, count: int) -> None:
+        """Set them; see `Runner`."""
         if self.device.type == "cpu":
-            torch.set_num_threads(max(self._num_threads // num_sharing, 1))
+            torch.set_num_threads(count)
 
     def describe(self) -> dict[str, Any]:
         """The `model` object of every JSON answer."""

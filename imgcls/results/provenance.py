@@ -124,7 +124,9 @@ def last_finished(note: dict[str, Any]) -> dict[str, Any]:
     Args:
         note: as `read_note` gives it.
     """
-    if note.get("status") != "finished":
+    counts = note.get("counts")
+    # A run without any input, which left the output as it was, says nothing either.
+    if note.get("status") != "finished" or (isinstance(counts, dict) and counts.get("count") == 0):
         last = note.get("last", {})
         return last if isinstance(last, dict) else {}
     classes = note.get("classes", {})

@@ -1,1 +1,1 @@
-"""Recipes, the training loop and the folder that a run leaves behind."""
+"""The training loop: a network, its pictures and a recipe, to weights."""

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 
 from imgcls.core.processes import Processes
-from imgcls.training.events import ShouldStop
+from imgcls.runs.events import ShouldStop
 
 
 @dataclass(frozen=True, slots=True)

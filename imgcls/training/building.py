@@ -8,11 +8,13 @@ from imgcls.data.labelled import LabelledImages
 from imgcls.models.cnn import CNN
 from imgcls.models.networks import build_network
 from imgcls.models.starting import Origin, Start
-from imgcls.training.config import Recipe
+from imgcls.recipes.config import Recipe
 from imgcls.training.random_streams import own_global_stream, seed_for
 
 # As many as the filters need to come out the same, nearly, whichever pictures are drawn.
 WHITENING_PICTURES = 5000
+# At a time: all patches of a picture in float64 take some 30 times its bytes.
+WHITENING_BATCH = 100
 
 
 def build_for_training(
@@ -55,6 +57,5 @@ def placed(network: nn.Module, recipe: Recipe, device: torch.device) -> nn.Modul
 
 def _whiten(network: CNN, images: LabelledImages, transform: Transform) -> None:
     order_N = torch.randperm(len(images))[:WHITENING_PICTURES]
-    for batch in images.batches(order_N, batch_size=len(order_N), device=torch.device("cpu")):
-        if len(batch.labels_B):
-            network.whiten(transform.normalise(batch.images_BCHW))
+    batches = images.batches(order_N, batch_size=WHITENING_BATCH, device=torch.device("cpu"))
+    network.whiten(transform.normalise(batch.images_BCHW) for batch in batches if len(batch.labels_B))

@@ -25,23 +25,16 @@ from imgcls.data.labelled import LabelledImages
 from imgcls.data.some_images import SomeImages
 from imgcls.data.streamed import StreamedImages
 from imgcls.models.starting import Start
-from imgcls.training.config import Recipe
+from imgcls.recipes.config import Recipe
+from imgcls.recipes.resolving import resolve_recipe
+from imgcls.runs.events import Event
+from imgcls.runs.run_folder import RUNS, RunFolder, refuse_filled
+from imgcls.training.checks import check_data_fits, check_device_fits, check_recipe_fits
 from imgcls.training.determinism import deterministic_algorithms
 from imgcls.training.dry_run_report import DryRun, StepKind
-from imgcls.training.events import Event
 from imgcls.training.memory import told_what_to_do
 from imgcls.training.random_streams import own_global_stream
-from imgcls.training.resolving import resolve_recipe
-from imgcls.training.run import (
-    DownloadProgress,
-    Progress,
-    check_data_fits,
-    check_device_fits,
-    check_recipe_fits,
-    open_data,
-    open_start,
-)
-from imgcls.training.run_folder import RUNS, RunFolder, refuse_filled
+from imgcls.training.run import DownloadProgress, Progress, open_data, open_start
 from imgcls.training.scoring import Scoring
 from imgcls.training.session import Session
 from imgcls.training.step_clock import StepClock, sec_per_image
@@ -155,7 +148,8 @@ class _Rehearsal:
     def _recipe_for(self, px: int, *, frozen: bool) -> Recipe:
         """A recipe of nothing but one kind of steps."""
         train, finetune = self.recipe.train, self.recipe.finetune
-        resolution = () if px == self.recipe.data.image_px else ((1.0, px),)
+        # Even at full size a rising resolution keeps a frozen body's features from being kept.
+        resolution = ((1.0, px),) if train.resolution else ()
         return self.recipe.model_copy(
             update={
                 "finetune": finetune.model_copy(update={"freeze": frozen, "head_epochs": 0}),

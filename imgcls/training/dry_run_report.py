@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from imgcls.data.labelled import SkippedImage
-from imgcls.training.events import Started
+from imgcls.runs.events import Started
 
 # Saving is put off where it would take longer than this share of an epoch; see saving.py.
 SAVING_SHARE = 1 / 4

@@ -13,7 +13,7 @@ from imgcls.core.processes import Processes
 from imgcls.core.transforms import Transform
 from imgcls.data.labelled import Batch, DataDescription, LabelledImages, SkippedImage
 from imgcls.models.heads import FeatureRecorder
-from imgcls.training.events import ShouldStop
+from imgcls.runs.events import ShouldStop
 from imgcls.training.precision import Precision
 
 # A small batch on the CPU, which is as fast there, so that a signal is soon heeded.

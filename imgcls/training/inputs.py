@@ -20,7 +20,7 @@ from imgcls.data.random_transforms import (
     policy_transform,
     random_crop,
 )
-from imgcls.training.config import Recipe
+from imgcls.recipes.config import Recipe
 from imgcls.training.random_streams import generator_for, global_state, seed_for, set_global_state
 from imgcls.training.shares import Share
 
@@ -89,7 +89,8 @@ class TrainingInput:
         # process drops its own.
         self._stream.manual_seed(seed_for(self._seed, "augment", epoch))
         torch.manual_seed(seed_for(self._seed, f"global/{self._rank}" if self._rank else "global", epoch))
-        if "augment" in self._cut:
+        # On another kind of device a generator has other states: there the stream begins with the epoch.
+        if "augment" in self._cut and self._cut.get("device", self.device.type) == self.device.type:
             self._stream.set_state(self._cut["augment"])
         if "global" in self._cut:
             set_global_state(self._cut["global"], self.device)
@@ -159,8 +160,14 @@ class TrainingInput:
         return features_BV[torch.arange(len(features_BV), device=self.device), chosen_B]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the generators stand within an epoch."""
-        return {"augment": self._stream.get_state(), "global": global_state(self.device)}
+        """Where the generators stand within an epoch; or will, where the epoch has not been taken up again yet."""
+        if self._cut:
+            return dict(self._cut)
+        return {
+            "augment": self._stream.get_state(),
+            "device": self.device.type,
+            "global": global_state(self.device),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on, at the next `begin`, from what `state_dict` returned; what is missing begins with the epoch."""

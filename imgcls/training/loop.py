@@ -16,10 +16,10 @@ from imgcls.core.processes import Processes
 from imgcls.core.transforms import Transform
 from imgcls.data.labelled import Batch, LabelledImages
 from imgcls.errors import DataError
+from imgcls.recipes.config import Recipe
+from imgcls.runs.events import OnEvent, ShouldStop, StepProgress
 from imgcls.training.agreement import Agreement
 from imgcls.training.average import AveragedNetwork
-from imgcls.training.config import Recipe
-from imgcls.training.events import OnEvent, ShouldStop, StepProgress
 from imgcls.training.inputs import TrainingInput
 from imgcls.training.monitor import LossMonitor
 from imgcls.training.optim import Optimisers, rate_factor
@@ -42,6 +42,7 @@ class Position:
         loss_total, loss_count: of this process in the epoch under way, for its mean loss.
         images: pictures trained on in all, by all processes.
         train_sec: spent in steps.
+        epoch_images, epoch_sec: the same of the epoch under way.
         elapsed_sec: since the run began, without the time that a cut run lay still.
     """
 
@@ -53,6 +54,8 @@ class Position:
     images: int = 0
     train_sec: float = 0.0
     elapsed_sec: float = 0.0
+    epoch_images: int = 0
+    epoch_sec: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +196,17 @@ class Loop:
         seconds = time.perf_counter() - started
         speed = (position.images - images_before) / max(seconds, 1e-9)
         position.train_sec += seconds
+        position.epoch_sec += seconds
+        position.epoch_images += position.images - images_before
         position.loss_total, position.loss_count = monitor.total, monitor.count
         on_event(self._progress(monitor.mean, speed))
         if position.batch < self.steps_per_epoch:
             self.inputs.load_state_dict(self.inputs.state_dict())
             return self.agreement.reason(should_stop) if decision and decision.stop else None
         average_statistics(self._networks, self.processes)
+        seconds, speed = position.epoch_sec, position.epoch_images / max(position.epoch_sec, 1e-9)
         position.epoch, position.batch, position.loss_total, position.loss_count = position.epoch + 1, 0, 0.0, 0
+        position.epoch_images, position.epoch_sec = 0, 0.0
         return EpochSummary(monitor.mean, self.optimisers.rate, seconds, speed)
 
     def state_dict(self) -> dict[str, Any]:
@@ -250,7 +257,7 @@ class Loop:
             for value, saved in zip(running_statistics(self._networks), own["statistics"], strict=True):
                 value.copy_(saved)
         elif not self.processes.is_first:
-            streams = {key: value for key, value in streams.items() if key == "augment"}
+            streams = {key: value for key, value in streams.items() if key != "global"}
             self.position.loss_total, self.position.loss_count = 0.0, 0
         self.inputs.load_state_dict(streams)
 

@@ -7,7 +7,7 @@ import torch
 
 from imgcls.core.device import is_out_of_memory
 from imgcls.errors import DeviceError
-from imgcls.training.config import Recipe
+from imgcls.recipes.config import Recipe
 
 
 class OutOfMemoryError(DeviceError, MemoryError):

@@ -11,7 +11,7 @@ from torch.optim import SGD, AdamW, Muon, Optimizer
 
 from imgcls.errors import ConfigError
 from imgcls.models.heads import body_parameters
-from imgcls.training.config import OptimSettings, ScheduleSettings
+from imgcls.recipes.config import OptimSettings, ScheduleSettings
 
 # torch.optim.lr_scheduler.OneCycleLR's own defaults.
 ONE_CYCLE_START = 1 / 25

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from imgcls.training.config import AugmentSettings, Recipe
+from imgcls.recipes.config import AugmentSettings, Recipe
 
 # Mirroring has two outcomes, both of which can be kept; the others change nothing alone.
 HARMLESS = ("flip", "padding", "policy_ops", "policy_magnitude")

@@ -41,7 +41,7 @@ def global_state(device: torch.device) -> dict[str, Any]:
     """Where torch's global generators stand: the CPU's and the device's."""
     state = {"cpu": torch.get_rng_state()}
     if device.type != "cpu":
-        state[device.type] = torch.get_device_module(device).get_rng_state()
+        state[device.type] = torch.get_device_module(device).get_rng_state(*_which(device))
     return state
 
 
@@ -49,4 +49,9 @@ def set_global_state(state: dict[str, Any], device: torch.device) -> None:
     """Put torch's global generators where `global_state` found them; another kind of device has nothing to restore."""
     torch.set_rng_state(state["cpu"])
     if device.type in state and device.type != "cpu":
-        torch.get_device_module(device).set_rng_state(state[device.type])
+        torch.get_device_module(device).set_rng_state(state[device.type], *_which(device))
+
+
+def _which(device: torch.device) -> tuple[torch.device, ...]:
+    # Of several GPUs the current one would be meant otherwise; of MPS devices there is one.
+    return (device,) if device.type != "mps" else ()

@@ -10,10 +10,10 @@ from imgcls.core.checkpoint import load_checkpoint
 from imgcls.data.labelled import LabelledImages
 from imgcls.errors import ConfigError, DataError, ModelError
 from imgcls.models.starting import Origin
-from imgcls.training.config import Recipe
-from imgcls.training.events import Score
+from imgcls.recipes.config import Recipe
+from imgcls.recipes.loading import differing_keys
+from imgcls.runs.events import Score
 from imgcls.training.loop import Loop
-from imgcls.training.recipes import differing_keys
 
 # The pictures themselves are compared, so that a data set may have moved; how often to save changes no weight.
 MAY_DIFFER = ("data.source", "train.save_every_min")
@@ -30,6 +30,7 @@ class Saved:
         data: description of the training pictures.
         origin: where its first weights came from; None for random ones.
         machine: what it was trained on, as `machine` has it.
+        num_images: training pictures, without those that were left out; None in files that don't tell.
     """
 
     loop: dict[str, Any]
@@ -38,6 +39,7 @@ class Saved:
     data: dict[str, Any]
     origin: Origin | None
     machine: str
+    num_images: int | None = None
 
 
 def resume_state(loop: Loop, images: LabelledImages, *, best: Score | None, last: Score | None) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def resume_state(loop: Loop, images: LabelledImages, *, best: Score | None, last
         "best": asdict(best) if best else None,
         "last": asdict(last) if last else None,
         "data": images.description.to_dict(),
+        "num_images": len(images),
         "machine": machine(loop.device),
     }
 
@@ -77,6 +80,7 @@ def load_saved(path: Path) -> Saved:
             data=dict(state["data"]),
             origin=origin,
             machine=state.get("machine", ""),
+            num_images=state.get("num_images"),
         )
     except (KeyError, TypeError) as exc:
         raise ModelError(f"{path} holds nothing to resume from", hint="resume from the last.pt of a run") from exc
@@ -146,6 +150,12 @@ def check_same_data(saved: Saved, images: LabelledImages, run: Path) -> None:
             f"the training pictures are not those that the run in {run} began with: "
             f"fingerprint {str(before)[:12]} then, {now[:12]} now",
             hint="restore the data, or start a new run",
+        )
+    if saved.num_images not in (None, len(images)):
+        raise DataError(
+            f"the run in {run} began with {saved.num_images:,} training pictures, and now there are {len(images):,} of "
+            "the same: damaged ones are left out where all fit into memory, and met on the way where they don't",
+            hint="go on with as much memory as it began with, or start a new run",
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from imgcls.core.checkpoint import Checkpoint, save_checkpoint
-from imgcls.training.run_folder import RunFolder
+from imgcls.runs.run_folder import RunFolder
 
 # Between two savings there is so many times their duration: they take a fifth of the time at most.
 PAUSE_FACTOR = 4

@@ -14,9 +14,9 @@ from imgcls.data.labelled import LabelledImages
 from imgcls.evaluation.metrics import EvalResult, evaluate_network
 from imgcls.models.heads import HeadNetwork
 from imgcls.models.networks import build_with_weights
+from imgcls.recipes.config import Recipe
+from imgcls.runs.events import Measuring, OnEvent
 from imgcls.training.building import placed
-from imgcls.training.config import Recipe
-from imgcls.training.events import Measuring, OnEvent
 from imgcls.training.features import KeptFeatures, keep_features
 from imgcls.training.precision import Precision
 

@@ -15,18 +15,18 @@ from imgcls.data.labelled import LabelledImages, SkippedImage
 from imgcls.errors import DataError, ProcessLostError
 from imgcls.models.networks import OWN
 from imgcls.models.starting import Start
+from imgcls.recipes.config import Recipe, transform_of
+from imgcls.runs.events import EpochEnd, OnEvent, Score, ShouldStop, Started, TrainResult
+from imgcls.runs.pace import stages_of
+from imgcls.runs.run_folder import RunFolder
 from imgcls.training.building import build_for_training
 from imgcls.training.class_weights import uneven_warning
-from imgcls.training.config import Recipe, transform_of
-from imgcls.training.events import EpochEnd, OnEvent, Score, ShouldStop, Started, TrainResult
 from imgcls.training.loop import EpochSummary, Loop
 from imgcls.training.monitor import DivergedError, diverged
-from imgcls.training.pace import stages_of
 from imgcls.training.phases import changing_settings
 from imgcls.training.precision import choose_precision
 from imgcls.training.random_streams import own_global_stream
 from imgcls.training.resume import Saved, check_same_data, moved_warning, resume_state
-from imgcls.training.run_folder import RunFolder
 from imgcls.training.saving import Saving
 from imgcls.training.scoring import Scoring, figures
 from imgcls.training.stopping import EARLY, is_out_of_patience

@@ -9,10 +9,10 @@ from imgcls.core.processes import Processes
 from imgcls.core.transforms import Transform
 from imgcls.data.labelled import LabelledImages
 from imgcls.models.heads import HeadNetwork, body_parameters
+from imgcls.recipes.config import Recipe
+from imgcls.runs.events import FeatureProgress, OnEvent, ShouldStop
 from imgcls.training.class_weights import balanced_weights
 from imgcls.training.compiling import CompiledNetwork, compiled_sizes
-from imgcls.training.config import Recipe
-from imgcls.training.events import FeatureProgress, OnEvent, ShouldStop
 from imgcls.training.features import CPU_BATCH_SIZE, KeptFeatures, keep_features
 from imgcls.training.optim import Optimisers
 from imgcls.training.phases import Phase, changing_settings, phase_at, phases_of

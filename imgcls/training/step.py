@@ -12,7 +12,7 @@ from torch.amp import GradScaler
 from torch.nn import functional as F  # noqa: N812 - the field's own name for it
 from torch.nn.parallel import DistributedDataParallel
 
-from imgcls.training.config import Recipe
+from imgcls.recipes.config import Recipe
 from imgcls.training.optim import Optimisers
 from imgcls.training.precision import Precision
 

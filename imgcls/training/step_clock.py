@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from imgcls.core.process_memory import synchronize
-from imgcls.training.events import Event, FeatureProgress
+from imgcls.runs.events import Event, FeatureProgress
 
 # The first steps are slower: memory is taken, kernels are chosen or compiled.
 WARMUP_STEPS = 2

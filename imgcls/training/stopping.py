@@ -2,7 +2,7 @@
 
 import time
 
-from imgcls.training.events import Score, ShouldStop
+from imgcls.runs.events import Score, ShouldStop
 
 # What `TrainResult.stopped` says. A run whose time is up goes on with --resume; one that stopped early is complete.
 MAX_TIME = "max-time"

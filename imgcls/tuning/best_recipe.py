@@ -4,8 +4,8 @@ import shlex
 from pathlib import Path
 
 from imgcls.core.versions import versions
-from imgcls.training.config import Recipe
-from imgcls.training.recipes import recipe_text
+from imgcls.recipes.config import Recipe
+from imgcls.recipes.loading import recipe_text
 from imgcls.tuning.results import TrialRecord
 
 NAMED = ("imgcls", "torch", "optuna")

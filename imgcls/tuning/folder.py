@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from imgcls.core.files import output_error, write_text
 from imgcls.errors import OutputError, UsageError
-from imgcls.training.run_folder import LOCK_NAME, new_folder, refuse_filled
+from imgcls.runs.run_folder import LOCK_NAME, new_folder, refuse_filled
 from imgcls.tuning.results import TrialRecord
 from imgcls.tuning.space import label_of
 

@@ -5,21 +5,22 @@ from pathlib import Path
 
 from imgcls.core.files import write_text
 from imgcls.errors import ConfigError, DataError, DeviceError, ImgclsError, UsageError
-from imgcls.training.config import Recipe
-from imgcls.training.events import ShouldStop
-from imgcls.training.recipes import recipe_text
-from imgcls.training.resolving import resolve_recipe
-from imgcls.training.run import DownloadProgress, Progress, check_recipe_fits, with_whole_paths
-from imgcls.training.run_folder import refuse_filled
+from imgcls.recipes.config import Recipe
+from imgcls.recipes.loading import recipe_text
+from imgcls.recipes.resolving import resolve_recipe
+from imgcls.recipes.toml_text import to_toml
+from imgcls.runs.events import ShouldStop
+from imgcls.runs.run_folder import refuse_filled
+from imgcls.training.checks import check_recipe_fits
+from imgcls.training.run import DownloadProgress, Progress, with_whole_paths
 from imgcls.training.stopping import or_after
-from imgcls.training.toml_text import to_toml
 from imgcls.tuning.best_recipe import best_recipe_text
 from imgcls.tuning.folder import StudyFolder
 from imgcls.tuning.results import OnStudyEvent, StudyResult, StudyStarted, TrialEnded, TrialRecord, best_of
 from imgcls.tuning.space import load_space, plain_values, recipe_with
 from imgcls.tuning.storage import RunningTrial, StudyStorage, require_optuna
 from imgcls.tuning.strategy import PRUNERS, PrunerName
-from imgcls.tuning.task import Task, stored_search
+from imgcls.tuning.task import Task, has_test_pictures, stored_search
 from imgcls.tuning.trial import OpenPictures, Surroundings, free_memory, run_trial
 
 NUM_TRIALS = 20
@@ -218,8 +219,9 @@ class _Study:
         if best is not None:
             assert task.dataset.val is not None
             recipe = recipe_with(task.recipe, best.values, origin=f"trial {best.number}")
-            # Stopping early needs pictures to choose by, in the final training too.
-            is_kept_back = task.val_fraction is not None and recipe.train.patience > 0
+            # Stopping early needs pictures to choose by, in the final training too; and nothing else may be there.
+            needs_some = recipe.train.patience > 0 or not has_test_pictures(task.recipe)
+            is_kept_back = task.val_fraction is not None and needs_some
             if is_kept_back:
                 recipe = recipe_with(task.tried, best.values, origin=f"trial {best.number}")
             text = best_recipe_text(

@@ -8,9 +8,9 @@ from imgcls.core.device import DeviceChoice, choose_device
 from imgcls.data.datasets import Dataset
 from imgcls.data.folder import find_split_folders
 from imgcls.errors import ConfigError, DataError
-from imgcls.training.config import Recipe
-from imgcls.training.recipes import load_recipe
-from imgcls.training.resolving import is_cifar10, resolve_recipe
+from imgcls.recipes.config import Recipe
+from imgcls.recipes.loading import load_recipe
+from imgcls.recipes.resolving import is_cifar10, resolve_recipe
 from imgcls.training.resume import describe_differences
 from imgcls.tuning.folder import StudyFolder
 from imgcls.tuning.space import SearchSpace, load_space
@@ -37,6 +37,12 @@ def fraction_to_keep_back(recipe: Recipe) -> float | None:
     folders = find_split_folders(root) if root.is_dir() else {}
     has_own = "val" in folders or (given is None and "test" not in folders)
     return None if has_own else VAL_FRACTION
+
+
+def has_test_pictures(recipe: Recipe) -> bool:
+    """Whether the pictures come with some to test on."""
+    root = Path(recipe.data.source).expanduser()
+    return is_cifar10(recipe) or (root.is_dir() and "test" in find_split_folders(root))
 
 
 @dataclass(frozen=True)

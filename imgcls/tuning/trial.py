@@ -11,13 +11,14 @@ from imgcls.core.device import choose_device, is_out_of_memory
 from imgcls.data.datasets import Dataset
 from imgcls.data.resolve import SPLITS
 from imgcls.errors import ConfigError, DeviceError, ModelError
-from imgcls.training.config import Recipe
-from imgcls.training.events import EpochEnd, Event, Score, ShouldStop
+from imgcls.recipes.config import Recipe
+from imgcls.recipes.loading import load_recipe
+from imgcls.runs.events import EpochEnd, Event, Score, ShouldStop
+from imgcls.runs.run_folder import read_metrics
+from imgcls.training.checks import check_device_fits, check_recipe_fits
 from imgcls.training.monitor import DivergedError
-from imgcls.training.recipes import load_recipe
 from imgcls.training.resume import load_saved
-from imgcls.training.run import DownloadProgress, Progress, check_device_fits, check_recipe_fits, open_data, train
-from imgcls.training.run_folder import read_metrics
+from imgcls.training.run import DownloadProgress, Progress, open_data, train
 from imgcls.tuning.folder import StudyFolder
 from imgcls.tuning.results import OnStudyEvent, TrialRecord, TrialStarted, TrialState
 from imgcls.tuning.space import recipe_with
@@ -123,12 +124,17 @@ def run_trial(task: RunningTrial, around: Surroundings) -> TrialRecord | str:
         # The cause doesn't speak of a checkpoint, which is going to be deleted.
         first = exc.__cause__ if isinstance(exc.__cause__, DivergedError) else exc
         return record("diverged", first.message)
+    except ConfigError as exc:
+        # Some values show only in the network that they make how badly they go together.
+        return record("refused", exc.message)
     except (RuntimeError, MemoryError, ModelError) as exc:
         # Where not even the network fits, it can't be built, and memory is the cause.
         cause = exc.__cause__ if isinstance(exc, ModelError) and exc.__cause__ is not None else exc
         if not is_out_of_memory(cause):
             raise
         return record("out_of_memory", str(cause).splitlines()[0] if str(cause) else "memory ran out")
+    except DeviceError as exc:
+        return record("refused", exc.message)
     finally:
         task.seconds += time.perf_counter() - started
     if end == PRUNED:

@@ -6,8 +6,8 @@ from run_events import epoch_end
 from typer.testing import CliRunner
 
 from imgcls.cli.app import app
-from imgcls.training.recipes import load_recipe, recipe_text
-from imgcls.training.run_folder import RunFolder
+from imgcls.recipes.loading import load_recipe, recipe_text
+from imgcls.runs.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -81,9 +81,22 @@ def test_curves_of_all_runs(compare):
     assert "no epoch of c has ended yet" in result.stderr
 
 
+def test_what_a_pattern_finds_beside_the_runs_is_passed_over(compare):
+    make("a", 2)
+    Path("notes.txt").write_text("lr 0.1 was too high")
+    Path("plots").mkdir()
+    result = compare("a", "notes.txt", "plots", "-f", "json")
+    assert result.exit_code == 0
+    assert [run["run"] for run in json.loads(result.stdout)["runs"]] == ["a"]
+    for name in ("notes.txt", "plots"):
+        assert f"{name} is not the folder of a run; passed over" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
+        (["plots"], 2, "plots is not the folder of a run"),
+        (["a", "nowhere"], 2, "nowhere is not the folder of a run"),
         (["nowhere"], 2, "nowhere is not the folder of a run"),
         (["a", "--plot", "all.gif"], 2, "must end in .png, .svg, .pdf"),
         (["a", "--plot", "a/config.toml/x.png"], 8, "can't write"),
@@ -92,6 +105,7 @@ def test_curves_of_all_runs(compare):
 )
 def test_mistakes(compare, arguments, code, said):
     make("a", 1)
+    Path("plots").mkdir()
     Path("broken").mkdir()
     Path("broken/config.toml").write_text("[")
     result = compare(*arguments)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from labelled_data import damage, write_classes
 from tiny_model import save_picture, save_pictures
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and file systems of Unix")
@@ -160,6 +161,17 @@ def test_a_full_disk(imgcls, tiny_model, inbox, tmp_path):
         run = imgcls("predict", inbox, "-m", tiny_model, "-f", format_, "-o", "/dev/full")
         assert run.code == 8
         assert run.stderr.startswith("error: can't write to /dev/full: No space left on device\n  hint: ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("format_", ["table", "json"])
+def test_a_full_disk_under_an_evaluation(imgcls, tmp_path, tiny_model, format_):
+    """Also where another code was due: a damaged picture was passed over."""
+    write_classes(tmp_path / "in", {"cat": 2, "dog": 2})
+    damage(tmp_path / "in" / "cat" / "000.png")
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        run = imgcls("eval", tiny_model, "--data", tmp_path / "in", "-f", format_, stdout=full)
+    assert (run.code, run.stderr.count("can't write to stdout: No space left")) == (8, 1)
 
 
 @pytest.fixture

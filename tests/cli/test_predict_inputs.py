@@ -208,6 +208,12 @@ def test_a_single_failed_input_is_code_4(inbox, imgcls, tiny_model):
     assert b"not_an_image" in run.stdout
 
 
+def test_a_single_name_that_no_file_can_have(imgcls, tiny_model):
+    run = imgcls("predict", "x" * 300 + ".jpg", "-m", tiny_model, "-f", "jsonl")
+    assert (run.code, run.stderr.count("defect")) == (4, 0)
+    assert json.loads(run.stdout)["error"]["kind"] == "not_found"
+
+
 def test_stdin_can_be_a_picture(inbox, imgcls, tiny_model):
     content = (inbox[0] / "good.png").read_bytes()
     run = imgcls("predict", "-", "-m", tiny_model, "-f", "jsonl", input=content)

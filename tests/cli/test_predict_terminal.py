@@ -37,6 +37,23 @@ def test_a_bar_on_the_terminal_while_the_records_go_elsewhere(imgcls, tiny_model
     assert re.fullmatch(r"30 images: 29 ok, 1 failed \(1 not_an_image\), [\d,]+ img/s", lines(seen)[-1])
 
 
+def test_a_list_that_is_a_pipe_is_read_once(imgcls, tiny_model, tmp_path):
+    """Counting it for the bar would take half of it away."""
+    paths = save_pictures(tmp_path / "in", 200)
+    pipe, printed, terminal = tmp_path / "pipe", tmp_path / "printed", Terminal(80)
+    os.mkfifo(pipe)
+    with printed.open("wb") as stdout:
+        running = imgcls.start(
+            "predict", "--files-from", pipe, "-m", tiny_model, "-f", "jsonl",
+            stdout=stdout, stderr=terminal.end, TERM="xterm-256color", COLUMNS="",
+        )  # fmt: skip
+        # More than a pipe holds at a time, so that a second reader would get some of it.
+        pipe.write_text("".join(f"{path}\n" for path in paths * 10))
+        assert running.wait().code == 0
+    terminal.close()
+    assert printed.read_bytes().count(b"\n") == 10 * len(paths)
+
+
 def test_the_bar_knows_the_end_of_a_folder(imgcls, tiny_model, tmp_path):
     save_pictures(tmp_path / "in", 400)
     terminal = Terminal(80)

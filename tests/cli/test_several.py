@@ -283,9 +283,9 @@ import json, sys
 from pathlib import Path
 from imgcls.core.processes import joined
 from imgcls.data.datasets import open_dataset
-from imgcls.training.config import transform_of
-from imgcls.training.recipes import load_recipe
-from imgcls.training.resolving import resolve_recipe
+from imgcls.recipes.config import transform_of
+from imgcls.recipes.loading import load_recipe
+from imgcls.recipes.resolving import resolve_recipe
 from imgcls.training.run import train
 recipe = resolve_recipe(load_recipe(Path(sys.argv[1])))
 with joined("cpu") as processes:

@@ -117,6 +117,31 @@ def test_spawned_workers_give_the_same(root: Path, tmp_path: Path) -> None:
     assert found.strip() == f"{int(batch.images_BCHW.sum())} {batch.labels_B.tolist()}"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no process groups")
+def test_a_signal_to_the_group_leaves_the_workers_at_work(root: Path) -> None:
+    """As torchrun, timeout and a terminal's Ctrl-C send it; the main process has a step to finish."""
+    script = (
+        "import os, signal, sys, torch\n"
+        "from imgcls.core.transforms import Transform\n"
+        "from imgcls.data.datasets import Opening, open_for_evaluation\n"
+        "noted = []\n"
+        "for number in (signal.SIGTERM, signal.SIGINT):\n"
+        "    signal.signal(number, lambda number, frame: noted.append(number))\n"
+        "opening = Opening(transform=Transform(10, 8), max_memory_mib=0, workers=1)\n"
+        "images = open_for_evaluation(sys.argv[1], opening=opening).images\n"
+        "order = torch.arange(len(images)).repeat(20)\n"
+        "for number, batch in enumerate(images.batches(order, batch_size=1, device=torch.device('cpu'))):\n"
+        "    if number == 1:\n"
+        "        os.killpg(0, signal.SIGTERM)\n"
+        "        os.killpg(0, signal.SIGINT)\n"
+        "print(len(noted), number + 1 - len(order))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(root)], capture_output=True, text=True, check=False, start_new_session=True
+    )
+    assert (ended.stdout, ended.returncode) == ("2 0\n", 0), ended.stderr
+
+
 def test_what_workers_get_can_be_pickled(root: Path) -> None:
     streamed = open_all(root, streamed=True)
     assert isinstance(streamed, StreamedImages)

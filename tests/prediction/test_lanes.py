@@ -1,7 +1,7 @@
 """Batches answered at the same time: order, memory, errors, and whose cores they use."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -71,22 +71,21 @@ def test_two_batches_that_memory_cant_hold_are_told_of_once():
 
 @pytest.mark.parametrize("is_steady", [False, True])
 def test_a_batch_that_is_alone_has_all_cores_unless_answers_are_steady(is_steady):
-    shares: list[int] = []
+    used: list[int] = []
 
     class Sharing(ColourRunner):
-        num_lanes = 3
+        num_threads = 3
 
-        def share_cores(self, num_sharing: int) -> None:
-            shares.append(num_sharing)
+        def use_threads(self, count: int) -> None:
+            used.append(count)
 
     runner = Sharing()
     lanes = lanes_of(runner, is_steady=is_steady)
     for _ in range(2):
-        assert not list(lanes.add("one", pictures(1)))
-        assert len(list(lanes.drain())) == 1
+        assert len([*lanes.add("one", pictures(1)), *lanes.drain()]) == 1
     lanes.close()
     # At the end the caller has all of them again.
-    assert shares == [3 if is_steady else 1] * 2 + [1]
+    assert used == [1 if is_steady else 3] * 2 + [3]
 
 
 def test_a_networks_threads_are_shared_and_given_back():
@@ -94,21 +93,76 @@ def test_a_networks_threads_are_shared_and_given_back():
     torch.set_num_threads(4)
     try:
         runner = TorchRunner(load_model("cifar10-cnn"), torch.device("cpu"))
-        assert runner.num_lanes == 4
         seen: list[int] = []
 
-        def note() -> None:
-            runner.share_cores(2)
-            seen.append(torch.get_num_threads())
+        class Noting(BatchRunner):
+            def probabilities(self, images: Sequence[Pixels]) -> Iterator[Floats]:
+                seen.append(torch.get_num_threads())
+                return super().probabilities(images)
 
-        thread = threading.Thread(target=note)
-        thread.start()
-        thread.join()
-        assert seen == [2]
-        runner.share_cores(1)
+        lanes: Lanes[str] = Lanes(runner, Noting(runner, batch_size=4), is_steady=True)
+        image = np.zeros((32, 32, 3), np.uint8)
+        assert len([*lanes.add("a", [image]), *lanes.add("b", [image]), *lanes.drain()]) == 2
+        lanes.close()
+        assert seen == [1, 1]
         assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
+
+
+def test_one_picture_that_fits_only_alone_is_answered_alone():
+    """Each picture takes all of the memory, and two are asked about at the same time."""
+    both_tried, working = threading.Barrier(2, timeout=LONG_SEC), threading.Semaphore(1)
+    tried: set[int] = set()
+
+    class RoomForOne(ColourRunner):
+        def probabilities(self, images_BHWC: Pixels) -> Floats:
+            if threading.get_ident() not in tried:
+                tried.add(threading.get_ident())
+                both_tried.wait()
+                raise DeviceMemoryError("no memory")
+            assert working.acquire(blocking=False)
+            try:
+                return super().probabilities(images_BHWC)
+            finally:
+                working.release()
+
+    lanes = lanes_of(RoomForOne(), batch_size=1)
+    answered = [*lanes.add("a", pictures(1)), *lanes.add("b", pictures(1)), *lanes.drain()]
+    lanes.close()
+    assert [what for what, _ in answered] == ["a", "b"]
+
+
+def test_what_is_answered_waits_for_no_lane():
+    lanes = lanes_of(ColourRunner())
+    answered: list[str] = []
+    for number in range(1000):
+        answered += [what for what, _ in lanes.add(str(number), pictures(1))]
+        if number == 1 and not answered:
+            threading.Event().wait(0.05)
+        if answered:
+            break
+    # The third at the latest, where the lanes alone would have kept back three.
+    assert answered[0] == "0"
+    assert number <= 3
+    lanes.close()
+
+
+def test_what_has_no_lane_yet_can_be_taken_back():
+    let_go = threading.Event()
+
+    class Waiting(ColourRunner):
+        def probabilities(self, images_BHWC: Pixels) -> Floats:
+            assert let_go.wait(LONG_SEC)
+            return super().probabilities(images_BHWC)
+
+    lanes = lanes_of(Waiting())
+    for what in ("a", "b", "c"):
+        assert not list(lanes.add(what, pictures(1)))
+    lanes.drop_waiting()
+    let_go.set()
+    assert [what for what, _ in lanes.drain()] == ["a", "b"]
+    lanes.close()
 
 
 def test_an_error_of_the_model_comes_to_the_caller():
@@ -117,9 +171,8 @@ def test_an_error_of_the_model_comes_to_the_caller():
             raise ZeroDivisionError
 
     lanes = lanes_of(Broken())
-    list(lanes.add("a", pictures(1)))
     with pytest.raises(ZeroDivisionError):
-        list(lanes.drain())
+        _ = [*lanes.add("a", pictures(1)), *lanes.drain()]
     lanes.close()
 
 

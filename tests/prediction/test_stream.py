@@ -60,7 +60,7 @@ def test_inputs_are_read_only_a_little_ahead(sources):
     for number in range(200):
         next(stream)
         # Two batches in the queue, a batch on each lane and one before them, one in hand, and what the reader holds.
-        assert taken <= number + (2 + ColourRunner.num_lanes + 1 + 1) * 4 + 2
+        assert taken <= number + (2 + ColourRunner.num_threads + 1 + 1) * 4 + 2
     stream.close()
 
 

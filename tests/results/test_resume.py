@@ -35,7 +35,7 @@ class CountingRunner(ColourRunner):
     """Counts the pictures it has seen."""
 
     num_seen = 0
-    num_lanes = 1
+    num_threads = 1
 
     def probabilities(self, images_BHWC: Any) -> Any:
         self.num_seen += int(images_BHWC.any(axis=(1, 2, 3)).sum())

@@ -100,6 +100,25 @@ def test_a_run_that_never_ended_is_nothing_to_compare_with(nightly, end):
     assert note["classes"]["blue"]["last_count"] == 0
 
 
+def test_a_run_without_any_input_is_nothing_to_compare_with(nightly):
+    nightly.add(RED, RED)
+    first = nightly.run()
+    arguments = [str(nightly.inbox)]
+    for path in nightly.inbox.iterdir():
+        path.unlink()
+    result = run_batch(
+        ColourRunner(),
+        iterate_sources(arguments),
+        Destination("jsonl", nightly.output, True, False),
+        StreamSettings(top_k=2),
+        may_be_empty=lambda: True,
+    )
+    assert result.left_output
+    nightly.add(RED)
+    assert nightly.run()["last"]["finished"] == first["finished"]
+    assert nightly.run()["classes"]["red"]["last_count"] == 1
+
+
 def test_every_file_has_a_note_and_compares_with_its_own(nightly, tmp_path):
     nightly.add(RED)
     for name in ("results.json", "results.csv", "results.jsonl"):

@@ -10,11 +10,11 @@ from imgcls.core.checkpoint import Checkpoint, save_checkpoint
 from imgcls.core.transforms import Transform
 from imgcls.errors import ConfigError, DataError, DeviceError, ModelError, OutputError, UsageError
 from imgcls.models.networks import build_network
+from imgcls.recipes.loading import load_recipe
+from imgcls.runs.events import FeatureProgress
 from imgcls.training import step_clock
 from imgcls.training.dry_run import dry_run
 from imgcls.training.dry_run_report import DryRun, StepKind
-from imgcls.training.events import FeatureProgress
-from imgcls.training.recipes import load_recipe
 from imgcls.training.run import train
 from imgcls.training.step_clock import StepClock, sec_per_image
 

@@ -7,11 +7,11 @@ from torch import nn
 from imgcls.core.transforms import Transform
 from imgcls.data.labelled import Batch, DataDescription
 from imgcls.errors import DataError
-from imgcls.training.events import StepProgress
+from imgcls.recipes.loading import load_recipe
+from imgcls.runs.events import StepProgress
 from imgcls.training.loop import EpochSummary, Loop
 from imgcls.training.monitor import BUFFERED_STEPS, DivergedError
 from imgcls.training.precision import Precision
-from imgcls.training.recipes import load_recipe
 
 PX = 8
 CPU = torch.device("cpu")
@@ -158,6 +158,47 @@ def test_cut_saved_and_resumed_equals_uninterrupted(name, stop_at):
         assert torch.equal(value, resumed.network.state_dict()[name]), name
     assert [s.train_loss for s in before + after] == [s.train_loss for s in expected]
     assert [s.lr for s in before + after] == [s.lr for s in expected]
+
+
+def test_saved_again_before_it_goes_on_a_state_is_the_same():
+    """As where a signal comes while a frozen body still runs over all pictures."""
+    settings = ("train.epochs=2", "augment.flip=random", "augment.translate_px=1")
+    whole, cut = build_loop(Coloured(21), *settings), build_loop(Coloured(21), *settings)
+    run(whole, 2)
+    run(cut, 2, stop_at=2)
+    for _ in range(2):
+        state = cut.state_dict()
+        cut = build_loop(Coloured(21), *settings)
+        cut.load_state_dict(state)
+    run(cut, 2)
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(cut)[name]), name
+
+
+def test_a_state_of_another_kind_of_device_lets_the_epochs_stream_begin_anew():
+    settings = ("train.epochs=1", "augment.flip=random")
+    loop = build_loop(Coloured(21), *settings)
+    run(loop, 1, stop_at=2)
+    state = loop.state_dict()
+    # A CUDA generator's state is a seed and an offset.
+    state["streams"] |= {"device": "cuda", "augment": torch.zeros(16, dtype=torch.uint8)}
+    resumed = build_loop(Coloured(21), *settings)
+    resumed.load_state_dict(state)
+    assert len(run(resumed, 1)) == 1
+
+
+def test_an_epochs_seconds_and_pictures_are_those_of_all_its_parts():
+    whole, parts = build_loop(Coloured(21), "train.epochs=2"), build_loop(Coloured(21), "train.epochs=2")
+    run(whole, 2)
+    summaries = []
+    while parts.position.epoch < 2:
+        before = parts.position.train_sec
+        summary = parts.run_epoch(lambda event: None, lambda: "now")
+        if isinstance(summary, EpochSummary):
+            summaries.append(summary)
+            assert summary.seconds > parts.position.train_sec - before
+    assert sum(summary.seconds for summary in summaries) == pytest.approx(parts.position.train_sec)
+    assert [round(summary.seconds * summary.images_per_sec) for summary in summaries] == [21, 21]
 
 
 def test_every_picture_is_seen_once_an_epoch_in_another_order():

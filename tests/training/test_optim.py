@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from imgcls.errors import ConfigError
+from imgcls.recipes.config import OptimSettings, ScheduleSettings
 from imgcls.training.average import AveragedNetwork
-from imgcls.training.config import OptimSettings, ScheduleSettings
 from imgcls.training.optim import Optimisers, as_matrix, rate_factor
 
 

@@ -17,14 +17,15 @@ from imgcls.evaluation.metrics import evaluate_network
 from imgcls.models.catalog import load_model
 from imgcls.models.heads import FeatureRecorder
 from imgcls.models.networks import build_network
+from imgcls.recipes.config import OptimSettings
+from imgcls.recipes.loading import load_recipe
+from imgcls.runs.events import EpochEnd, FeatureProgress, Score, Started
 from imgcls.training import features
-from imgcls.training.config import OptimSettings
-from imgcls.training.events import EpochEnd, FeatureProgress, Score, Started
+from imgcls.training.checks import check_recipe_fits
 from imgcls.training.optim import Optimisers, rate_factor
 from imgcls.training.phases import Phase, changing_settings, phase_at, phases_of
 from imgcls.training.random_streams import epoch_order
-from imgcls.training.recipes import load_recipe
-from imgcls.training.run import check_recipe_fits, train
+from imgcls.training.run import train
 from imgcls.training.stopping import is_out_of_patience
 
 PX = 8

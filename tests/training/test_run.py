@@ -1,18 +1,23 @@
 import json
+import shutil
 import threading
 
 import pytest
 import torch
+from labelled_data import damage
 from tiny_runs import assert_same_metrics, assert_same_weights, recipe_for, stop_after
 
 from imgcls.core.checkpoint import load_checkpoint
+from imgcls.data.datasets import open_dataset
 from imgcls.errors import ConfigError, DataError, DeviceError, ModelError, OutputError, UsageError
 from imgcls.models.catalog import load_model
-from imgcls.training.events import EpochEnd, Score, Started
+from imgcls.recipes.config import transform_of
+from imgcls.recipes.loading import load_recipe
+from imgcls.runs.events import EpochEnd, Score, Started
+from imgcls.runs.run_folder import RunFolder
+from imgcls.training.checks import check_device_fits
 from imgcls.training.loop import Loop
-from imgcls.training.recipes import load_recipe
-from imgcls.training.run import check_device_fits, train
-from imgcls.training.run_folder import RunFolder
+from imgcls.training.run import train
 from imgcls.training.saving import Saving
 
 
@@ -120,6 +125,27 @@ def test_other_pictures_are_refused(photos, tmp_path):
     (data / "red" / "0.png").write_bytes((data / "blue" / "0.png").read_bytes() + b" ")
     with pytest.raises(DataError, match="are not those that the run"):
         train(resume=run)
+
+
+def test_pictures_that_could_be_read_then_and_not_now_are_refused(photos, tmp_path):
+    """In memory damaged pictures are left out; where they don't fit, they stay in the order of the epochs."""
+    data = tmp_path / "photos"
+    shutil.copytree(photos, data)
+    damage(data / "red" / "0.png")
+    recipe = recipe_for(data)
+    train(recipe, output=tmp_path / "run", should_stop=stop_after(2))
+    streamed = open_dataset(str(data), transform=transform_of(recipe), max_memory_mib=0, workers=0)
+    with pytest.raises(DataError, match=r"and now there are 2\d of the same: damaged ones"):
+        train(resume=tmp_path / "run", dataset=streamed)
+
+
+def test_what_a_cut_run_came_to_is_taken_back_as_it_goes_on(photos, tmp_path):
+    train(recipe_for(photos), output=tmp_path / "run", should_stop=stop_after(2))
+    result, there = tmp_path / "run" / "result.json", []
+    assert result.exists()
+    train(resume=tmp_path / "run", on_event=lambda _event: there.append(result.exists()))
+    assert not any(there)
+    assert json.loads(result.read_text())["stopped"] is None
 
 
 def test_a_damaged_or_plain_last_checkpoint_cannot_be_resumed(photos, tmp_path):

@@ -7,10 +7,10 @@ import torch
 from labelled_data import write_classes
 
 from imgcls.core.checkpoint import load_checkpoint
+from imgcls.recipes.loading import load_recipe
+from imgcls.runs.events import EpochEnd
 from imgcls.training import saving
-from imgcls.training.events import EpochEnd
 from imgcls.training.monitor import DivergedError, diverged
-from imgcls.training.recipes import load_recipe
 from imgcls.training.run import train
 
 

@@ -7,7 +7,7 @@ import torch
 from labelled_data import write_cifar10
 
 from imgcls.models.networks import build_network
-from imgcls.training.recipes import load_recipe
+from imgcls.recipes.loading import load_recipe
 from imgcls.training.run import train
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -8,10 +8,10 @@ from torch.nn import functional as F  # noqa: N812
 
 from imgcls.core.device import supports_bfloat16
 from imgcls.errors import ConfigError, DeviceError
+from imgcls.recipes.loading import load_recipe
 from imgcls.training.class_weights import balanced_weights, uneven_warning
 from imgcls.training.optim import Optimisers
 from imgcls.training.precision import Precision, choose_precision
-from imgcls.training.recipes import load_recipe
 from imgcls.training.step import TrainingStep
 
 CPU = torch.device("cpu")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from imgcls.errors import ConfigError, ModelError
-from imgcls.training.recipes import load_recipe
+from imgcls.recipes.loading import load_recipe
 from imgcls.tuning.space import Choices, FloatRange, IntRange, load_space, recipe_with
 
 CONFIGS = Path(__file__).parents[2] / "configs"

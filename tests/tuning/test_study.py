@@ -11,8 +11,8 @@ from filelock import FileLock, Timeout
 from labelled_data import write_cifar10, write_classes
 
 from imgcls.errors import ConfigError, DataError, DeviceError, OutputError, UsageError
-from imgcls.training.events import EpochEnd
-from imgcls.training.recipes import load_recipe
+from imgcls.recipes.loading import load_recipe
+from imgcls.runs.events import EpochEnd
 from imgcls.training.run import train
 from imgcls.tuning.results import StudyStarted, TrialEnded, TrialStarted
 from imgcls.tuning.study import tune
@@ -262,6 +262,14 @@ def test_test_pictures_are_never_looked_at(space, tmp_path):
     assert "--set data.val_fraction=0.1" in result.best_recipe.read_text()
 
 
+def test_without_test_pictures_the_final_training_keeps_some_back_too(space, tmp_path):
+    write_classes(tmp_path / "data", {"red": 20, "green": 20})
+    recipe = recipe_for(tmp_path / "data", "data.val_fraction=0")
+    result = tune(recipe, space(), output=tmp_path / "study", num_trials=1)
+    assert load_recipe(result.best_recipe).data.val_fraction == 0.1
+    assert "test pictures" not in result.best_recipe.read_text()
+
+
 def test_cifar10_is_searched_on_a_part_of_its_training_pictures(space, tmp_path):
     data = write_cifar10(tmp_path / "cifar-10-batches-py")
     events = []
@@ -291,7 +299,7 @@ def test_pictures_are_opened_once_for_all_trials(photos, space, tmp_path, monkey
 
 def test_a_full_disk_is_no_trials_fault(photos, space, tmp_path, monkeypatch):
     from imgcls.core.files import output_error
-    from imgcls.training.run_folder import RunFolder
+    from imgcls.runs.run_folder import RunFolder
 
     def full(self, row):
         raise output_error(self.path, OSError(28, "No space left on device"))

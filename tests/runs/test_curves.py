@@ -7,8 +7,8 @@ from PIL import Image
 from run_events import epoch_end
 
 from imgcls.errors import OutputError, UsageError
-from imgcls.training.curves import COLOURS, build_figure, draw_curves, draw_run
-from imgcls.training.run_folder import RunFolder
+from imgcls.runs.curves import COLOURS, build_figure, draw_curves, draw_run
+from imgcls.runs.run_folder import RunFolder
 
 
 def metrics(count, **changes):
@@ -37,6 +37,11 @@ def test_where_test_pictures_stand_in_nothing_is_chosen_by_them():
     lines = metrics(3, split="test")
     lines[0]["top1"] = 0.9
     assert build_figure({"cnn": lines}).axes[2].get_title() == "test top-1: 75.00% in epoch 3, which was kept"
+
+
+def test_of_equal_accuracies_the_lower_loss_was_kept():
+    lines = metrics(3, top1=0.5)
+    assert build_figure({"cnn": lines}).axes[2].get_title() == "validation top-1: 50.00% in epoch 3, which was kept"
 
 
 def test_several_runs_have_their_own_looks():

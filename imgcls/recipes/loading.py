@@ -15,9 +15,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from imgcls.errors import ConfigError
-from imgcls.training.config import SECTIONS, Recipe
-from imgcls.training.resolving import resolve_recipe
-from imgcls.training.toml_text import to_toml
+from imgcls.recipes.config import SECTIONS, Recipe
+from imgcls.recipes.resolving import resolve_recipe
+from imgcls.recipes.toml_text import to_toml
 
 RANGE_WORDS = {
     "gt": "more than",

@@ -9,9 +9,9 @@ from imgcls.core.checkpoint import Checkpoint, save_checkpoint
 from imgcls.core.transforms import IMAGENET_MEAN, Transform
 from imgcls.errors import ConfigError, ModelError
 from imgcls.models.networks import build_network
-from imgcls.training.recipes import load_recipe, recipe_text
-from imgcls.training.resolving import resolve_recipe
-from imgcls.training.run import check_recipe_fits
+from imgcls.recipes.loading import load_recipe, recipe_text
+from imgcls.recipes.resolving import resolve_recipe
+from imgcls.training.checks import check_recipe_fits
 
 TRANSFORM = Transform(20, 16, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), interpolation="bicubic")
 

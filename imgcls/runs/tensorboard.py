@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from imgcls.core.files import output_error
 from imgcls.errors import UsageError
-from imgcls.training.events import EpochEnd, Event, Started, StepProgress, TrainResult
+from imgcls.runs.events import EpochEnd, Event, Started, StepProgress, TrainResult
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from imgcls.core.files import output_error, replacing, write_text
 from imgcls.errors import OutputError, UsageError
+from imgcls.runs.events import Score
 
 RUNS = Path("runs")
 LOCK_NAME = ".lock"
@@ -102,6 +104,11 @@ class RunFolder:
         if not self.writes:
             return
         write_text(self.path / "result.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+    def drop_result(self) -> None:
+        """Take back what the run came to: it goes on."""
+        if self.writes:
+            (self.path / "result.json").unlink(missing_ok=True)
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add an epoch's line to metrics.jsonl, on disk before this returns.
@@ -209,3 +216,18 @@ def _epoch_of(line: str) -> int:
         return int(json.loads(line)["epoch"])
     except (ValueError, KeyError, TypeError):
         return 0
+
+
+def best_score(metrics: Sequence[Mapping[str, Any]]) -> Score | None:
+    """The epoch behind best.pt; None before the first has ended.
+
+    Args:
+        metrics: lines of metrics.jsonl.
+    """
+    best: Score | None = None
+    for line in metrics:
+        score = Score(line["epoch"], line["top1"], line["loss"])
+        # Nothing is chosen by the test pictures.
+        if line.get("split") == "test" or score.beats(best):
+            best = score
+    return best

@@ -4,7 +4,7 @@ import pytest
 from run_events import STARTED, epoch_end, progress, started
 
 from imgcls.errors import OutputError, UsageError
-from imgcls.training.tensorboard import FOLDER, TensorBoardLog
+from imgcls.runs.tensorboard import FOLDER, TensorBoardLog
 
 
 def read(folder):

@@ -10,7 +10,7 @@ from imgcls.models.entries import BUNDLED
 from imgcls.models.networks import OWN
 from imgcls.models.pretrained import is_pretrained_name, pretrained_entry
 from imgcls.models.starting import is_architecture, stored_start, whole_spec
-from imgcls.training.config import DataSettings, ModelSettings, Recipe
+from imgcls.recipes.config import DataSettings, ModelSettings, Recipe
 
 # Mean and standard deviation of CIFAR-10's training pixels.
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgcls.core.files import replacing
 from imgcls.errors import UsageError
-from imgcls.training.run_folder import read_metrics
+from imgcls.runs.run_folder import best_score, read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -152,13 +152,11 @@ def _line(axes: "Axes", metrics: Metrics, key: str, **look: Any) -> None:
 
 def _mark_kept(axes: "Axes", metrics: Metrics, colour: str) -> tuple[float, int]:
     """A star at the epoch of best.pt: the best one, or the last where the test pictures stand in."""
-    points = [(line["top1"], line["epoch"]) for line in metrics if line["top1"] is not None]
-    if not points:
+    kept = best_score(metrics)
+    if kept is None or kept.top1 is None:
         return 0.0, 0
-    by_test = metrics[-1].get("split") == "test"
-    best, epoch = points[-1] if by_test else max(points, key=lambda point: (point[0], -point[1]))
-    axes.plot([epoch], [best], marker="*", markersize=11, color=colour, linestyle="")
-    return best, epoch
+    axes.plot([kept.epoch], [kept.top1], marker="*", markersize=11, color=colour, linestyle="")
+    return kept.top1, kept.epoch
 
 
 def _finish(axes: "Axes", *, num_epochs: int) -> None:

@@ -6,9 +6,9 @@ import pytest
 from imgcls.core.transforms import IMAGENET_MEAN
 from imgcls.errors import ConfigError
 from imgcls.models.networks import build_network
-from imgcls.training.config import SECTIONS
-from imgcls.training.recipes import differing_keys, known_keys, load_recipe, recipe_text
-from imgcls.training.resolving import CIFAR10_MEAN
+from imgcls.recipes.config import SECTIONS
+from imgcls.recipes.loading import differing_keys, known_keys, load_recipe, recipe_text
+from imgcls.recipes.resolving import CIFAR10_MEAN
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = sorted(path for path in CONFIGS.glob("*.toml") if path.name != "space.toml")

@@ -2,7 +2,7 @@ import tomllib
 
 import pytest
 
-from imgcls.training.toml_text import to_toml
+from imgcls.recipes.toml_text import to_toml
 
 ODD_STRINGS = [
     "",

@@ -1,9 +1,9 @@
 import pytest
 from run_events import epoch_end, progress, started
 
-from imgcls.training.events import FeatureProgress, Measuring, Stage
-from imgcls.training.pace import Pace, stages_of, work_between
-from imgcls.training.recipes import load_recipe
+from imgcls.recipes.loading import load_recipe
+from imgcls.runs.events import FeatureProgress, Measuring, Stage
+from imgcls.runs.pace import Pace, stages_of, work_between
 
 
 class Clock:

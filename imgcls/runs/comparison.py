@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from imgcls.errors import UsageError
-from imgcls.training.events import Score
-from imgcls.training.recipes import read_toml
-from imgcls.training.run_folder import read_metrics
+from imgcls.recipes.loading import read_toml
+from imgcls.runs.events import Score
+from imgcls.runs.run_folder import best_score, read_metrics
 
 SCHEMA = 1
 
@@ -38,13 +38,7 @@ class Run:
     @property
     def best(self) -> Score | None:
         """The epoch behind best.pt; None before the first has ended."""
-        best: Score | None = None
-        for line in self.metrics:
-            score = Score(line["epoch"], line["top1"], line["loss"])
-            # Nothing is chosen by the test pictures.
-            if line.get("split") == "test" or score.beats(best):
-                best = score
-        return best
+        return best_score(self.metrics)
 
     @property
     def train_sec(self) -> float:
@@ -79,10 +73,12 @@ class Comparison:
     Attributes:
         runs: the best first.
         keys: dotted, in the order in which the recipes have them.
+        passed_over: what was named and is there, but isn't the folder of a run.
     """
 
     runs: tuple[Run, ...]
     keys: tuple[str, ...]
+    passed_over: tuple[Path, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON answer."""
@@ -93,15 +89,16 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
     """Read runs and find out in what they differ.
 
     Args:
-        paths: their folders, at least one.
+        paths: their folders, at least one; what else a pattern such as `runs/*` finds is passed over.
     Raises:
-        UsageError: one of them isn't a run's folder.
-        ConfigError: its recipe can't be read.
+        UsageError: one of them isn't there, or none is a run's folder.
+        ConfigError: a recipe can't be read.
     """
-    runs = [read_run(path) for path in paths]
+    passed_over = tuple(path for path in paths if path.exists() and not (path / "config.toml").is_file())
+    runs = [read_run(path) for path in paths if path not in passed_over or len(passed_over) == len(paths)]
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     differ = tuple(key for key in keys if any(run.settings.get(key) != runs[0].settings.get(key) for run in runs))
-    return Comparison(runs=tuple(sorted(runs, key=_rank)), keys=differ)
+    return Comparison(runs=tuple(sorted(runs, key=_rank)), keys=differ, passed_over=passed_over)
 
 
 def read_run(path: Path) -> Run:

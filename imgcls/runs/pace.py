@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from imgcls.training.config import Recipe
-from imgcls.training.events import EpochEnd, Event, FeatureProgress, Stage, Started, StepProgress
+from imgcls.recipes.config import Recipe
+from imgcls.runs.events import EpochEnd, Event, FeatureProgress, Stage, Started, StepProgress
 
 # A forward pass is about a third of a training step (one part forward, two parts backward); used until a validation
 # has been timed.

@@ -1,0 +1,1 @@
+"""Recipes: what a training run is asked to do, from files and flags to checked, resolved values and back."""

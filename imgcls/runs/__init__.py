@@ -1,0 +1,1 @@
+"""What a training run tells and leaves behind: its events, its folder, and what is read and drawn from them."""
