@@ -43,10 +43,10 @@ def recipe_for(folder: Path, *settings: str, **flags: Any) -> Recipe:
     return load_recipe(assignments=assignments, flags={"data.source": str(folder), "train.epochs": 3, **flags})
 
 
-def stop_after(num_steps: int) -> Callable[[], str | None]:
+def stop_after(num_steps: int, reason: str = "SIGINT") -> Callable[[], str | None]:
     """A `should_stop` that counts how often it was asked."""
     asked = iter(range(1, 10**6))
-    return lambda: "SIGINT" if next(asked) >= num_steps else None
+    return lambda: reason if next(asked) >= num_steps else None
 
 
 def assert_same_weights(first: Path, second: Path) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 from imgcls.errors import ExitCode
 
 CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+# A run's reason to stop is the signal's name.
+CODES_BY_NAME = {number.name: code for number, code in CODES.items()}
+NAMES = {code: name for name, code in CODES_BY_NAME.items()}
 
 
 # One of several processes is gone: torchrun ends the others, which have nothing to do any more but to say why.
@@ -56,3 +59,39 @@ def noted_interruptions(*, twice_acts: bool = True) -> Iterator[Interruption]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class SavesOnSignal(contextlib.ExitStack):
+    """The first signal as the reason why a run saves and ends, said once.
+
+    Until `listen` there is nothing to save, and Ctrl-C simply ends the command.
+
+    Args:
+        say: tells the person.
+        twice_acts: see `noted_interruptions`.
+    """
+
+    def __init__(self, say: Callable[[str], None], *, twice_acts: bool = True) -> None:
+        super().__init__()
+        self._say, self._twice_acts = say, twice_acts
+        self._interruption = Interruption()
+        self._has_said = False
+
+    def listen(self) -> None:
+        """Note signals from now on."""
+        self._interruption = self.enter_context(noted_interruptions(twice_acts=self._twice_acts))
+
+    @property
+    def exit_code(self) -> ExitCode | None:
+        """Of the signal that has come, if any."""
+        return self._interruption.exit_code
+
+    def reason(self) -> str | None:
+        """Its name."""
+        if self.exit_code is None:
+            return None
+        name = NAMES[self.exit_code]
+        if not self._has_said:
+            self._has_said = True
+            self._say(f"{name}: saving" + (" (once more to stop at once)" if self._twice_acts else ""))
+        return name

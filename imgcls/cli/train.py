@@ -9,16 +9,14 @@ import typer
 
 from imgcls.cli import console, interrupts, options, train_options
 from imgcls.cli.durations import parse_duration
-from imgcls.cli.interrupts import Interruption, noted_interruptions
-from imgcls.errors import ExitCode, ProcessLostError, UsageError
+from imgcls.cli.interrupts import CODES_BY_NAME, SavesOnSignal
+from imgcls.errors import ProcessLostError, UsageError
 
 if TYPE_CHECKING:
     from imgcls.recipes.config import Recipe
     from imgcls.runs.events import Event, TrainResult
 
 EXAMPLE = "Example: imgcls train -c configs/cnn.toml --data cifar10   or: imgcls train --data DIR --epochs 30"
-SIGNAL_CODES = {"SIGINT": ExitCode.INTERRUPTED, "SIGTERM": ExitCode.TERMINATED}
-SIGNAL_NAMES = {code: name for name, code in SIGNAL_CODES.items()}
 
 
 def train(
@@ -51,6 +49,7 @@ def train(
     """Train a network on CIFAR-10 or on your own pictures. Ctrl-C saves; --resume goes on."""
     console.quiet = quiet
     from imgcls.recipes.loading import load_recipe, recipe_text
+    from imgcls.runs.run_folder import config_path
 
     max_sec = parse_duration(max_time, option="--max-time") if max_time is not None else None
     flags: dict[str, Any] = {
@@ -69,7 +68,7 @@ def train(
     }
 
     def read_recipe() -> tuple["Recipe", str]:
-        source = _recipe_of(resume) if resume is not None and config is None else config
+        source = config_path(resume) if resume is not None and config is None else config
         return load_recipe(source, assignments=set_ or (), flags=flags), source.stem if source is not None else ""
 
     if print_config:
@@ -90,32 +89,16 @@ def train(
     from imgcls.training.monitor import DivergedError
     from imgcls.training.run import train as train_network
 
-    interruption: Interruption | None = None
-    said = False
-
-    def begin() -> None:
-        # Before the first step there is nothing to save, and Ctrl-C simply ends the command.
-        nonlocal interruption
-        # A scheduler tells torchrun and its processes, and torchrun tells them too: one wish that comes twice. Whoever
-        # means it sends SIGKILL, as torchrun does after half a minute.
-        interruption = stack.enter_context(noted_interruptions(twice_acts=processes.count == 1))
-
-    def reason_to_stop() -> str | None:
-        nonlocal said
-        if interruption is None or interruption.exit_code is None:
-            return None
-        name = SIGNAL_NAMES[interruption.exit_code]
-        if not said:
-            said = True
-            console.talk(f"{name}: saving" + (" (once more to stop at once)" if processes.count == 1 else ""))
-        return name
-
     with contextlib.ExitStack() as stack:
         processes = stack.enter_context(joined(device))
         # Another machine may lack the run's folder.
         recipe, name = processes.from_first(read_recipe)
         log = stack.enter_context(TensorBoardLog()) if tensorboard and processes.is_first else None
-        display = stack.enter_context(TrainDisplay(on_started=begin, verbose=verbose))
+        # A scheduler tells torchrun and its processes, and torchrun tells them too: one wish that comes twice. Whoever
+        # means it sends SIGKILL, as torchrun does after half a minute.
+        signals = SavesOnSignal(console.talk, twice_acts=processes.count == 1)
+        display = stack.enter_context(TrainDisplay(on_started=signals.listen, verbose=verbose))
+        stack.enter_context(signals)
         listeners = [display.on_event] + ([log.on_event] if log is not None else [])
 
         def on_event(event: "Event") -> None:
@@ -131,7 +114,7 @@ def train(
                 device=device,
                 workers=workers,
                 on_event=on_event,
-                should_stop=reason_to_stop,
+                should_stop=signals.reason,
                 max_sec=max_sec,
                 progress=display.decoding,
                 download_progress=display.downloading_data,
@@ -152,18 +135,8 @@ def train(
         _report(result, format_)
         _draw_curves(result.run)
     # Of several processes it may have been another one that was told to stop.
-    if result.stopped in SIGNAL_CODES:
-        raise typer.Exit(SIGNAL_CODES[result.stopped])
-
-
-def _recipe_of(run: Path) -> Path:
-    config = run / "config.toml"
-    if not config.is_file():
-        raise UsageError(
-            f"{run} is not the folder of a run: it holds no config.toml",
-            hint="name the folder that 'imgcls train' made, such as runs/cnn-20260131-120000",
-        )
-    return config
+    if result.stopped in CODES_BY_NAME:
+        raise typer.Exit(CODES_BY_NAME[result.stopped])
 
 
 def _report(result: "TrainResult", format_: options.ReportFormat) -> None:

@@ -1,6 +1,5 @@
 """`imgcls tune`: from a recipe and a space of settings to the best recipe found."""
 
-import contextlib
 import json
 import shlex
 from enum import StrEnum
@@ -11,8 +10,7 @@ import typer
 
 from imgcls.cli import console, options, train_options
 from imgcls.cli.durations import parse_duration
-from imgcls.cli.interrupts import Interruption, noted_interruptions
-from imgcls.cli.train import SIGNAL_NAMES
+from imgcls.cli.interrupts import SavesOnSignal
 from imgcls.errors import UsageError
 
 if TYPE_CHECKING:
@@ -119,26 +117,8 @@ def tune(
     from imgcls.cli.tune_display import TuneDisplay
     from imgcls.tuning.study import tune as search
 
-    interruption: Interruption | None = None
-    said = False
-
-    def begin() -> None:
-        # Before the first trial there is nothing to save, and Ctrl-C simply ends the command.
-        nonlocal interruption
-        interruption = stack.enter_context(noted_interruptions())
-
-    def reason_to_stop() -> str | None:
-        nonlocal said
-        if interruption is None or interruption.exit_code is None:
-            return None
-        name = SIGNAL_NAMES[interruption.exit_code]
-        if not said:
-            said = True
-            display.say(f"{name}: saving (once more to stop at once)")
-        return name
-
-    with contextlib.ExitStack() as stack:
-        display = stack.enter_context(TuneDisplay(on_started=begin, verbose=verbose))
+    signals = SavesOnSignal(lambda text: display.say(text))
+    with TuneDisplay(on_started=signals.listen, verbose=verbose) as display, signals:
         result = search(
             recipe,
             space,
@@ -151,14 +131,14 @@ def tune(
             workers=workers,
             max_sec=max_sec,
             on_event=display.on_event,
-            should_stop=reason_to_stop,
+            should_stop=signals.reason,
             progress=display.decoding,
             download_progress=display.downloading_data,
             weights_progress=display.downloading_weights,
         )
     _report(result, format_)
-    if result.stopped is not None and interruption is not None and interruption.exit_code is not None:
-        raise typer.Exit(interruption.exit_code)
+    if result.stopped is not None and signals.exit_code is not None:
+        raise typer.Exit(signals.exit_code)
 
 
 def _report(result: "StudyResult", format_: options.ReportFormat) -> None:

@@ -4,7 +4,6 @@ Light, so that a command may ask before it loads anything.
 """
 
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,6 +47,9 @@ def read_launch(environment: Mapping[str, str] = os.environ) -> Launch | None:
         return None
     if any(not environment.get(name) for name in VARIABLES) or not 0 <= rank < count:
         return None
+    # Importing it takes a few milliseconds, which every command would pay.
+    import socket
+
     # torchrun calls every run "none" unless told otherwise; then its process tells two calls apart.
     name = environment.get("TORCHELASTIC_RUN_ID", "none")
     return Launch(

@@ -92,3 +92,42 @@ class LabelledImages(Protocol):
             batch_size: of every batch but the last.
             device: where the batches go.
         """
+
+
+class SplitOf:
+    """The same split seen otherwise: what isn't said anew is that of the original; see `LabelledImages`.
+
+    Args:
+        images: the original.
+    """
+
+    def __init__(self, images: LabelledImages) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """See `LabelledImages`."""
+        return self._images.classes
+
+    @property
+    def labels_N(self) -> Tensor:
+        """See `LabelledImages`."""
+        return self._images.labels_N
+
+    @property
+    def description(self) -> DataDescription:
+        """See `LabelledImages`."""
+        return self._images.description
+
+    @property
+    def skipped(self) -> tuple[SkippedImage, ...]:
+        """See `LabelledImages`."""
+        return self._images.skipped
+
+    @property
+    def drops_damaged(self) -> bool:
+        """See `LabelledImages`."""
+        return self._images.drops_damaged

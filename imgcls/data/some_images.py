@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from imgcls.data.labelled import Batch, DataDescription, LabelledImages, SkippedImage
+from imgcls.data.labelled import Batch, LabelledImages, SplitOf
 
 
-class SomeImages:
+class SomeImages(SplitOf):
     """A part of a split; see `LabelledImages`.
 
     Args:
@@ -20,7 +20,8 @@ class SomeImages:
     """
 
     def __init__(self, images: LabelledImages, rows_M: Tensor) -> None:
-        self._images, self._rows_M = images, rows_M
+        super().__init__(images)
+        self._rows_M = rows_M
         self._places_N = torch.zeros(len(images), dtype=torch.int64)
         self._places_N[rows_M] = torch.arange(len(rows_M))
 
@@ -28,29 +29,9 @@ class SomeImages:
         return len(self._rows_M)
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """See `LabelledImages`."""
-        return self._images.classes
-
-    @property
     def labels_N(self) -> Tensor:
         """See `LabelledImages`."""
         return self._images.labels_N[self._rows_M]
-
-    @property
-    def description(self) -> DataDescription:
-        """Of the split that these are a part of."""
-        return self._images.description
-
-    @property
-    def skipped(self) -> tuple[SkippedImage, ...]:
-        """Of the split that these are a part of."""
-        return self._images.skipped
-
-    @property
-    def drops_damaged(self) -> bool:
-        """See `LabelledImages`."""
-        return self._images.drops_damaged
 
     def batches(self, order: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """See `LabelledImages`."""

@@ -54,15 +54,7 @@ class RunFolder:
         Raises:
             OutputError: it exists and isn't empty, or can't be made.
         """
-        try:
-            if path is None:
-                path = new_folder(RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-            else:
-                path.mkdir(parents=True, exist_ok=True)
-                refuse_filled(path)
-        except OSError as exc:
-            raise output_error(path or RUNS, exc) from exc
-        return cls(path)
+        return cls(make_folder(path, parent=RUNS, name=name))
 
     @classmethod
     def reopen(cls, path: Path) -> Self:
@@ -72,11 +64,7 @@ class RunFolder:
             UsageError: it isn't a run's folder.
             OutputError: another process holds it.
         """
-        if not (path / "config.toml").is_file():
-            raise UsageError(
-                f"{path} is not the folder of a run: it holds no config.toml",
-                hint="name the folder that 'imgcls train' made, such as runs/cnn-20260131-120000",
-            )
+        config_path(path)
         return cls(path)
 
     @property
@@ -159,6 +147,41 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if _epoch_of(line) > 0]
 
 
+def config_path(run: Path) -> Path:
+    """A run's resolved recipe.
+
+    Raises:
+        UsageError: it isn't a run's folder.
+    """
+    path = run / "config.toml"
+    if not path.is_file():
+        raise UsageError(
+            f"{run} is not the folder of a run: it holds no config.toml",
+            hint="name the folder that 'imgcls train' made, such as runs/cnn-20260131-120000",
+        )
+    return path
+
+
+def make_folder(path: Path | None, *, parent: Path, name: str) -> Path:
+    """A new folder for a run or a study.
+
+    Args:
+        path: as the user named it; None for `<parent>/<name>-<date>-<time>`.
+        parent: of folders that nobody named.
+        name: of the recipe.
+    Raises:
+        OutputError: it exists and isn't empty, or can't be made.
+    """
+    try:
+        if path is None:
+            return _new_folder(parent / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        refuse_filled(path)
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise output_error(path or parent, exc) from exc
+    return path
+
+
 def refuse_filled(path: Path) -> None:
     """Make sure that a new run would overwrite nothing; a folder that doesn't exist yet is fine.
 
@@ -195,7 +218,7 @@ def find_launched(path: Path | None, *, name: str, launch: str) -> Path | None:
     return None
 
 
-def new_folder(wanted: Path) -> Path:
+def _new_folder(wanted: Path) -> Path:
     """Make a folder, under another name where another run that began in the same second has taken this one.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from imgcls.core.processes import Processes
 from imgcls.core.transforms import Transform
-from imgcls.data.labelled import Batch, DataDescription, LabelledImages, SkippedImage
+from imgcls.data.labelled import Batch, LabelledImages, SplitOf
 from imgcls.models.heads import FeatureRecorder
 from imgcls.runs.events import ShouldStop
 from imgcls.training.precision import Precision
@@ -23,7 +23,7 @@ CPU_BATCH_SIZE = 32
 MAX_FEATURE_BYTES = 2**30
 
 
-class KeptFeatures:
+class KeptFeatures(SplitOf):
     """A split whose pictures are features; see `LabelledImages`.
 
     Args:
@@ -33,32 +33,9 @@ class KeptFeatures:
     """
 
     def __init__(self, images: LabelledImages, features_NV: Tensor, known_N: Tensor) -> None:
-        self._images = images
+        super().__init__(images)
         self.features_NV = features_NV
         self._known_N = known_N
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """See `LabelledImages`."""
-        return self._images.classes
-
-    @property
-    def labels_N(self) -> Tensor:
-        """See `LabelledImages`."""
-        return self._images.labels_N
-
-    @property
-    def description(self) -> DataDescription:
-        """See `LabelledImages`."""
-        return self._images.description
-
-    @property
-    def skipped(self) -> tuple[SkippedImage, ...]:
-        """See `LabelledImages`."""
-        return self._images.skipped
 
     @property
     def drops_damaged(self) -> bool:

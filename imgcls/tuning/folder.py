@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from imgcls.core.files import output_error, write_text
 from imgcls.errors import OutputError, UsageError
-from imgcls.runs.run_folder import LOCK_NAME, new_folder, refuse_filled
+from imgcls.runs.run_folder import LOCK_NAME, make_folder
 from imgcls.tuning.results import TrialRecord
 from imgcls.tuning.space import label_of
 
@@ -43,15 +42,7 @@ class StudyFolder:
         Raises:
             OutputError: it exists and isn't empty, or can't be made.
         """
-        try:
-            if path is None:
-                path = new_folder(STUDIES / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-            else:
-                refuse_filled(path)
-                path.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise output_error(path or STUDIES, exc) from exc
-        return cls(path)
+        return cls(make_folder(path, parent=STUDIES, name=name))
 
     @classmethod
     def reopen(cls, path: Path) -> Self:

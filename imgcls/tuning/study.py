@@ -20,7 +20,7 @@ from imgcls.tuning.results import OnStudyEvent, StudyResult, StudyStarted, Trial
 from imgcls.tuning.space import load_space, plain_values, recipe_with
 from imgcls.tuning.storage import RunningTrial, StudyStorage, require_optuna
 from imgcls.tuning.strategy import PRUNERS, PrunerName
-from imgcls.tuning.task import Task, has_test_pictures, stored_search
+from imgcls.tuning.task import Task, stored_search
 from imgcls.tuning.trial import OpenPictures, Surroundings, free_memory, run_trial
 
 NUM_TRIALS = 20
@@ -220,7 +220,7 @@ class _Study:
             assert task.dataset.val is not None
             recipe = recipe_with(task.recipe, best.values, origin=f"trial {best.number}")
             # Stopping early needs pictures to choose by, in the final training too; and nothing else may be there.
-            needs_some = recipe.train.patience > 0 or not has_test_pictures(task.recipe)
+            needs_some = recipe.train.patience > 0 or not task.has_test
             is_kept_back = task.val_fraction is not None and needs_some
             if is_kept_back:
                 recipe = recipe_with(task.tried, best.values, origin=f"trial {best.number}")

@@ -20,29 +20,29 @@ from imgcls.tuning.trial import OpenPictures
 VAL_FRACTION = 0.1
 
 
-def fraction_to_keep_back(recipe: Recipe) -> float | None:
+def fraction_to_keep_back(given: float | None, splits: set[str]) -> float | None:
     """What the search has to keep back for validation; None where the recipe and its pictures have something already.
 
     Choosing among trials by the test pictures would leave nothing to measure the choice with.
 
-    Raises:
-        DataError: the folder can't be listed.
+    Args:
+        given: the recipe's own fraction.
+        splits: that the pictures come with.
     """
-    given = recipe.data.val_fraction
-    if given:
-        return None
-    if is_cifar10(recipe):
-        return VAL_FRACTION
-    root = Path(recipe.data.source).expanduser()
-    folders = find_split_folders(root) if root.is_dir() else {}
-    has_own = "val" in folders or (given is None and "test" not in folders)
+    has_own = given or "val" in splits or (given is None and "test" not in splits)
     return None if has_own else VAL_FRACTION
 
 
-def has_test_pictures(recipe: Recipe) -> bool:
-    """Whether the pictures come with some to test on."""
+def own_splits(recipe: Recipe) -> set[str]:
+    """Which of `train`, `val` and `test` the pictures come with.
+
+    Raises:
+        DataError: the folder can't be listed.
+    """
+    if is_cifar10(recipe):
+        return {"train", "test"}
     root = Path(recipe.data.source).expanduser()
-    return is_cifar10(recipe) or (root.is_dir() and "test" in find_split_folders(root))
+    return set(find_split_folders(root)) if root.is_dir() else set()
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Task:
         val_fraction: what `tried` keeps back and `recipe` doesn't, or None.
         pictures: open.
         dataset: of the recipe itself.
+        has_test: whether the pictures come with some to test on.
         choice: the device.
     """
 
@@ -65,19 +66,21 @@ class Task:
     val_fraction: float | None
     pictures: OpenPictures
     dataset: Dataset
+    has_test: bool
     choice: DeviceChoice
 
     @classmethod
     def prepare(cls, recipe: Recipe, space: SearchSpace, pictures: OpenPictures, device: str) -> Self:
         """Open the pictures and see that a search makes sense with them."""
         choice = choose_device(device)
-        val_fraction = fraction_to_keep_back(recipe)
+        splits = own_splits(recipe)
+        val_fraction = fraction_to_keep_back(recipe.data.val_fraction, splits)
         data = recipe.data if val_fraction is None else recipe.data.model_copy(update={"val_fraction": val_fraction})
         tried = recipe.model_copy(update={"data": data})
         dataset = pictures.of(resolve_recipe(tried))
         if dataset.train is None or dataset.val is None:
             raise DataError(f"{recipe.data.source} has no pictures to validate on", hint="--set data.val_fraction=0.2")
-        return cls(recipe, tried, space, val_fraction, pictures, dataset, choice)
+        return cls(recipe, tried, space, val_fraction, pictures, dataset, "test" in splits, choice)
 
     @property
     def data(self) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from tiny_runs import PX, assert_same_weights, stop_after
 from torch.nn import functional as F  # noqa: N812
 from torch.testing import assert_close
 
@@ -28,22 +27,7 @@ from imgcls.training.random_streams import epoch_order
 from imgcls.training.run import train
 from imgcls.training.stopping import is_out_of_patience
 
-PX = 8
 ARGUMENTS = {"widths": [6], "depth": 1}
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """Ten pictures each of three colours, in class folders."""
-    folder = tmp_path_factory.mktemp("data") / "photos"
-    generator = np.random.default_rng(0)
-    for channel, name in enumerate(("red", "green", "blue")):
-        (folder / name).mkdir(parents=True)
-        for number in range(10):
-            pixels = generator.integers(0, 90, (PX, PX, 3), dtype=np.uint8)
-            pixels[..., channel] += 150
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +45,6 @@ def earlier(tmp_path_factory):
 def recipe_for(photos, earlier, *settings):
     flags = {"data.source": str(photos), "model.name": str(earlier), "train.epochs": 4}
     return load_recipe(assignments=("train.batch_size=8", "optim.lr=0.01", *settings), flags=flags)
-
-
-def stop_after(num_steps):
-    asked = iter(range(1, 10**6))
-    return lambda: "SIGINT" if next(asked) >= num_steps else None
-
-
-def assert_same_weights(first, second):
-    for name in ("best.pt", "last.pt"):
-        expected, found = load_checkpoint(first / name), load_checkpoint(second / name)
-        for key, value in expected.weights.items():
-            assert torch.equal(value, found.weights[key]), (name, key)
 
 
 def test_phases_of_a_run(photos, earlier):

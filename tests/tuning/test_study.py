@@ -9,6 +9,7 @@ import time
 import pytest
 from filelock import FileLock, Timeout
 from labelled_data import write_cifar10, write_classes
+from tiny_runs import stop_after
 
 from imgcls.errors import ConfigError, DataError, DeviceError, OutputError, UsageError
 from imgcls.recipes.loading import load_recipe
@@ -48,12 +49,6 @@ def space(tmp_path):
         return path
 
     return write
-
-
-def stop_after(num_questions, reason="SIGINT"):
-    """A `should_stop` that counts how often it was asked."""
-    asked = iter(range(1, 10**6))
-    return lambda: reason if next(asked) >= num_questions else None
 
 
 def facts(result):
