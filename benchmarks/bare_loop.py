@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from imgcls.models.networks import build_network
-from imgcls.recipes.config import Recipe
+from imgcls.models.building import build_network
 from imgcls.recipes.loading import load_recipe
+from imgcls.recipes.schema import Recipe
 
 # The recipe's keys that this loop follows; the others take their defaults, on both sides.
 KEPT: dict[str, tuple[str, ...]] = {

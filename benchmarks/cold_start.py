@@ -77,7 +77,7 @@ def save_weights(path: Path) -> None:
     """AlexNet's state_dict, always the same; drawn so that its answers differ by more than a thousandth."""
     import torch
 
-    from imgcls.models.alexnet import AlexNet
+    from imgcls.models.networks.alexnet import AlexNet
 
     generator = torch.Generator().manual_seed(2012)
     with torch.device("meta"):

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from imgcls import load_recipe
-from imgcls.core.device import choose_device
-from imgcls.models.networks import build_network
-from imgcls.recipes.config import Recipe, transform_of
+from imgcls.host.devices import choose_device
+from imgcls.models.building import build_network
+from imgcls.recipes.schema import Recipe, transform_of
 from imgcls.training.building import placed
 from imgcls.training.compiling import CompiledNetwork, compiled_sizes
-from imgcls.training.optim import Optimisers
+from imgcls.training.optimizer import Optimisers
 from imgcls.training.precision import choose_precision
 from imgcls.training.step import TrainingStep
 

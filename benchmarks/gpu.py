@@ -40,10 +40,10 @@ import torch
 from record_network import Settings
 
 from imgcls import load_recipe, train
-from imgcls.evaluation.augmented import TestTimeAugmentation
 from imgcls.evaluation.metrics import evaluate_network
-from imgcls.models.catalog import load_model
-from imgcls.recipes.config import Recipe
+from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
+from imgcls.models.loading import load_model
+from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import EpochEnd
 from imgcls.training.run import open_data
 

@@ -16,14 +16,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from imgcls.core.checkpoint import load_checkpoint
-from imgcls.core.transforms import Transform
 from imgcls.errors import DeviceError
-from imgcls.models.catalog import LoadedModel, load_model
-from imgcls.models.networks import build_network
-from imgcls.prediction.precision import Precision
-from imgcls.prediction.torch_runner import TorchRunner
-from imgcls.recipes.config import TrainSettings
+from imgcls.images.transform import Transform
+from imgcls.inference.backends.torch_backend import TorchRunner
+from imgcls.inference.precision import Precision
+from imgcls.models.building import build_network
+from imgcls.models.checkpoint import load_checkpoint
+from imgcls.models.loading import LoadedModel, load_model
+from imgcls.recipes.schema import TrainSettings
 
 PATIENCE_SEC = 300
 

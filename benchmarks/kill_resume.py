@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imgcls.results.output_log import part_path
+from imgcls.outputs.journal import part_path
 
 
 def make_pictures(folder: Path, count: int) -> list[Path]:

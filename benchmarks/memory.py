@@ -34,9 +34,9 @@ LINES_A_PICTURE = 20
 MAKE_TINY_MODEL = """
 import sys
 from pathlib import Path
-from imgcls.core.checkpoint import Checkpoint, save_checkpoint
-from imgcls.core.transforms import Transform
-from imgcls.models.networks import build_network
+from imgcls.models.checkpoint import Checkpoint, save_checkpoint
+from imgcls.images.transform import Transform
+from imgcls.models.building import build_network
 arguments = {"image_px": 8, "hidden": [4]}
 weights = build_network("mlp", num_classes=3, arguments=arguments).state_dict()
 save_checkpoint(Checkpoint("mlp", arguments, ("cat", "dog", "owl"), Transform(8, 8), weights), Path(sys.argv[1]))

@@ -22,8 +22,8 @@ import torch
 from bare_loop import BareLoop, followed
 
 from imgcls import load_recipe, train
-from imgcls.core.device import choose_device, supports_bfloat16
-from imgcls.recipes.config import Recipe
+from imgcls.host.devices import choose_device, supports_bfloat16
+from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import EpochEnd, Started, StepProgress
 
 TARGET = 0.95

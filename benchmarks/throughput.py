@@ -26,12 +26,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from imgcls.core.device import supports_bfloat16
-from imgcls.core.transforms import Transform
-from imgcls.data.decoding import decode_image
-from imgcls.models.alexnet import AlexNet
-from imgcls.models.catalog import load_model
-from imgcls.prediction.torch_runner import TorchRunner
+from imgcls.host.devices import supports_bfloat16
+from imgcls.images.decoding import decode_image
+from imgcls.images.transform import Transform
+from imgcls.inference.backends.torch_backend import TorchRunner
+from imgcls.models.loading import load_model
+from imgcls.models.networks.alexnet import AlexNet
 
 WIDTH, HEIGHT = 1600, 1200
 PLAIN_SCRIPT = """

@@ -12,20 +12,20 @@ from imgcls._version import __version__
 
 if TYPE_CHECKING:
     from imgcls.errors import ImageError, ImgclsError
-    from imgcls.prediction.classifier import Classifier, load_classifier
+    from imgcls.inference.classifier import Classifier, load_classifier
+    from imgcls.outputs.record import ImageRecord, Prediction
     from imgcls.recipes.loading import load_recipe
-    from imgcls.results.records import ImageRecord, Prediction
     from imgcls.training.run import train
     from imgcls.tuning.study import tune
 
 # Where each public name lives; imported when it is first used, so that `import imgcls` costs nothing.
 _HOMES = {
-    "Classifier": "imgcls.prediction.classifier",
+    "Classifier": "imgcls.inference.classifier",
     "ImageError": "imgcls.errors",
-    "ImageRecord": "imgcls.results.records",
+    "ImageRecord": "imgcls.outputs.record",
     "ImgclsError": "imgcls.errors",
-    "Prediction": "imgcls.results.records",
-    "load_classifier": "imgcls.prediction.classifier",
+    "Prediction": "imgcls.outputs.record",
+    "load_classifier": "imgcls.inference.classifier",
     "load_recipe": "imgcls.recipes.loading",
     "train": "imgcls.training.run",
     "tune": "imgcls.tuning.study",

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from imgcls.core.checkpoint import Checkpoint, save_checkpoint
-from imgcls.core.transforms import Transform
-from imgcls.models.catalog import LoadedModel, load_model
-from imgcls.models.networks import build_network
+from imgcls.images.transform import Transform
+from imgcls.models.building import build_network
+from imgcls.models.checkpoint import Checkpoint, save_checkpoint
+from imgcls.models.loading import LoadedModel, load_model
 
 CLASSES = ("cat", "dog", "bär")
 RECIPE = {"data": {"source": "cifar10"}, "train": {"seed": 3}}

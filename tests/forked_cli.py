@@ -184,10 +184,10 @@ def _content(file: IO[bytes] | None) -> bytes:
 # `torch._dynamo` is what the first step of an optimiser imports; optuna may be missing.
 PRELOADED = (
     "imgcls.cli.app",
-    "imgcls.models.catalog",
-    "imgcls.prediction.batch",
-    "imgcls.results.html_report",
-    "imgcls.prediction.torch_runner",
+    "imgcls.models.loading",
+    "imgcls.inference.batch_run",
+    "imgcls.outputs.report.page",
+    "imgcls.inference.backends.torch_backend",
     "imgcls.training.run",
     "torch._dynamo",
     "imgcls.tuning.study",

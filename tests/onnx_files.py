@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from imgcls.core.transforms import Transform
-from imgcls.models.exported import ModelCard
-from imgcls.models.onnx_bytes import laid_out
-from imgcls.models.onnx_model import CARD_KEY
+from imgcls.images.transform import Transform
+from imgcls.models.model_card import ModelCard
+from imgcls.models.onnx.file_bytes import laid_out
+from imgcls.models.onnx.model import CARD_KEY
 
 SIDE = 8
 NUM_CLASSES = 12

@@ -14,24 +14,27 @@ ROOT = Path(imgcls.__file__).parent
 # A room may import from those of a higher number only, and from itself.
 LEVELS = {
     "cli": 0,
-    "tuning": 1,
+    "serving": 0,
     "training": 1,
+    "tuning": 1,
     "evaluation": 1,
-    "prediction": 1,
-    "results": 1,
+    "inference": 1,
     "export": 1,
     "environment": 1,
     "runs": 2,
+    "outputs": 2,
     "recipes": 2,
     "models": 3,
-    "data": 3,
-    "core": 4,
-    "errors": 5,
-    "_version": 6,
+    "datasets": 3,
+    "images": 4,
+    "distributed": 4,
+    "host": 5,
+    "errors": 6,
+    "_version": 7,
 }
-# A training run measures itself with the figures that `eval` prints, and a search is made of training runs; predictions
-# are made into records and kept; what a run leaves behind holds its recipe.
-ALLOWED = {("training", "evaluation"), ("tuning", "training"), ("prediction", "results"), ("runs", "recipes")}
+# A search is made of training runs, which measure themselves with the figures that `eval` prints; what a run leaves
+# behind holds its recipe.
+ALLOWED = {("tuning", "training"), ("training", "evaluation"), ("runs", "recipes")}
 # The package itself offers the rooms, lazily; `python -m imgcls` is the command line.
 FRONT_DOORS = {"__init__", "__main__"}
 # A process of its own, started by `env-check`, whose stdout is a pipe to its parent.
@@ -85,9 +88,9 @@ def test_imports_run_one_way(path):
 
 def test_a_step_back_is_found():
     tree = ast.parse(
-        "def f():\n    from imgcls.cli.console import data\nimport imgcls.models.mlp\nfrom imgcls import core\n"
+        "def f():\n    from imgcls.cli.console import data\nimport imgcls.models.networks\nfrom imgcls import host\n"
     )
-    assert sorted(imported_rooms(tree)) == [(2, "cli"), (3, "models"), (4, "core")]
+    assert sorted(imported_rooms(tree)) == [(2, "cli"), (3, "models"), (4, "host")]
 
 
 def prints_or_exits(tree: ast.Module) -> Iterator[str]:

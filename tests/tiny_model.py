@@ -14,9 +14,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with three classes, random but always the same."""
     import torch
 
-    from imgcls.core.checkpoint import Checkpoint, save_checkpoint
-    from imgcls.core.transforms import Transform
-    from imgcls.models.networks import build_network
+    from imgcls.images.transform import Transform
+    from imgcls.models.building import build_network
+    from imgcls.models.checkpoint import Checkpoint, save_checkpoint
 
     arguments = {"image_px": 8, "hidden": [4]}
     with torch.random.fork_rng():

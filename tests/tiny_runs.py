@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from imgcls.core.checkpoint import load_checkpoint
-from imgcls.recipes.config import Recipe
+from imgcls.models.checkpoint import load_checkpoint
 from imgcls.recipes.loading import load_recipe
+from imgcls.recipes.schema import Recipe
 
 PX = 8
 

@@ -14,7 +14,7 @@ import typer
 
 from imgcls._version import __version__
 from imgcls.cli import console, interrupts, startup
-from imgcls.core.launch import Launch, read_launch
+from imgcls.distributed.launch import Launch, read_launch
 from imgcls.errors import ExitCode, ImgclsError, OutputError, UsageError
 
 P = ParamSpec("P")
@@ -104,7 +104,7 @@ def _may_speak(launch: Launch | None) -> bool:
     if launch is None or launch.count == 1:
         return True
     interrupts.leaving = True
-    from imgcls.core.processes import may_speak
+    from imgcls.distributed.process_group import may_speak
 
     return may_speak(launch)
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from imgcls.cli import console, options
 from imgcls.cli.train_lines import clock, started_lines
-from imgcls.core.launch import read_launch
+from imgcls.distributed.launch import read_launch
 from imgcls.errors import UsageError
 
 if TYPE_CHECKING:
-    from imgcls.recipes.config import Recipe
-    from imgcls.training.dry_run_report import DryRun, StepKind
+    from imgcls.recipes.schema import Recipe
+    from imgcls.training.dry_run.report import DryRun, StepKind
 
 UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
@@ -38,7 +38,7 @@ def rehearse(
             hint="start it without torchrun",
         )
     from imgcls.cli.train_display import TrainDisplay
-    from imgcls.training.dry_run import dry_run
+    from imgcls.training.dry_run.rehearsal import dry_run
 
     with TrainDisplay(verbose=verbose) as display:
         found = dry_run(

@@ -13,7 +13,7 @@ from imgcls.cli.options import Device, Output, Quiet, ReportFormat, ReportFormat
 from imgcls.errors import ExitCode
 
 if TYPE_CHECKING:
-    from imgcls.environment.results import Check, EnvironmentReport
+    from imgcls.environment.report import Check, EnvironmentReport
 
 EXAMPLE = "Example: imgcls env-check --format json -o machine.json"
 COLOURS = {"ok": "green", "warning": "yellow", "fault": "bold red"}
@@ -46,7 +46,7 @@ def env_check(
         console.data(text)
         console.flush()
     else:
-        from imgcls.core.files import write_text
+        from imgcls.host.files import write_text
 
         write_text(output, text + "\n")
         console.talk(f"{_summary(report)} Written to {output}")

@@ -13,9 +13,9 @@ from imgcls.cli import console, options
 from imgcls.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from imgcls.data.datasets import EvaluationData
-    from imgcls.data.labelled import SkippedImage
-    from imgcls.models.catalog import LoadedModel
+    from imgcls.datasets.labelled_images import SkippedImage
+    from imgcls.datasets.opening import EvaluationData
+    from imgcls.models.loading import LoadedModel
 
 EXAMPLE = "Example: imgcls eval runs/cnn-20250101-120000   or: imgcls eval alexnet --data imagenet/val -f json"
 # How many damaged files, and how many class names, are spelt out on stderr.
@@ -104,12 +104,12 @@ def evaluate(
             f"--output and --confusion both name {output}", hint=f"--confusion {output.stem}-confusion.csv"
         )
     spec = model or model_option or ""
-    from imgcls.core.processes import choose_device_of, joined
-    from imgcls.data.datasets import Opening
-    from imgcls.data.sharing import check_same_pictures, memory_for_each_mib, workers_for_each
-    from imgcls.evaluation.augmented import TestTimeAugmentation
+    from imgcls.datasets.opening import Opening
+    from imgcls.datasets.per_process import check_same_pictures, memory_for_each_mib, workers_for_each
+    from imgcls.distributed.process_group import choose_device_of, joined
     from imgcls.evaluation.report import evaluate_model
-    from imgcls.models.catalog import load_model
+    from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
+    from imgcls.models.loading import load_model
 
     with joined(device) as processes:
         choice = choose_device_of(device, processes.launch)
@@ -169,7 +169,7 @@ def evaluate(
 def _open_data(
     loaded: "LoadedModel", data: str | None, split: Split | None, opening: Any, *, allow_modified: bool
 ) -> "EvaluationData":
-    from imgcls.data.datasets import open_for_evaluation
+    from imgcls.datasets.opening import open_for_evaluation
     from imgcls.evaluation.labels import match_labels
 
     trained_on: dict[str, Any] = loaded.recipe.get("data", {})
@@ -221,7 +221,7 @@ def _whole_file(path: Path | None) -> Iterator[Callable[[str], None]]:
     if path is None:
         yield lambda _text: None
         return
-    from imgcls.core.files import replacing
+    from imgcls.host.files import replacing
 
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
 

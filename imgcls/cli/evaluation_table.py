@@ -5,7 +5,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imgcls.data.labelled import DataDescription
+    from imgcls.datasets.labelled_images import DataDescription
     from imgcls.evaluation.report import EvalReport
 
 # Where the answer goes to a file or a pipe, nobody's window limits it.

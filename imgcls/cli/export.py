@@ -12,7 +12,7 @@ from imgcls.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from imgcls.export.report import ExportReport
-    from imgcls.models.catalog import LoadedModel
+    from imgcls.models.loading import LoadedModel
 
 EXAMPLE = (
     "Example: imgcls export alexnet -o alexnet.onnx   or: imgcls export runs/my-run -o cnn.onnx --int8 --calibrate DIR"
@@ -67,7 +67,7 @@ def export(
         raise OutputError(f"{output} is a folder", hint="name a file with --output")
     if output.exists() and not overwrite:
         raise OutputError(f"{output} exists already", hint="--overwrite replaces it")
-    from imgcls.models.catalog import load_model
+    from imgcls.models.loading import load_model
 
     with console.download_progress(f"the weights of {model}") as downloading:
         loaded = load_model(model, weights=weights, progress=downloading)

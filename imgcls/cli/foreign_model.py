@@ -9,7 +9,7 @@ import typer
 from imgcls.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from imgcls.core.transforms import Transform
+    from imgcls.images.transform import Transform
 
 PANEL = "ONNX files from elsewhere"
 # Pixels of the shorter side after resizing, and of the crop, as ImageNet's classic preset has them.
@@ -80,7 +80,7 @@ def build_transform(preset: Preset | None, mean: str | None, std: str | None, si
     """
     if preset is None and mean is None and std is None and size is None:
         return None
-    from imgcls.core.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
+    from imgcls.images.transform import IMAGENET_MEAN, IMAGENET_STD, Transform
 
     missing = [name for name, value in (("--mean", mean), ("--std", std), ("--size", size)) if value is None]
     if preset is None and missing:

@@ -60,7 +60,7 @@ def _choose(listed: "list[ListedModel]", wanted: list[str]) -> "list[ListedModel
 
 def _fetch(listed: "list[ListedModel]") -> None:
     from imgcls.models.listing import torchvision_entries
-    from imgcls.models.weights import cached_weights
+    from imgcls.models.weights_cache import cached_weights
 
     entries = {entry.name: entry for entry in torchvision_entries()}
     for each in listed:

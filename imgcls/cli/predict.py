@@ -11,50 +11,49 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from imgcls.cli import console, foreign_model, options, startup
-from imgcls.cli import predict_options as choices
+from imgcls.cli import console, foreign_model, options, predict_options, startup
 from imgcls.cli.interrupts import noted_interruptions
 from imgcls.cli.predict_progress import progress_bar
 from imgcls.errors import ExitCode, OutputError
 
 if TYPE_CHECKING:
-    from imgcls.data.selection import InputSelection
-    from imgcls.prediction.batch import BatchResult
-    from imgcls.results.destination import Destination
+    from imgcls.images.selection import InputSelection
+    from imgcls.inference.batch_run import BatchResult
+    from imgcls.outputs.destination import Destination
 
 EXAMPLE = "Example: imgcls predict coffee.jpg   or: imgcls predict shots/ -f jsonl -o results.jsonl --resume"
 
 
 def predict(
-    inputs: choices.Inputs = None,
+    inputs: predict_options.Inputs = None,
     model: options.Model = "alexnet",
     weights: options.Weights = None,
-    top_k: choices.TopK = 5,
-    threshold: choices.Threshold = None,
+    top_k: predict_options.TopK = 5,
+    threshold: predict_options.Threshold = None,
     device: options.Device = "auto",
-    batch_size: choices.BatchSize = 32,
+    batch_size: predict_options.BatchSize = 32,
     workers: options.Workers = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
-    files_from: choices.FilesFrom = None,
-    null: choices.Null = False,
-    include: choices.Include = None,
-    exclude: choices.Exclude = None,
-    shard: choices.ShardOption = None,
-    newer_than: choices.NewerThan = None,
-    format_: choices.FormatOption = None,
-    output: choices.Output = None,
-    resume: choices.Resume = False,
-    overwrite: choices.Overwrite = False,
-    html: choices.Html = None,
-    fast_decode: choices.FastDecode = False,
-    precision: choices.PrecisionOption = choices.Precision.FP32,
-    max_pixels: choices.MaxPixels = 178_956_970,
-    image_timeout: choices.ImageTimeout = 120.0,
-    url_timeout: choices.UrlTimeout = 60.0,
-    url_max_mib: choices.UrlMaxMib = 64.0,
-    max_errors: choices.MaxErrors = None,
-    fail_fast: choices.FailFast = False,
+    files_from: predict_options.FilesFrom = None,
+    null: predict_options.Null = False,
+    include: predict_options.Include = None,
+    exclude: predict_options.Exclude = None,
+    shard: predict_options.ShardOption = None,
+    newer_than: predict_options.NewerThan = None,
+    format_: predict_options.FormatOption = None,
+    output: predict_options.Output = None,
+    resume: predict_options.Resume = False,
+    overwrite: predict_options.Overwrite = False,
+    html: predict_options.Html = None,
+    fast_decode: predict_options.FastDecode = False,
+    precision: predict_options.PrecisionOption = predict_options.Precision.FP32,
+    max_pixels: predict_options.MaxPixels = 178_956_970,
+    image_timeout: predict_options.ImageTimeout = 120.0,
+    url_timeout: predict_options.UrlTimeout = 60.0,
+    url_max_mib: predict_options.UrlMaxMib = 64.0,
+    max_errors: predict_options.MaxErrors = None,
+    fail_fast: predict_options.FailFast = False,
     labels: foreign_model.Labels = None,
     preset: foreign_model.PresetOption = None,
     mean: foreign_model.Mean = None,
@@ -65,12 +64,12 @@ def predict(
     console.quiet = quiet
     from PIL import Image
 
-    from imgcls.data.selection import InputSelection
-    from imgcls.prediction.batch import ErrorLimits, run_batch
-    from imgcls.prediction.fetch import fetch_image
-    from imgcls.prediction.loading import load_runner
-    from imgcls.prediction.stream import StreamSettings
-    from imgcls.results.destination import Destination, format_of
+    from imgcls.images.download import fetch_image
+    from imgcls.images.selection import InputSelection
+    from imgcls.inference.backends.loading import load_runner
+    from imgcls.inference.batch_run import ErrorLimits, run_batch
+    from imgcls.inference.pipeline import StreamSettings
+    from imgcls.outputs.destination import Destination, format_of
 
     # Pillow's own check counts too, as it also sees pictures inside of pictures (.ico). It refuses twice its limit, and
     # may be a global one because the command has its own process.

@@ -10,7 +10,7 @@ from imgcls.cli import console
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from imgcls.results.records import ImageRecord, KeptRecord, Summary
+    from imgcls.outputs.record import ImageRecord, KeptRecord, Summary
 
     OnRecord = Callable[[ImageRecord | KeptRecord, Summary], None]
 

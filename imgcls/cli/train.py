@@ -13,7 +13,7 @@ from imgcls.cli.interrupts import CODES_BY_NAME, SavesOnSignal
 from imgcls.errors import ProcessLostError, UsageError
 
 if TYPE_CHECKING:
-    from imgcls.recipes.config import Recipe
+    from imgcls.recipes.schema import Recipe
     from imgcls.runs.events import Event, TrainResult
 
 EXAMPLE = "Example: imgcls train -c configs/cnn.toml --data cifar10   or: imgcls train --data DIR --epochs 30"
@@ -49,7 +49,7 @@ def train(
     """Train a network on CIFAR-10 or on your own pictures. Ctrl-C saves; --resume goes on."""
     console.quiet = quiet
     from imgcls.recipes.loading import load_recipe, recipe_text
-    from imgcls.runs.run_folder import config_path
+    from imgcls.runs.folder import config_path
 
     max_sec = parse_duration(max_time, option="--max-time") if max_time is not None else None
     flags: dict[str, Any] = {
@@ -84,9 +84,9 @@ def train(
         rehearse(read_recipe()[0], output=output, device=device, workers=workers, format_=format_, verbose=verbose)
         return
     from imgcls.cli.train_display import TrainDisplay
-    from imgcls.core.processes import joined
+    from imgcls.distributed.process_group import joined
     from imgcls.runs.tensorboard import TensorBoardLog
-    from imgcls.training.monitor import DivergedError
+    from imgcls.training.loss_monitor import DivergedError
     from imgcls.training.run import train as train_network
 
     with contextlib.ExitStack() as stack:
@@ -141,7 +141,7 @@ def train(
 
 def _report(result: "TrainResult", format_: options.ReportFormat) -> None:
     from imgcls.cli.train_lines import command_for, summary_lines
-    from imgcls.training.stopping import EARLY, MAX_TIME
+    from imgcls.training.early_stopping import EARLY, MAX_TIME
 
     console.use_utf8_stdout()
     as_json = format_ is options.ReportFormat.JSON

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from imgcls.cli import console
 from imgcls.cli.train_lines import epoch_line, started_lines
-from imgcls.data.labelled import SkippedImage
+from imgcls.datasets.labelled_images import SkippedImage
 from imgcls.runs.events import EpochEnd, Event, Started, TrainResult
 from imgcls.runs.pace import Pace
 

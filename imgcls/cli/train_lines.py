@@ -2,9 +2,9 @@
 
 import shlex
 
-from imgcls.models.starting import Origin
+from imgcls.models.initial_weights import Origin
 from imgcls.runs.events import EpochEnd, Score, Started, TrainResult
-from imgcls.training.stopping import EARLY, MAX_TIME
+from imgcls.training.early_stopping import EARLY, MAX_TIME
 
 
 def started_lines(event: Started, *, verbose: bool = False, run: bool = True) -> list[str]:

@@ -15,8 +15,8 @@ from imgcls.cli.sparkline import LEVELS, Curve
 from imgcls.cli.train_lines import clock
 from imgcls.evaluation.metrics import TOP_K
 from imgcls.runs.events import EpochEnd, FeatureProgress, Measuring, Score, Started, StepProgress
+from imgcls.runs.folder import read_metrics
 from imgcls.runs.pace import Pace
-from imgcls.runs.run_folder import read_metrics
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

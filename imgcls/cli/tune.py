@@ -142,7 +142,7 @@ def tune(
 
 
 def _report(result: "StudyResult", format_: options.ReportFormat) -> None:
-    from imgcls.training.stopping import MAX_TIME
+    from imgcls.training.early_stopping import MAX_TIME
 
     console.use_utf8_stdout()
     from imgcls.cli.tune_display import best_text, summary_lines

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from imgcls.environment.results import Check, Status
+from imgcls.environment.report import Check, Status
 
 NVIDIA_SMI_LIMIT_SEC = 20
 REINSTALL = "pip install --force-reinstall torch torchvision"

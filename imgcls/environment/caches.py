@@ -7,9 +7,9 @@ from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 
-from imgcls.core import paths
-from imgcls.core.digests import file_sha256
-from imgcls.environment.results import CacheResult, Check, OfflineResult, Status
+from imgcls.environment.report import CacheResult, Check, OfflineResult, Status
+from imgcls.host import cache_folders
+from imgcls.host.digests import file_sha256
 
 MIB = 2**20
 # AlexNet's weights take 233 MiB, CIFAR-10 with its archive about 340.
@@ -24,9 +24,9 @@ ALEXNET_DIGITS = "7be5be79"
 def probe_caches() -> tuple[CacheResult, ...]:
     """Look into every folder that imgcls writes to, and try to write there."""
     return (
-        probe_folder("weights", paths.weights_folder()),
-        probe_folder("datasets", paths.datasets_folder()),
-        probe_folder("cache", paths.cache_folder()),
+        probe_folder("weights", cache_folders.weights_folder()),
+        probe_folder("datasets", cache_folders.datasets_folder()),
+        probe_folder("cache", cache_folders.cache_folder()),
     )
 
 
@@ -99,7 +99,7 @@ def probe_offline(
     bundled = _bundled_names(bundled_folder)
     alexnet, digest_differs = _alexnet_is_here(Path(weights.path) / ALEXNET_FILE)
     others = tuple(name for name in weights.names if name != ALEXNET_FILE)
-    forced = paths.is_offline()
+    forced = cache_folders.is_offline()
     result = OfflineResult(bundled=bundled, alexnet=alexnet, weights=others, datasets=datasets.names, forced=forced)
     data = asdict(result)
     alexnet_words = "yes" if alexnet else "no, its file is damaged" if digest_differs else "no"

@@ -5,14 +5,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from imgcls.core.versions import versions
 from imgcls.environment.accelerators import NvidiaDriver, judge_accelerators, probe_nvidia_driver
 from imgcls.environment.caches import check_cache, check_disk, probe_caches, probe_offline
-from imgcls.environment.cgroups import read_limits
-from imgcls.environment.results import AutoDevice, Check, DeviceResult, EnvironmentReport, Status
+from imgcls.environment.report import AutoDevice, Check, DeviceResult, EnvironmentReport, Status
 from imgcls.environment.second_process import ProbeOutcome, probing, read_outcome, stopped_check
 from imgcls.environment.system import check_cores, check_memory, check_python, check_system
 from imgcls.errors import DeviceError, UsageError
+from imgcls.host.cgroups import read_limits
+from imgcls.host.versions import versions
 
 # Importing torch from a cold network disk takes a minute, the first touch of each card seconds.
 TIME_LIMIT_SEC = 300.0

@@ -15,7 +15,7 @@ from imgcls.environment.forward_backward import (
     run_pass,
 )
 from imgcls.environment.packages import FAILURES, one_line
-from imgcls.environment.results import Check, DeviceResult, Status
+from imgcls.environment.report import Check, DeviceResult, Status
 from imgcls.environment.system import memory_mib, processor_name, rounded
 from imgcls.errors import ImgclsError
 
@@ -29,7 +29,7 @@ def look_for_accelerators() -> TorchAccelerators:
     """Count what torch can use; this is where a broken driver shows."""
     import torch
 
-    from imgcls.core.device import KINDS, device_count
+    from imgcls.host.devices import KINDS, device_count
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -112,7 +112,7 @@ def _describe(device: "torch.device") -> tuple[str, float | None, bool]:
     """Name, memory in MiB and bf16; unknown where the device doesn't tell, which the pass itself will explain."""
     import torch
 
-    from imgcls.core.device import supports_bfloat16
+    from imgcls.host.devices import supports_bfloat16
 
     card, memory, bfloat16 = "", None, False
     try:
@@ -150,7 +150,7 @@ def _finite(value: float) -> float | None:
 
 def check_requested(request: str) -> Check:
     """Try the one device that was asked for; a fault where it isn't there."""
-    from imgcls.core.device import choose_device
+    from imgcls.host.devices import choose_device
 
     try:
         return check_device(str(choose_device(request).device))
@@ -160,7 +160,7 @@ def check_requested(request: str) -> Check:
 
 def check_auto() -> Check:
     """Name the device that `--device auto` picks, and why."""
-    from imgcls.core.device import choose_device
+    from imgcls.host.devices import choose_device
 
     choice = choose_device("auto")
     data = {"device": str(choice.device), "reason": choice.reason}

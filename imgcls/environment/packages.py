@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import Any
 
 from imgcls.environment.accelerators import REINSTALL
-from imgcls.environment.results import Check, Status
+from imgcls.environment.report import Check, Status
 
 ONE_PLACE = f"reinstall both from one place in one command: {REINSTALL}"
 # What `import` and compiled code raise when something is wrong; SystemExit comes from packages that give up by exiting.

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from imgcls.environment import packages
-from imgcls.environment.results import Check, Status
+from imgcls.environment.report import Check, Status
 
 
 def main(request: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imgcls.environment.accelerators import TorchAccelerators
-from imgcls.environment.results import Check, Status
+from imgcls.environment.report import Check, Status
 
 # The search path is handed over as it is, so that both processes import the same packages.
 CODE = """

@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from imgcls.environment.cgroups import Limits, read_limits
-from imgcls.environment.results import Check, Status
+from imgcls.environment.report import Check, Status
+from imgcls.host.cgroups import Limits, read_limits
 
 MIB = 2**20
 # One picture through AlexNet takes about 900 MiB for the whole process.

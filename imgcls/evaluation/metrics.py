@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from imgcls.core.processes import Processes
-from imgcls.data.labelled import LabelledImages
+from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.distributed.process_group import Processes
 from imgcls.errors import DataError
-from imgcls.evaluation.augmented import TestTimeAugmentation, averaged_logits
 from imgcls.evaluation.labels import LabelMap
+from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation, averaged_logits
 
 TOP_K = 5
 

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from imgcls.core.processes import Processes
-from imgcls.core.versions import versions
-from imgcls.data.labelled import DataDescription, LabelledImages, SkippedImage
-from imgcls.data.sources import display_name
-from imgcls.evaluation.augmented import TestTimeAugmentation
+from imgcls.datasets.labelled_images import DataDescription, LabelledImages, SkippedImage
+from imgcls.distributed.process_group import Processes
 from imgcls.evaluation.labels import match_labels
 from imgcls.evaluation.metrics import EvalResult, evaluate_network
-from imgcls.models.catalog import LoadedModel
+from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
+from imgcls.host.versions import versions
+from imgcls.images.sources import display_name
+from imgcls.models.loading import LoadedModel
 
 SCHEMA = 1
 # Memory for activations grows with the area: these keep a ResNet-50 under 1 GiB and small networks busy.

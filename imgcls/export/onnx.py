@@ -14,20 +14,20 @@ from typing import Any, Literal
 
 import torch
 
-from imgcls.core.digests import file_sha256
-from imgcls.core.files import replacing
-from imgcls.core.transforms import Floats, Pixels
-from imgcls.core.versions import versions
 from imgcls.errors import DeviceError, ModelError, UsageError
-from imgcls.export.agreement import Outputs, compare, in_batches, median_ms, outputs_of
-from imgcls.export.pictures import drawn_pixels, folder_pixels
+from imgcls.export.parity import Outputs, compare, in_batches, median_ms, outputs_of
 from imgcls.export.report import PACKAGES, ExportReport, Variant
-from imgcls.models.catalog import LoadedModel
-from imgcls.models.exported import ModelCard
-from imgcls.models.onnx_bytes import laid_out
-from imgcls.models.onnx_model import CARD_KEY, OnnxModel
-from imgcls.models.onnx_network import OnnxNetwork
-from imgcls.models.onnx_session import INSTALL_HINT
+from imgcls.export.sample_images import drawn_pixels, folder_pixels
+from imgcls.host.digests import file_sha256
+from imgcls.host.files import replacing
+from imgcls.host.versions import versions
+from imgcls.images.transform import Floats, Pixels
+from imgcls.models.loading import LoadedModel
+from imgcls.models.model_card import ModelCard
+from imgcls.models.onnx.file_bytes import laid_out
+from imgcls.models.onnx.model import CARD_KEY, OnnxModel
+from imgcls.models.onnx.network import OnnxNetwork
+from imgcls.models.onnx.session import INSTALL_HINT
 
 Precision = Literal["fp32", "fp16", "int8"]
 INPUT, OUTPUT = "images", "logits"

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from imgcls.core.transforms import Pixels, Transform
 from imgcls.errors import ModelError
+from imgcls.images.transform import Pixels, Transform
 
 # How many pictures set the ranges; more change them little and take long.
 CALIBRATED = 128

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgcls.core.versions import versions
-from imgcls.export.agreement import Agreement
+from imgcls.export.parity import Agreement
+from imgcls.host.versions import versions
 
 SCHEMA = 1
 PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "pillow", "numpy")

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from imgcls.core.digests import file_sha256
-from imgcls.core.files import replacing
-from imgcls.core.transforms import Floats, Pixels
-from imgcls.core.versions import versions
 from imgcls.errors import ModelError
-from imgcls.export.agreement import compare, in_batches, median_ms, outputs_of
 from imgcls.export.onnx import EXAMPLE_BATCH, check_exportable
-from imgcls.export.pictures import drawn_pixels, folder_pixels
+from imgcls.export.parity import compare, in_batches, median_ms, outputs_of
 from imgcls.export.report import PACKAGES, ExportReport, Variant
-from imgcls.models.catalog import LoadedModel
-from imgcls.models.exported import ModelCard
+from imgcls.export.sample_images import drawn_pixels, folder_pixels
+from imgcls.host.digests import file_sha256
+from imgcls.host.files import replacing
+from imgcls.host.versions import versions
+from imgcls.images.transform import Floats, Pixels
+from imgcls.models.loading import LoadedModel
+from imgcls.models.model_card import ModelCard
 
 # The description's name inside the file: torch.export.load(path, extra_files={CARD_FILE: ""}) gives it back.
 CARD_FILE = "imgcls.json"

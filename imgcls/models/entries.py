@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from imgcls.core.transforms import Transform
+from imgcls.images.transform import Transform
 
 DEFAULT_MODEL = "alexnet"
 # Shipped inside the package.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from imgcls.models.cnn import CNN
+from imgcls.models.networks.cnn import CNN
 
 
 def head_name(network: nn.Module) -> str:

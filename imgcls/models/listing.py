@@ -12,14 +12,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from imgcls.core import paths
-from imgcls.core.digests import file_sha256
-from imgcls.core.files import write_text
-from imgcls.core.transforms import Transform
-from imgcls.core.versions import versions
 from imgcls.errors import ImgclsError, OutputError
+from imgcls.host import cache_folders
+from imgcls.host.digests import file_sha256
+from imgcls.host.files import write_text
+from imgcls.host.versions import versions
+from imgcls.images.transform import Transform
 from imgcls.models.entries import BUNDLED, PretrainedEntry
-from imgcls.models.weights import digits_in_name, weights_path
+from imgcls.models.weights_cache import digits_in_name, weights_path
 
 SCHEMA = 1
 MIB = 2**20
@@ -66,7 +66,7 @@ def list_models() -> list[ListedModel]:
 
 def torchvision_entries() -> list[PretrainedEntry]:
     """The whole catalogue, sorted by name, from memory when it is that of the installed torchvision."""
-    remembered = paths.cache_folder() / "catalogue.json"
+    remembered = cache_folders.cache_folder() / "catalogue.json"
     version = {key: value for key, value in versions(("torchvision",)).items() if key != "python"}
     try:
         content = json.loads(remembered.read_text(encoding="utf-8"))
@@ -75,7 +75,7 @@ def torchvision_entries() -> list[PretrainedEntry]:
     except (OSError, ValueError, KeyError, TypeError, ImgclsError):
         # Not there yet, or damaged: read again and written anew.
         pass
-    from imgcls.models.pretrained import catalogue_entry, pretrained_names
+    from imgcls.models.torchvision_models import catalogue_entry, pretrained_names
 
     entries = [catalogue_entry(name) for name in pretrained_names()]
     values = [{**asdict(entry), "transform": entry.transform.to_dict()} for entry in entries]
@@ -138,14 +138,14 @@ def _bundled() -> Iterator[ListedModel]:
 
 def _checkpoint_facts(path: Path) -> dict[str, Any]:
     """Parameters and figures of a checkpoint, remembered under its SHA-256: reading it imports torch."""
-    remembered = paths.cache_folder() / "checkpoints.json"
+    remembered = cache_folders.cache_folder() / "checkpoints.json"
     digest = file_sha256(path)
     try:
         known = dict(json.loads(remembered.read_text(encoding="utf-8")))
         return dict(known[digest])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    from imgcls.core.checkpoint import load_checkpoint
+    from imgcls.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(path)
     facts = {

@@ -15,8 +15,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from imgcls.errors import ConfigError
-from imgcls.recipes.config import SECTIONS, Recipe
 from imgcls.recipes.resolving import resolve_recipe
+from imgcls.recipes.schema import SECTIONS, Recipe
 from imgcls.recipes.toml_text import to_toml
 
 RANGE_WORDS = {

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from imgcls.core.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
 from imgcls.errors import ConfigError, ModelError
-from imgcls.models.catalog import find_checkpoint, unknown_model_message
+from imgcls.images.transform import IMAGENET_MEAN, IMAGENET_STD, Transform
+from imgcls.models.building import OWN
 from imgcls.models.entries import BUNDLED
-from imgcls.models.networks import OWN
-from imgcls.models.pretrained import is_pretrained_name, pretrained_entry
-from imgcls.models.starting import is_architecture, stored_start, whole_spec
-from imgcls.recipes.config import DataSettings, ModelSettings, Recipe
+from imgcls.models.initial_weights import is_architecture, stored_start, whole_spec
+from imgcls.models.loading import find_checkpoint, unknown_model_message
+from imgcls.models.torchvision_models import is_pretrained_name, pretrained_entry
+from imgcls.recipes.schema import DataSettings, ModelSettings, Recipe
 
 # Mean and standard deviation of CIFAR-10's training pixels.
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)

@@ -9,7 +9,7 @@ from typing import Any
 from imgcls.errors import UsageError
 from imgcls.recipes.loading import read_toml
 from imgcls.runs.events import Score
-from imgcls.runs.run_folder import best_score, read_metrics
+from imgcls.runs.folder import best_score, read_metrics
 
 SCHEMA = 1
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgcls.core.files import replacing
 from imgcls.errors import UsageError
-from imgcls.runs.run_folder import best_score, read_metrics
+from imgcls.host.files import replacing
+from imgcls.runs.folder import best_score, read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

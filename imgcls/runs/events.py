@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from imgcls.data.labelled import SkippedImage
-from imgcls.models.starting import Origin
+from imgcls.datasets.labelled_images import SkippedImage
+from imgcls.models.initial_weights import Origin
 
 
 @dataclass(frozen=True, slots=True)

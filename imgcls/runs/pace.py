@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from imgcls.recipes.config import Recipe
+from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import EpochEnd, Event, FeatureProgress, Stage, Started, StepProgress
 
 # A forward pass is about a third of a training step (one part forward, two parts backward); used until a validation

@@ -4,8 +4,8 @@ import importlib.util
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from imgcls.core.files import output_error
 from imgcls.errors import UsageError
+from imgcls.host.files import output_error
 from imgcls.runs.events import EpochEnd, Event, Started, StepProgress, TrainResult
 
 if TYPE_CHECKING:

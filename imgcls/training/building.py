@@ -3,13 +3,13 @@
 import torch
 from torch import nn
 
-from imgcls.core.transforms import Transform
-from imgcls.data.labelled import LabelledImages
-from imgcls.models.cnn import CNN
-from imgcls.models.networks import build_network
-from imgcls.models.starting import Origin, Start
-from imgcls.recipes.config import Recipe
-from imgcls.training.random_streams import own_global_stream, seed_for
+from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.images.transform import Transform
+from imgcls.models.building import build_network
+from imgcls.models.initial_weights import Origin, Start
+from imgcls.models.networks.cnn import CNN
+from imgcls.recipes.schema import Recipe
+from imgcls.training.rng import own_global_stream, seed_for
 
 # As many as the filters need to come out the same, nearly, whichever pictures are drawn.
 WHITENING_PICTURES = 5000

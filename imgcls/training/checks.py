@@ -2,11 +2,11 @@
 
 import torch
 
-from imgcls.data.datasets import Dataset
+from imgcls.datasets.opening import Dataset
 from imgcls.errors import ConfigError, ModelError, UsageError
-from imgcls.models.networks import build_unallocated
-from imgcls.recipes.config import Recipe, transform_of
+from imgcls.models.building import build_unallocated
 from imgcls.recipes.resolving import begins_trained, size_argument
+from imgcls.recipes.schema import Recipe, transform_of
 from imgcls.training.compiling import check_compiler, compiled_sizes
 from imgcls.training.precision import choose_precision
 

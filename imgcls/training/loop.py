@@ -12,23 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imgcls.core.processes import Processes
-from imgcls.core.transforms import Transform
-from imgcls.data.labelled import Batch, LabelledImages
+from imgcls.datasets.labelled_images import Batch, LabelledImages
+from imgcls.distributed.data_parallel import average_statistics, running_statistics, take_first_weights
+from imgcls.distributed.process_group import Processes
 from imgcls.errors import DataError
-from imgcls.recipes.config import Recipe
+from imgcls.images.transform import Transform
+from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import OnEvent, ShouldStop, StepProgress
-from imgcls.training.agreement import Agreement
-from imgcls.training.average import AveragedNetwork
-from imgcls.training.inputs import TrainingInput
-from imgcls.training.monitor import LossMonitor
-from imgcls.training.optim import Optimisers, rate_factor
+from imgcls.training.augmentation.inputs import TrainingInput
+from imgcls.training.control import Agreement
+from imgcls.training.early_stopping import but_for_time
+from imgcls.training.ema import AveragedNetwork
+from imgcls.training.fine_tuning.stages import Staging
+from imgcls.training.loss_monitor import LossMonitor
+from imgcls.training.optimizer import Optimisers, rate_factor
 from imgcls.training.precision import Precision
-from imgcls.training.random_streams import epoch_order
-from imgcls.training.shares import Share, check_can_be_shared, own_order, share_of
-from imgcls.training.spread import average_statistics, running_statistics, take_first_weights
-from imgcls.training.staging import Staging
-from imgcls.training.stopping import but_for_time
+from imgcls.training.rng import epoch_order
+from imgcls.training.sharding import Share, check_can_be_shared, own_order, share_of
 
 
 @dataclass

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from imgcls.core.device import supports_bfloat16, supports_float16
 from imgcls.errors import DeviceError
+from imgcls.host.devices import supports_bfloat16, supports_float16
 
 
 @dataclass(frozen=True, slots=True)

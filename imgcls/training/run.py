@@ -4,24 +4,24 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from imgcls.core.device import DeviceChoice
-from imgcls.core.processes import Processes, choose_device_of
-from imgcls.data.datasets import Dataset, open_dataset
-from imgcls.data.resolve import SPLITS
-from imgcls.data.sharing import check_same_pictures, memory_for_each_mib, workers_for_each
+from imgcls.datasets.opening import Dataset, open_dataset
+from imgcls.datasets.per_process import check_same_pictures, memory_for_each_mib, workers_for_each
+from imgcls.datasets.resolving import SPLITS
+from imgcls.distributed.process_group import Processes, choose_device_of
 from imgcls.errors import UsageError
-from imgcls.models.starting import Start, is_architecture, load_start, whole_spec
-from imgcls.recipes.config import Recipe, transform_of
+from imgcls.host.devices import DeviceChoice
+from imgcls.models.initial_weights import Start, is_architecture, load_start, whole_spec
 from imgcls.recipes.loading import load_recipe, recipe_text
 from imgcls.recipes.resolving import begins_trained, resolve_recipe
+from imgcls.recipes.schema import Recipe, transform_of
 from imgcls.runs.events import OnEvent, ShouldStop, TrainResult
-from imgcls.runs.run_folder import RunFolder, find_launched, refuse_filled
+from imgcls.runs.folder import RunFolder, find_launched, refuse_filled
+from imgcls.training.checkpointing.resume import Saved, check_same_recipe, load_saved
 from imgcls.training.checks import check_data_fits, check_device_fits, check_recipe_fits
 from imgcls.training.determinism import deterministic_algorithms
-from imgcls.training.memory import told_what_to_do
-from imgcls.training.resume import Saved, check_same_recipe, load_saved
+from imgcls.training.early_stopping import or_after
+from imgcls.training.out_of_memory import told_what_to_do
 from imgcls.training.session import Session
-from imgcls.training.stopping import or_after
 
 Progress = Callable[[int, int], None]
 DownloadProgress = Callable[[int, int | None], None]

@@ -7,29 +7,29 @@ from typing import Any
 
 import torch
 
-from imgcls.core.checkpoint import Checkpoint
-from imgcls.core.device import DeviceChoice
-from imgcls.core.processes import Processes
-from imgcls.data.datasets import Dataset
-from imgcls.data.labelled import LabelledImages, SkippedImage
+from imgcls.datasets.labelled_images import LabelledImages, SkippedImage
+from imgcls.datasets.opening import Dataset
+from imgcls.distributed.process_group import Processes
 from imgcls.errors import DataError, ProcessLostError
-from imgcls.models.networks import OWN
-from imgcls.models.starting import Start
-from imgcls.recipes.config import Recipe, transform_of
+from imgcls.host.devices import DeviceChoice
+from imgcls.models.building import OWN
+from imgcls.models.checkpoint import Checkpoint
+from imgcls.models.initial_weights import Start
+from imgcls.recipes.schema import Recipe, transform_of
 from imgcls.runs.events import EpochEnd, OnEvent, Score, ShouldStop, Started, TrainResult
+from imgcls.runs.folder import RunFolder
 from imgcls.runs.pace import stages_of
-from imgcls.runs.run_folder import RunFolder
 from imgcls.training.building import build_for_training
+from imgcls.training.checkpointing.resume import Saved, check_same_data, moved_warning, resume_state
+from imgcls.training.checkpointing.schedule import Saving
 from imgcls.training.class_weights import uneven_warning
+from imgcls.training.early_stopping import EARLY, is_out_of_patience
+from imgcls.training.fine_tuning.phases import changing_settings
 from imgcls.training.loop import EpochSummary, Loop
-from imgcls.training.monitor import DivergedError, diverged
-from imgcls.training.phases import changing_settings
+from imgcls.training.loss_monitor import DivergedError, diverged
 from imgcls.training.precision import choose_precision
-from imgcls.training.random_streams import own_global_stream
-from imgcls.training.resume import Saved, check_same_data, moved_warning, resume_state
-from imgcls.training.saving import Saving
-from imgcls.training.scoring import Scoring, figures
-from imgcls.training.stopping import EARLY, is_out_of_patience
+from imgcls.training.rng import own_global_stream
+from imgcls.training.validation import Scoring, figures
 
 # Networks of torchvision's, trained from nothing on fewer pictures, stay behind the same ones pretrained.
 FEW_PICTURES = 10_000

@@ -12,8 +12,8 @@ from torch.amp import GradScaler
 from torch.nn import functional as F  # noqa: N812 - the field's own name for it
 from torch.nn.parallel import DistributedDataParallel
 
-from imgcls.recipes.config import Recipe
-from imgcls.training.optim import Optimisers
+from imgcls.recipes.schema import Recipe
+from imgcls.training.optimizer import Optimisers
 from imgcls.training.precision import Precision
 
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -3,9 +3,9 @@
 import shlex
 from pathlib import Path
 
-from imgcls.core.versions import versions
-from imgcls.recipes.config import Recipe
+from imgcls.host.versions import versions
 from imgcls.recipes.loading import recipe_text
+from imgcls.recipes.schema import Recipe
 from imgcls.tuning.results import TrialRecord
 
 NAMED = ("imgcls", "torch", "optuna")

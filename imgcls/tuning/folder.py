@@ -11,9 +11,9 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from imgcls.core.files import output_error, write_text
 from imgcls.errors import OutputError, UsageError
-from imgcls.runs.run_folder import LOCK_NAME, make_folder
+from imgcls.host.files import output_error, write_text
+from imgcls.runs.folder import LOCK_NAME, make_folder
 from imgcls.tuning.results import TrialRecord
 from imgcls.tuning.space import label_of
 

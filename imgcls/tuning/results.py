@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from imgcls.core.versions import PACKAGES, versions
+from imgcls.host.versions import PACKAGES, versions
 from imgcls.runs.events import Event, Score
 
 # complete: trained to its end, and what the others are measured by. pruned: given up early, as others did better.

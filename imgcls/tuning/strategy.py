@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from imgcls.training.random_streams import seed_for
+from imgcls.training.rng import seed_for
 from imgcls.tuning.space import Choices, Dimension, FloatRange
 
 if TYPE_CHECKING:

@@ -3,17 +3,17 @@
 import contextlib
 from pathlib import Path
 
-from imgcls.core.files import write_text
 from imgcls.errors import ConfigError, DataError, DeviceError, ImgclsError, UsageError
-from imgcls.recipes.config import Recipe
+from imgcls.host.files import write_text
 from imgcls.recipes.loading import recipe_text
 from imgcls.recipes.resolving import resolve_recipe
+from imgcls.recipes.schema import Recipe
 from imgcls.recipes.toml_text import to_toml
 from imgcls.runs.events import ShouldStop
-from imgcls.runs.run_folder import refuse_filled
+from imgcls.runs.folder import refuse_filled
 from imgcls.training.checks import check_recipe_fits
+from imgcls.training.early_stopping import or_after
 from imgcls.training.run import DownloadProgress, Progress, with_whole_paths
-from imgcls.training.stopping import or_after
 from imgcls.tuning.best_recipe import best_recipe_text
 from imgcls.tuning.folder import StudyFolder
 from imgcls.tuning.results import OnStudyEvent, StudyResult, StudyStarted, TrialEnded, TrialRecord, best_of

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from imgcls.core.device import DeviceChoice, choose_device
-from imgcls.data.datasets import Dataset
-from imgcls.data.folder import find_split_folders
+from imgcls.datasets.folder import find_split_folders
+from imgcls.datasets.opening import Dataset
 from imgcls.errors import ConfigError, DataError
-from imgcls.recipes.config import Recipe
+from imgcls.host.devices import DeviceChoice, choose_device
 from imgcls.recipes.loading import load_recipe
 from imgcls.recipes.resolving import is_cifar10, resolve_recipe
-from imgcls.training.resume import describe_differences
+from imgcls.recipes.schema import Recipe
+from imgcls.training.checkpointing.resume import describe_differences
 from imgcls.tuning.folder import StudyFolder
 from imgcls.tuning.space import SearchSpace, load_space
 from imgcls.tuning.trial import OpenPictures

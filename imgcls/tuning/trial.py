@@ -7,17 +7,17 @@ from pathlib import Path
 
 import torch
 
-from imgcls.core.device import choose_device, is_out_of_memory
-from imgcls.data.datasets import Dataset
-from imgcls.data.resolve import SPLITS
+from imgcls.datasets.opening import Dataset
+from imgcls.datasets.resolving import SPLITS
 from imgcls.errors import ConfigError, DeviceError, ModelError
-from imgcls.recipes.config import Recipe
+from imgcls.host.devices import choose_device, is_out_of_memory
 from imgcls.recipes.loading import load_recipe
+from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import EpochEnd, Event, Score, ShouldStop
-from imgcls.runs.run_folder import read_metrics
+from imgcls.runs.folder import read_metrics
+from imgcls.training.checkpointing.resume import load_saved
 from imgcls.training.checks import check_device_fits, check_recipe_fits
-from imgcls.training.monitor import DivergedError
-from imgcls.training.resume import load_saved
+from imgcls.training.loss_monitor import DivergedError
 from imgcls.training.run import DownloadProgress, Progress, open_data, train
 from imgcls.tuning.folder import StudyFolder
 from imgcls.tuning.results import OnStudyEvent, TrialRecord, TrialStarted, TrialState

@@ -8,7 +8,7 @@ from bare_loop import BareLoop, followed
 from labelled_data import write_cifar10
 
 from imgcls import load_recipe, train
-from imgcls.core.checkpoint import load_checkpoint
+from imgcls.models.checkpoint import load_checkpoint
 
 
 @pytest.fixture

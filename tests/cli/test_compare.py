@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from imgcls.cli.app import app
 from imgcls.recipes.loading import load_recipe, recipe_text
-from imgcls.runs.run_folder import RunFolder
+from imgcls.runs.folder import RunFolder
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from labelled_data import damage, write_cifar10, write_classes, write_picture
 from typer.testing import CliRunner, Result
 
 from imgcls.cli.app import app
-from imgcls.core.checkpoint import Checkpoint, save_checkpoint
-from imgcls.core.transforms import Transform
-from imgcls.models.networks import build_network
+from imgcls.images.transform import Transform
+from imgcls.models.building import build_network
+from imgcls.models.checkpoint import Checkpoint, save_checkpoint
 
 TRANSFORM = Transform(8, 8)
 ARGUMENTS = {"hidden": [4], "image_px": 8}
@@ -68,7 +68,7 @@ def test_json_is_the_contracts_and_exact(checkpoint: Path, pets: Path) -> None:
 def test_figures_equal_a_plain_loop(checkpoint: Path, pets: Path) -> None:
     from PIL import Image
 
-    from imgcls.models.catalog import load_model
+    from imgcls.models.loading import load_model
 
     model = load_model(str(checkpoint))
     correct, loss = 0, 0.0

@@ -13,9 +13,9 @@ from labelled_data import write_classes
 from typer.testing import CliRunner
 
 from imgcls.cli.app import app
-from imgcls.core.checkpoint import load_checkpoint
-from imgcls.models.pretrained import catalogue_entry
-from imgcls.models.weights import weights_path
+from imgcls.models.checkpoint import load_checkpoint
+from imgcls.models.torchvision_models import catalogue_entry
+from imgcls.models.weights_cache import weights_path
 
 NAME = "squeezenet1_1"
 
@@ -48,7 +48,7 @@ def published(published_weights, server, monkeypatch) -> Path:
     """The same as if torchvision published them, at a server of this machine."""
     url = server.add(f"/{published_weights.name}", published_weights.read_bytes())
     entry = replace(catalogue_entry(NAME), url=url)
-    monkeypatch.setattr("imgcls.models.pretrained.catalogue_entry", lambda _name, _weights_name="": entry)
+    monkeypatch.setattr("imgcls.models.torchvision_models.catalogue_entry", lambda _name, _weights_name="": entry)
     return weights_path(entry)
 
 
@@ -113,7 +113,7 @@ def test_from_the_bundled_model_and_on_from_what_came_of_it(command, photos, tmp
 
 
 def load_checkpoint_of_bundled():
-    from imgcls.models.starting import stored_start
+    from imgcls.models.initial_weights import stored_start
 
     stored = stored_start("cifar10-cnn")
     assert stored is not None

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from imgcls.cli.app import app
 from imgcls.models.entries import ALEXNET, BUNDLED, PretrainedEntry
 from imgcls.models.listing import list_models, torchvision_entries
-from imgcls.models.weights import weights_path
+from imgcls.models.weights_cache import weights_path
 
 if TYPE_CHECKING:
     from conftest import LocalServer
@@ -31,13 +31,13 @@ def remember(*entries: PretrainedEntry) -> None:
     """Write a catalogue of these as if torchvision had only them."""
     import dataclasses
 
-    from imgcls.core import paths
-    from imgcls.core.files import write_text
-    from imgcls.core.versions import versions
+    from imgcls.host import cache_folders
+    from imgcls.host.files import write_text
+    from imgcls.host.versions import versions
 
     values = [{**dataclasses.asdict(entry), "transform": entry.transform.to_dict()} for entry in entries]
     version = {key: value for key, value in versions(("torchvision",)).items() if key != "python"}
-    write_text(paths.cache_folder() / "catalogue.json", json.dumps({"versions": version, "entries": values}))
+    write_text(cache_folders.cache_folder() / "catalogue.json", json.dumps({"versions": version, "entries": values}))
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_the_catalogue_is_remembered_and_read_again_when_torchvision_changes(mon
     def forbidden() -> list[str]:
         raise AssertionError("torchvision was asked again")
 
-    monkeypatch.setattr("imgcls.models.pretrained.pretrained_names", forbidden)
+    monkeypatch.setattr("imgcls.models.torchvision_models.pretrained_names", forbidden)
     assert torchvision_entries() == first
     monkeypatch.setattr("imgcls.models.listing.versions", lambda _packages: {"torchvision": "99.0"})
     with pytest.raises(AssertionError, match="asked again"):

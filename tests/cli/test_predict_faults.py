@@ -342,9 +342,9 @@ def test_a_batch_that_memory_cant_hold_is_halved(tmp_path):
     script.write_text("""
 import resource, sys
 import numpy as np, torch
-from imgcls.prediction.batch_runner import BatchRunner
-from imgcls.prediction.torch_runner import TorchRunner
-from imgcls.core.transforms import Transform
+from imgcls.inference.batching import BatchRunner
+from imgcls.inference.backends.torch_backend import TorchRunner
+from imgcls.images.transform import Transform
 torch.set_num_threads(1)
 
 class Network(torch.nn.Module):

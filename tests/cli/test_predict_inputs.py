@@ -17,7 +17,7 @@ from forked_cli import Imgcls
 from PIL import Image
 from tiny_model import CLASSES, save_picture
 
-from imgcls.data.selection import Shard
+from imgcls.images.selection import Shard
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither such names nor such files")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tiny_model import save_picture, save_pictures
 
-from imgcls.results.output_lock import exclusive
+from imgcls.outputs.lock import exclusive
 
 if os.name == "nt":
     pytest.skip("needs a POSIX shell", allow_module_level=True)

@@ -14,7 +14,7 @@ import torch
 from labelled_data import damage, write_classes
 from tiny_runs import assert_same_metrics, assert_same_weights
 
-from imgcls.core.checkpoint import load_checkpoint
+from imgcls.models.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="torch's Windows packages have no gloo that torchrun can use")
@@ -281,9 +281,9 @@ def test_three_share_what_two_began(imgcls, photos, tmp_path):
 STREAMED = """
 import json, sys
 from pathlib import Path
-from imgcls.core.processes import joined
-from imgcls.data.datasets import open_dataset
-from imgcls.recipes.config import transform_of
+from imgcls.distributed.process_group import joined
+from imgcls.datasets.opening import open_dataset
+from imgcls.recipes.schema import transform_of
 from imgcls.recipes.loading import load_recipe
 from imgcls.recipes.resolving import resolve_recipe
 from imgcls.training.run import train

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from imgcls.cli.app import app
 from imgcls.cli.durations import parse_duration
 from imgcls.cli.train_lines import clock
-from imgcls.core.checkpoint import load_checkpoint
 from imgcls.errors import UsageError
+from imgcls.models.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 TINY = (
@@ -135,7 +135,7 @@ def test_tensorboard_on_request(imgcls, photos, monkeypatch):
 
 
 def test_a_dry_run_says_what_the_run_would_take_and_keeps_nothing(imgcls, photos, monkeypatch):
-    monkeypatch.setattr("imgcls.training.step_clock.MIN_SEC", 0)
+    monkeypatch.setattr("imgcls.training.dry_run.step_clock.MIN_SEC", 0)
     result = imgcls("--data", photos, *TINY, "-o", "run", "--dry-run")
     assert (result.exit_code, result.stderr) == (0, "")
     answer = {line[:12].strip(): line[12:] for line in result.stdout.splitlines() if line[:12].strip()}

@@ -5,7 +5,7 @@ import pytest
 
 from imgcls.environment import accelerators
 from imgcls.environment.accelerators import NvidiaDriver, TorchAccelerators, judge_accelerators, probe_nvidia_driver
-from imgcls.environment.results import Status
+from imgcls.environment.report import Status
 
 DRIVER = NvidiaDriver("570.124.06", ("NVIDIA H200",), 1)
 NO_DRIVER = NvidiaDriver(hardware=0)

@@ -6,7 +6,7 @@ import pytest
 
 from imgcls.environment import caches
 from imgcls.environment.caches import ALEXNET_FILE, check_cache, check_disk, probe_folder, probe_offline
-from imgcls.environment.results import CacheResult, Status
+from imgcls.environment.report import CacheResult, Status
 
 EMPTY = CacheResult("datasets", "nowhere", False, True, "", 0, 0.0, (), None)
 
@@ -26,7 +26,7 @@ def bundled(tmp_path):
 
 
 def test_the_file_name_is_torchvisions():
-    from imgcls.models.alexnet import URL
+    from imgcls.models.networks.alexnet import URL
 
     assert URL.endswith(f"/{ALEXNET_FILE}")
     assert f"-{caches.ALEXNET_DIGITS}." in ALEXNET_FILE

@@ -6,7 +6,7 @@ import torch
 
 from imgcls.environment import devices
 from imgcls.environment.forward_backward import CPU_TOLERANCE, PassAnswer, compare, run_pass
-from imgcls.environment.results import Status
+from imgcls.environment.report import Status
 
 REFERENCE = PassAnswer(2.0, {"a": (1.0, -4.0), "b": (0.5,)}, 1.0)
 

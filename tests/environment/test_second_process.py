@@ -5,7 +5,7 @@ import pytest
 
 from imgcls.environment.check import check_environment
 from imgcls.environment.packages import ONE_PLACE, broken
-from imgcls.environment.results import Check, Status
+from imgcls.environment.report import Check, Status
 from imgcls.environment.second_process import parse_outcome
 from imgcls.errors import UsageError
 

@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from imgcls.environment import system
-from imgcls.environment.cgroups import Limits, read_limits
-from imgcls.environment.results import Status
+from imgcls.environment.report import Status
+from imgcls.host.cgroups import Limits, read_limits
 
 
 @pytest.fixture

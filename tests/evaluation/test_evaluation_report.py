@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from imgcls.data.labelled import DataDescription, SkippedImage
+from imgcls.datasets.labelled_images import DataDescription, SkippedImage
 from imgcls.evaluation.metrics import EvalResult
 from imgcls.evaluation.report import Confusion, EvalReport
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imgcls.core.transforms import Transform
-from imgcls.data.labelled import Batch, DataDescription, SkippedImage
+from imgcls.datasets.labelled_images import Batch, DataDescription, SkippedImage
 from imgcls.errors import DataError
 from imgcls.evaluation.labels import LabelMap
 from imgcls.evaluation.metrics import EvalResult, evaluate_network, rank_guesses
+from imgcls.images.transform import Transform
 
 CPU = torch.device("cpu")
 # Leaves the bytes as they are, but for the scale.

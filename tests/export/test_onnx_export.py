@@ -12,12 +12,12 @@ from torch import nn
 
 import imgcls.export.onnx as onnx_export
 from imgcls.errors import DataError, DeviceError, ModelError, UsageError
-from imgcls.export.agreement import in_batches, outputs_of
 from imgcls.export.onnx import export_onnx
-from imgcls.models.catalog import LoadedModel, load_model
-from imgcls.models.onnx_model import CARD_KEY, OnnxModel
-from imgcls.prediction.onnx_runner import OnnxRunner
-from imgcls.prediction.torch_runner import TorchRunner
+from imgcls.export.parity import in_batches, outputs_of
+from imgcls.inference.backends.onnx_backend import OnnxRunner
+from imgcls.inference.backends.torch_backend import TorchRunner
+from imgcls.models.loading import LoadedModel, load_model
+from imgcls.models.onnx.model import CARD_KEY, OnnxModel
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from exported_models import CLASSES, load_cnn
 
 import imgcls.export.torch_export as torch_export
 from imgcls.errors import ModelError
-from imgcls.export.agreement import outputs_of
+from imgcls.export.parity import outputs_of
 from imgcls.export.torch_export import CARD_FILE, export_program, load_program
 
 

@@ -5,10 +5,19 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from imgcls.models.heads import FeatureRecorder, HeadNetwork, body_parameters, head_name, head_of, reorder_head
-from imgcls.models.heads import replace_head as replace
-from imgcls.models.networks import build_network, build_unallocated
-from imgcls.models.pretrained import pretrained_names
+from imgcls.models.building import build_network, build_unallocated
+from imgcls.models.heads import (
+    FeatureRecorder,
+    HeadNetwork,
+    body_parameters,
+    head_name,
+    head_of,
+    reorder_head,
+)
+from imgcls.models.heads import (
+    replace_head as replace,
+)
+from imgcls.models.torchvision_models import pretrained_names
 
 # One of every way to end; `slow` tries the whole catalogue.
 KINDS = ["alexnet", "densenet121", "maxvit_t", "mobilenet_v3_small", "resnet18", "squeezenet1_1", "swin_t", "vit_b_32"]

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from imgcls.core.transforms import IMAGENET_MEAN
 from imgcls.errors import ConfigError
-from imgcls.models.networks import build_network
-from imgcls.recipes.config import SECTIONS
+from imgcls.images.transform import IMAGENET_MEAN
+from imgcls.models.building import build_network
 from imgcls.recipes.loading import differing_keys, known_keys, load_recipe, recipe_text
 from imgcls.recipes.resolving import CIFAR10_MEAN
+from imgcls.recipes.schema import SECTIONS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = sorted(path for path in CONFIGS.glob("*.toml") if path.name != "space.toml")

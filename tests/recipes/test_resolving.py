@@ -5,10 +5,10 @@ import shutil
 import pytest
 import torch
 
-from imgcls.core.checkpoint import Checkpoint, save_checkpoint
-from imgcls.core.transforms import IMAGENET_MEAN, Transform
 from imgcls.errors import ConfigError, ModelError
-from imgcls.models.networks import build_network
+from imgcls.images.transform import IMAGENET_MEAN, Transform
+from imgcls.models.building import build_network
+from imgcls.models.checkpoint import Checkpoint, save_checkpoint
 from imgcls.recipes.loading import load_recipe, recipe_text
 from imgcls.recipes.resolving import resolve_recipe
 from imgcls.training.checks import check_recipe_fits

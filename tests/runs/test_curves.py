@@ -8,7 +8,7 @@ from run_events import epoch_end
 
 from imgcls.errors import OutputError, UsageError
 from imgcls.runs.curves import COLOURS, build_figure, draw_curves, draw_run
-from imgcls.runs.run_folder import RunFolder
+from imgcls.runs.folder import RunFolder
 
 
 def metrics(count, **changes):

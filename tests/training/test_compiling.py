@@ -9,8 +9,8 @@ from tiny_runs import assert_same_metrics, assert_same_weights, recipe_for, stop
 from torch import nn
 
 import imgcls
-from imgcls.core.checkpoint import load_checkpoint
 from imgcls.errors import ConfigError
+from imgcls.models.checkpoint import load_checkpoint
 from imgcls.training.compiling import CompiledNetwork, check_compiler, compiled_sizes
 from imgcls.training.run import train
 

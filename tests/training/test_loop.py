@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from imgcls.core.transforms import Transform
-from imgcls.data.labelled import Batch, DataDescription
+from imgcls.datasets.labelled_images import Batch, DataDescription
 from imgcls.errors import DataError
+from imgcls.images.transform import Transform
 from imgcls.recipes.loading import load_recipe
 from imgcls.runs.events import StepProgress
 from imgcls.training.loop import EpochSummary, Loop
-from imgcls.training.monitor import BUFFERED_STEPS, DivergedError
+from imgcls.training.loss_monitor import BUFFERED_STEPS, DivergedError
 from imgcls.training.precision import Precision
 
 PX = 8

@@ -7,18 +7,18 @@ import torch
 from labelled_data import damage
 from tiny_runs import assert_same_metrics, assert_same_weights, recipe_for, stop_after
 
-from imgcls.core.checkpoint import load_checkpoint
-from imgcls.data.datasets import open_dataset
+from imgcls.datasets.opening import open_dataset
 from imgcls.errors import ConfigError, DataError, DeviceError, ModelError, OutputError, UsageError
-from imgcls.models.catalog import load_model
-from imgcls.recipes.config import transform_of
+from imgcls.models.checkpoint import load_checkpoint
+from imgcls.models.loading import load_model
 from imgcls.recipes.loading import load_recipe
+from imgcls.recipes.schema import transform_of
 from imgcls.runs.events import EpochEnd, Score, Started
-from imgcls.runs.run_folder import RunFolder
+from imgcls.runs.folder import RunFolder
+from imgcls.training.checkpointing.schedule import Saving
 from imgcls.training.checks import check_device_fits
 from imgcls.training.loop import Loop
 from imgcls.training.run import train
-from imgcls.training.saving import Saving
 
 
 def test_a_run_leaves_its_folder_and_says_the_same_in_it(photos, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from labelled_data import write_cifar10
 
-from imgcls.models.networks import build_network
+from imgcls.models.building import build_network
 from imgcls.recipes.loading import load_recipe
 from imgcls.training.run import train
 

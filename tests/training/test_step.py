@@ -6,11 +6,11 @@ from torch import nn
 from torch.amp import GradScaler
 from torch.nn import functional as F  # noqa: N812
 
-from imgcls.core.device import supports_bfloat16
 from imgcls.errors import ConfigError, DeviceError
+from imgcls.host.devices import supports_bfloat16
 from imgcls.recipes.loading import load_recipe
 from imgcls.training.class_weights import balanced_weights, uneven_warning
-from imgcls.training.optim import Optimisers
+from imgcls.training.optimizer import Optimisers
 from imgcls.training.precision import Precision, choose_precision
 from imgcls.training.step import TrainingStep
 

@@ -293,8 +293,8 @@ def test_pictures_are_opened_once_for_all_trials(photos, space, tmp_path, monkey
 
 
 def test_a_full_disk_is_no_trials_fault(photos, space, tmp_path, monkeypatch):
-    from imgcls.core.files import output_error
-    from imgcls.runs.run_folder import RunFolder
+    from imgcls.host.files import output_error
+    from imgcls.runs.folder import RunFolder
 
     def full(self, row):
         raise output_error(self.path, OSError(28, "No space left on device"))

@@ -1,0 +1,177 @@
+"""Folders of pictures whose sub-folders are their classes."""
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgcls.datasets.stored_images import PictureFile
+from imgcls.errors import DataError
+from imgcls.images.sources import has_image_suffix
+
+# What people call the folders of each split, in whatever case.
+SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+LAYOUT_HINT = "expected DIR/train/CLASS/*.jpg with DIR/val/CLASS/*.jpg (or valid, test), or DIR/CLASS/*.jpg alone"
+
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".7z", ".rar")
+
+
+@dataclass(frozen=True)
+class ScannedFolder:
+    """The class folders below one folder.
+
+    Attributes:
+        root: that folder.
+        files: its pictures, sorted by class and name.
+        classes: names of the class folders that hold pictures, sorted.
+        empty: names of those that hold none, sorted.
+        loose: names of pictures beside the class folders, sorted; they belong to no class.
+        hidden: names of folders that hold pictures but begin with a dot, sorted; they are passed over.
+    """
+
+    root: Path
+    files: tuple[PictureFile, ...]
+    classes: tuple[str, ...]
+    empty: tuple[str, ...]
+    loose: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+
+def find_split_folders(root: Path) -> dict[str, Path]:
+    """The folders of each split: keys among `train`, `val` and `test`; empty for class folders alone.
+
+    A lone `train` beside other folders is taken for a class of that name (cars, trains, ships).
+
+    Raises:
+        DataError: two folders claim the same split, or the folder can't be listed.
+    """
+    folders = [Path(entry.path) for entry in _list(root) if _is_folder(entry)]
+    found: dict[str, Path] = {}
+    for split, names in SPLIT_FOLDERS.items():
+        present = [folder for folder in folders if folder.name.lower() in names]
+        if len(present) > 1:
+            raise DataError(
+                f"{root} has both {' and '.join(path.name for path in present)}", hint="rename or remove one of them"
+            )
+        if present:
+            found[split] = present[0]
+    only_splits = len(found) == len(folders)
+    return found if only_splits or ("train" in found and len(found) > 1) else {}
+
+
+def scan_classes(root: Path, *, hint: str = LAYOUT_HINT) -> ScannedFolder:
+    """List the pictures below each class folder, however deep.
+
+    Hidden files and files without a picture's suffix are passed over. Links are followed, each folder once a class.
+
+    Args:
+        root: the folder of class folders.
+        hint: what to do where they hold no picture.
+    Raises:
+        DataError: no class folder holds a picture, or one can't be listed.
+    """
+    files: list[PictureFile] = []
+    empty: list[str] = []
+    loose: list[str] = []
+    for entry in _list(root):
+        if not _is_folder(entry):
+            if has_image_suffix(entry.name):
+                loose.append(entry.name)
+            continue
+        label = _label(entry)
+        found = list(_walk(Path(entry.path), f"{entry.name}/", label, set()))
+        files += found
+        if not found:
+            empty.append(label)
+    if not files:
+        what = "pictures, but not in class folders" if loose else "no pictures in class folders"
+        raise DataError(f"{root} holds {what}", hint=hint)
+    files.sort(key=lambda file: (file.label, file.name))
+    classes = {file.label for file in files}
+    return ScannedFolder(
+        root,
+        tuple(files),
+        tuple(sorted(classes)),
+        tuple(sorted(set(empty) - classes)),
+        loose=tuple(loose),
+        hidden=tuple(_hidden_folders(root)),
+    )
+
+
+def other_suffixes(folder: Path) -> dict[str, int]:
+    """How many files of each kind lie below a folder, by their suffix in lower case; the most frequent first."""
+    counts: Counter[str] = Counter()
+    for _parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        counts.update(Path(name).suffix.lower() for name in names if not name.startswith("."))
+    return dict(counts.most_common())
+
+
+def _hidden_folders(root: Path) -> Iterator[str]:
+    """Folders that the scan passes over although a picture lies in them."""
+    try:
+        with os.scandir(root) as entries:
+            folders = sorted((e for e in entries if e.name.startswith(".") and _is_folder(e)), key=lambda e: e.name)
+        for folder in folders:
+            with os.scandir(folder.path) as entries:
+                if any(has_image_suffix(entry.name) and not entry.name.startswith(".") for entry in entries):
+                    yield folder.name
+    except OSError:
+        # It is only for a warning.
+        return
+
+
+def _walk(folder: Path, prefix: str, label: str, seen: set[tuple[int, int]]) -> Iterator[PictureFile]:
+    status = folder.stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in seen:
+        return
+    seen.add(identity)
+    for entry in _list(folder):
+        if _is_folder(entry):
+            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", label, seen)
+        elif has_image_suffix(entry.name):
+            try:
+                stat = entry.stat()
+            except OSError:
+                # A dangling link: listed, so that it is counted among the pictures that could not be read.
+                yield PictureFile(prefix + entry.name, label, 0, 0, 0)
+                continue
+            if entry.is_file():
+                yield PictureFile(prefix + entry.name, label, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def _list(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+    except NotADirectoryError as exc:
+        packed = folder.suffix.lower() in ARCHIVE_SUFFIXES
+        raise DataError(
+            f"{folder} is not a folder",
+            hint="unpack it, and name the folder that comes of it" if packed else LAYOUT_HINT,
+        ) from exc
+    except FileNotFoundError as exc:
+        raise DataError(f"no such folder: {folder}", hint="check the path given to --data") from exc
+    except OSError as exc:
+        raise DataError(f"can't list {folder}: {exc.strerror or exc}", hint="check its permissions") from exc
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link that leads back to itself.
+        return False
+
+
+def _label(entry: os.DirEntry[str]) -> str:
+    try:
+        entry.name.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise DataError(f"the class folder {os.fsencode(entry.path)!r} has a name that is not UTF-8",
+                        hint="rename it: class names are stored and printed") from exc  # fmt: skip
+    # macOS may store `é` as two characters: the same class must have one name everywhere.
+    return unicodedata.normalize("NFC", entry.name)

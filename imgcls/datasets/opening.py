@@ -1,0 +1,245 @@
+"""Opening a data set: what `--data` says becomes splits that training and evaluation walk through."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from imgcls.datasets import decode_cache
+from imgcls.datasets.folder import LAYOUT_HINT
+from imgcls.datasets.folder_checks import nested_hint, unread
+from imgcls.datasets.in_memory import InMemoryImages, PixelStore, decode_all
+from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.datasets.resolving import SPLITS, ResolvedData, resolve
+from imgcls.datasets.stored_images import FilePictures, Pictures
+from imgcls.datasets.streamed import StreamedImages, strict_error
+from imgcls.errors import DataError
+from imgcls.host.download import DownloadProgress
+from imgcls.host.memory import available_bytes
+from imgcls.images.transform import Transform
+
+# Half of what is free: the other half is for the network, its optimiser, and whoever else uses the machine.
+MEMORY_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set to train on.
+
+    Attributes:
+        classes: names in the order of the class indices, the same for every split.
+        train, val, test: the splits that were asked for and exist.
+        warnings: what the person should know about the data, a sentence each.
+    """
+
+    classes: tuple[str, ...]
+    train: LabelledImages | None = None
+    val: LabelledImages | None = None
+    test: LabelledImages | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> dict[str, LabelledImages]:
+        """Those that are there, by name."""
+        named = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: images for name, images in named.items() if images is not None}
+
+    @property
+    def validation(self) -> LabelledImages | None:
+        """The split that validates: val, else test, else none; its description says which it is."""
+        return self.val if self.val is not None else self.test
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """One split to evaluate.
+
+    Attributes:
+        images: the pictures.
+        warnings: what the person should know about the data, a sentence each.
+    """
+
+    images: LabelledImages
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """How pictures are decoded and held.
+
+    Attributes:
+        transform: its geometry; the rest of it is applied to batches, later.
+        strict: a damaged picture is an error; else it is skipped and counted.
+        max_memory_mib: larger sets are streamed by worker processes; None takes half of the memory that is free.
+        workers: threads or processes that decode; None takes one a core.
+        progress: called with pictures decoded so far and in all, while a set is decoded for the first time.
+    """
+
+    transform: Transform
+    strict: bool = False
+    max_memory_mib: int | None = None
+    workers: int | None = None
+    progress: Callable[[int, int], None] | None = None
+
+
+def open_dataset(
+    spec: str,
+    *,
+    transform: Transform,
+    val_fraction: float | None = None,
+    seed: int = 0,
+    allow_modified: bool = False,
+    strict: bool = False,
+    max_memory_mib: int | None = None,
+    workers: int | None = None,
+    splits: tuple[str, ...] = SPLITS,
+    progress: Callable[[int, int], None] | None = None,
+    download_progress: DownloadProgress | None = None,
+) -> Dataset:
+    """Open a data set for training.
+
+    Args:
+        spec: `cifar10` (downloaded when absent), a folder that is or holds `cifar-10-batches-py`, or an image folder:
+            `train/` and `val|valid|test/` of class folders, or class folders alone.
+        transform: its geometry brings every picture to one size.
+        val_fraction: share of train to validate on where there is no val; None carves 0.2 where there is no test
+            either (class folders alone), else nothing.
+        seed: of the carving.
+        allow_modified: accept CIFAR-10 files with other checksums than the published ones.
+        strict: a damaged picture is an error; else it is skipped and counted.
+        max_memory_mib: for pixels; larger sets are streamed. None takes half of the memory that is free.
+        workers: threads or processes that decode; None takes one a core.
+        splits: which to open, among train, val and test.
+        progress: called with pictures decoded so far and in all.
+        download_progress: called with bytes so far and in all.
+    Raises:
+        DataError: no such data set, it can't be used, or (strict) a picture is damaged.
+        ConfigError: val_fraction is out of range.
+    """
+    data = resolve(
+        spec,
+        splits=splits,
+        val_fraction=val_fraction,
+        seed=seed,
+        allow_modified=allow_modified,
+        download_progress=download_progress,
+    )
+    if "train" in splits:
+        if "train" not in data.splits:
+            raise DataError(f"{spec} has no train folder", hint=LAYOUT_HINT)
+        if len(data.classes) < 2:
+            label, pictures = data.classes[0], data.splits["train"].pictures
+            hint = nested_hint(pictures.root, label) if isinstance(pictures, FilePictures) else ""
+            raise DataError(f"{spec} has only one class, {label!r}", hint=hint or LAYOUT_HINT)
+    opening = Opening(
+        transform=transform, strict=strict, max_memory_mib=max_memory_mib, workers=workers, progress=progress
+    )
+    opened = open_splits(data, opening)
+    warnings = list(data.warnings)
+    if "train" in opened:
+        counts = opened["train"].labels_N.bincount(minlength=len(data.classes)).tolist()
+        warnings += unread(data.classes, counts)
+    return Dataset(classes=data.classes, warnings=tuple(warnings), **opened)
+
+
+def open_for_evaluation(
+    spec: str,
+    *,
+    opening: Opening,
+    split: str | None = None,
+    val_fraction: float | None = None,
+    seed: int = 0,
+    whole: bool = True,
+    allow_modified: bool = False,
+    check_classes: Callable[[tuple[str, ...]], object] | None = None,
+    download_progress: DownloadProgress | None = None,
+) -> EvaluationData:
+    """Open one split: the one named, or test, else val, else class folders alone as `whole` says.
+
+    Args:
+        spec: as for `open_dataset`.
+        opening: how pictures are decoded and held.
+        split: `train`, `val` or `test`; None chooses.
+        val_fraction: of the training whose carved split is wanted again.
+        seed: of the same training.
+        whole: evaluate all of class folders alone, else only what training keeps for validation.
+        allow_modified: as for `open_dataset`.
+        check_classes: called with the data's classes before any picture is decoded; raises where they can't be used.
+        download_progress: called with bytes so far and in all.
+    Raises:
+        DataError: no such data set or split, it can't be used, or (strict) a picture is damaged.
+    """
+    data = resolve(
+        spec,
+        splits=None if split is None else (split,),
+        val_fraction=val_fraction,
+        seed=seed,
+        whole=whole,
+        allow_modified=allow_modified,
+        download_progress=download_progress,
+    )
+    if not data.splits:
+        raise DataError(f"{spec} has no {split} split", hint="leave out --split to evaluate what there is")
+    if check_classes is not None:
+        check_classes(data.classes)
+    (images,) = open_splits(data, opening).values()
+    return EvaluationData(images, data.warnings)
+
+
+def open_splits(data: ResolvedData, opening: Opening) -> dict[str, LabelledImages]:
+    """Decode what fits into memory and prepare to stream the rest."""
+    budget = available_bytes() * MEMORY_SHARE if opening.max_memory_mib is None else opening.max_memory_mib * 2**20
+    workers = (os.cpu_count() or 1) if opening.workers is None else opening.workers
+    # Splits that were carved from one set share its pixels.
+    stores: dict[int, PixelStore | None] = {}
+    opened: dict[str, LabelledImages] = {}
+    for name, split in data.splits.items():
+        pictures = split.pictures
+        if id(pictures) not in stores:
+            num_bytes = len(pictures) * 3 * opening.transform.crop_px**2
+            fits = num_bytes <= budget
+            budget -= num_bytes if fits else 0
+            stores[id(pictures)] = _open_pixels(pictures, opening, workers) if fits else None
+        store = stores[id(pictures)]
+        rows_N, labels_N = (torch.tensor(values, dtype=torch.int64) for values in (split.rows, split.labels))
+        if store is None:
+            opened[name] = StreamedImages(
+                pictures,
+                rows_N,
+                labels_N,
+                classes=data.classes,
+                description=split.description,
+                transform=opening.transform,
+                workers=workers,
+                strict=opening.strict,
+            )
+            continue
+        images = InMemoryImages(store, pictures, rows_N, labels_N, classes=data.classes, description=split.description)
+        if opening.strict and images.skipped:
+            raise strict_error(images.skipped[0], len(images.skipped))
+        if not len(images):
+            raise _all_unreadable(name, images)
+        opened[name] = images
+    return opened
+
+
+def _open_pixels(pictures: Pictures, opening: Opening, workers: int) -> PixelStore:
+    ready = pictures.ready_pixels(opening.transform)
+    if ready is not None:
+        return PixelStore(ready)
+    key = decode_cache.cache_key(pictures.content_key(), opening.transform)
+    found = decode_cache.load_decoded(key, len(pictures))
+    if found is None:
+        found = decode_all(pictures, opening.transform, workers=workers, progress=opening.progress)
+        decode_cache.store_decoded(key, found)
+    return found
+
+
+def _all_unreadable(name: str, images: InMemoryImages) -> DataError:
+    first = images.skipped[0]
+    return DataError(
+        f"none of the {len(images.skipped)} pictures of {images.description.name} ({name}) can be read; "
+        f"the first, {first.path}: {first.message}",
+        hint="check the files",
+    )

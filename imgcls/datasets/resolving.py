@@ -1,0 +1,200 @@
+"""From what `--data` says to the pictures and labels of each split, before any picture is decoded."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgcls.datasets import cifar10
+from imgcls.datasets.cifar10_download import fetch_cifar10
+from imgcls.datasets.folder import LAYOUT_HINT, ScannedFolder, find_split_folders, scan_classes
+from imgcls.datasets.folder_checks import oddities, quoted, same_but_for_case, singles, spell
+from imgcls.datasets.labelled_images import DataDescription
+from imgcls.datasets.splits import split_stratified
+from imgcls.datasets.stored_images import ArrayPictures, FilePictures, Pictures
+from imgcls.errors import DataError
+from imgcls.host import cache_folders
+from imgcls.host.download import DownloadProgress
+
+SPLITS = ("train", "val", "test")
+# The split of class folders alone that are evaluated as they are.
+WHOLE = "all"
+# What becomes of a data set that lacks the folder of a split.
+WITHOUT = {"val": "a part of the training pictures then validates", "test": "nothing is measured at the end then"}
+# Where there is neither a val nor a test folder, training must validate on something.
+DEFAULT_VAL_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class ResolvedSplit:
+    """Which pictures a split has.
+
+    Attributes:
+        pictures: where they lie; splits that were carved from one set share it.
+        rows: indices in `pictures`.
+        labels: class index of each row.
+        description: for results.
+    """
+
+    pictures: Pictures
+    rows: Sequence[int]
+    labels: Sequence[int]
+    description: DataDescription
+
+
+@dataclass(frozen=True)
+class ResolvedData:
+    """A data set's splits.
+
+    Attributes:
+        classes: names in the order of the class indices.
+        splits: by name.
+        warnings: what the person should know about the data, a sentence each.
+    """
+
+    classes: tuple[str, ...]
+    splits: dict[str, ResolvedSplit]
+    warnings: tuple[str, ...] = ()
+
+
+def resolve(
+    spec: str,
+    *,
+    splits: Sequence[str] | None,
+    val_fraction: float | None = None,
+    seed: int = 0,
+    whole: bool = True,
+    allow_modified: bool = False,
+    download_progress: DownloadProgress | None = None,
+) -> ResolvedData:
+    """Find a data set and the pictures of the splits asked for.
+
+    Args:
+        spec: `cifar10`, a folder that is or holds `cifar-10-batches-py`, or an image folder.
+        splits: names among `SPLITS`; those that don't exist are left out. None for the one to evaluate: test, else
+            val, else (class folders alone) what `whole` says.
+        val_fraction: what to carve from train where there is no val; None carves only where there is no test either.
+        seed: of the carving.
+        whole: evaluate all of class folders alone, else only what training keeps for validation.
+        allow_modified: accept CIFAR-10 files with other checksums than the published ones.
+        download_progress: called with bytes so far and in all.
+    Raises:
+        DataError: no such data set, or it can't be used.
+        ConfigError: val_fraction is out of range.
+    """
+    if spec == "cifar10":
+        batches = cifar10.find_batches(cache_folders.datasets_folder()) or fetch_cifar10(progress=download_progress)
+    else:
+        root = Path(spec).expanduser()
+        if not root.exists():
+            raise DataError(f"no such data set: {spec}", hint=f"use cifar10 or a folder; {LAYOUT_HINT}")
+        found = cifar10.find_batches(root) if root.is_dir() else None
+        if found is None:
+            folders = find_split_folders(root)
+            chosen = _split_to_evaluate(root, folders, whole=whole) if splits is None else splits
+            return _resolve_folder(spec, root, folders, chosen, val_fraction, seed)
+        batches = found
+    return _resolve_cifar10(batches, splits or ("test",), val_fraction or 0, seed, allow_modified)
+
+
+def _resolve_cifar10(
+    folder: Path, splits: Sequence[str], val_fraction: float, seed: int, allow_modified: bool
+) -> ResolvedData:
+    resolved: dict[str, ResolvedSplit] = {}
+    classes: tuple[str, ...] = ()
+    for stored, wanted in (("train", {"train", "val"} if val_fraction else {"train"}), ("test", {"test"})):
+        if wanted.isdisjoint(splits):
+            continue
+        part = cifar10.read_split(folder, stored, allow_modified=allow_modified)
+        classes = part.classes
+        pictures = ArrayPictures(part.pixels_NCHW, folder, part.fingerprint)
+        if stored == "test" or not val_fraction:
+            description = DataDescription("cifar10", stored, part.fingerprint, part.modified)
+            resolved[stored] = ResolvedSplit(pictures, range(len(pictures)), part.labels, description)
+            continue
+        names = [f"{index:05d}" for index in range(len(pictures))]
+        for name, rows in _carve(part.labels, names, val_fraction, seed).items():
+            carved = hashlib.sha256(f"{part.fingerprint}/{name}/{val_fraction}/{seed}".encode()).hexdigest()
+            description = DataDescription("cifar10", name, carved, part.modified)
+            resolved[name] = ResolvedSplit(pictures, rows, [part.labels[row] for row in rows], description)
+    return ResolvedData(classes, {name: resolved[name] for name in splits if name in resolved})
+
+
+def _split_to_evaluate(root: Path, folders: dict[str, Path], *, whole: bool) -> tuple[str]:
+    for name in ("test", "val"):
+        if name in folders:
+            return (name,)
+    if not whole:
+        return ("val",)
+    if folders:
+        raise DataError(
+            f"{root} has only a train folder",
+            hint=f"--data {root / 'train'} evaluates all of it, --split val what training keeps for validation",
+        )
+    return (WHOLE,)
+
+
+def _resolve_folder(
+    spec: str,
+    root: Path,
+    folders: dict[str, Path],
+    splits: Sequence[str],
+    val_fraction: float | None,
+    seed: int,
+) -> ResolvedData:
+    source = folders.get("train") if folders else root
+    carve = "val" not in folders and source is not None
+    fraction = val_fraction if val_fraction is not None else 0 if "test" in folders else DEFAULT_VAL_FRACTION
+    scans = {
+        name: scan_classes(folders[name], hint=f"fill that folder, or remove it: {WITHOUT[name]}")
+        for name in splits
+        if name in folders and name != "train"
+    }
+    train = None
+    if source is not None and (WHOLE in splits or "train" in splits or (carve and fraction and "val" in splits)):
+        train = scan_classes(source)
+    classes = train.classes if train else tuple(sorted({name for scan in scans.values() for name in scan.classes}))
+    index_of = {name: index for index, name in enumerate(classes)}
+    warnings = [text for scan in (train, *scans.values()) if scan is not None for text in oddities(scan)]
+    resolved: dict[str, ResolvedSplit] = {}
+    if train is not None:
+        pictures = FilePictures(train.root, train.files)
+        labels = [index_of[file.label] for file in train.files]
+        rows_of: dict[str, Sequence[int]] = {"train": range(len(pictures)), WHOLE: range(len(pictures))}
+        if carve and fraction and WHOLE not in splits:
+            carved = _carve(labels, [file.name for file in train.files], fraction, seed)
+            # Where no class has two pictures, nothing is left to validate on.
+            rows_of = {name: rows for name, rows in carved.items() if rows}
+            warnings += singles(train)
+        for name, rows in rows_of.items():
+            if name in splits:
+                description = DataDescription(spec, name, pictures.fingerprint(rows))
+                resolved[name] = ResolvedSplit(pictures, rows, [labels[row] for row in rows], description)
+    for name, scan in scans.items():
+        unknown = [label for label in scan.classes if label not in index_of]
+        if unknown:
+            raise _unknown_classes(scan, unknown, classes, source)
+        absent = [label for label in classes if label not in scan.classes]
+        if absent:
+            warnings.append(f"{scan.root} has no pictures of {quoted(absent)}")
+        pictures = FilePictures(scan.root, scan.files)
+        description = DataDescription(spec, name, pictures.fingerprint())
+        rows = range(len(pictures))
+        resolved[name] = ResolvedSplit(pictures, rows, [index_of[file.label] for file in scan.files], description)
+    return ResolvedData(classes, resolved, tuple(warnings))
+
+
+def _unknown_classes(
+    scan: ScannedFolder, unknown: Sequence[str], classes: Sequence[str], source: Path | None
+) -> DataError:
+    message = f"{scan.root} has {spell(unknown, 'class', 'classes')} that {source} lacks: {quoted(unknown)}"
+    if pairs := same_but_for_case(unknown, classes):
+        name, other = pairs[0]
+        return DataError(message, hint=f"rename {scan.root / name} to {other!r}: names must be the same, case included")
+    it = "it" if len(unknown) == 1 else "them"
+    return DataError(message, hint=f"add pictures of {it} to {source}, or remove {it} from {scan.root}")
+
+
+def _carve(labels: Sequence[int], names: Sequence[str], val_fraction: float, seed: int) -> dict[str, list[int]]:
+    train, val = split_stratified(labels, names, val_fraction=val_fraction, seed=seed)
+    return {"train": train, "val": val}

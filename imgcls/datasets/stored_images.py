@@ -1,0 +1,135 @@
+"""Where a data set's pictures lie before any transform: in files, or in CIFAR-10's arrays.
+
+Both are pickled into worker processes, so they hold plain values only.
+
+Shapes: N pictures, C channels (3), H height, W width.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from imgcls.images.decoding import decode_image
+from imgcls.images.transform import Transform
+
+
+class Pictures(Protocol):
+    """Pictures by index."""
+
+    def __len__(self) -> int:
+        """How many there are, readable or not."""
+
+    def picture(self, index: int) -> Image.Image:
+        """Decode one: mode RGB, upright.
+
+        Raises:
+            ImageError: it can't be decoded.
+        """
+
+    def path(self, index: int) -> Path:
+        """The file that holds it."""
+
+    def content_key(self) -> str:
+        """A SHA-256 that changes with the files."""
+
+    def ready_pixels(self, transform: Transform) -> Tensor | None:
+        """All pictures as uint8 (N, 3, H, W) if the transform's geometry leaves them as they are, else None."""
+
+
+class PictureFile(NamedTuple):
+    """A file as a scan found it.
+
+    Attributes:
+        name: relative to the split's folder, with `/` between its parts.
+        label: its class, the first folder of the name (in Unicode's composed form).
+        size: in bytes.
+        mtime_ns, ctime_ns: times of the last change of content and of status.
+    """
+
+    name: str
+    label: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class FilePictures:
+    """Pictures in files under one folder."""
+
+    def __init__(self, root: Path, files: Sequence[PictureFile]) -> None:
+        self.root = root
+        self.files = list(files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def picture(self, index: int) -> Image.Image:
+        """See `Pictures`."""
+        return decode_image(self.path(index)).image
+
+    def path(self, index: int) -> Path:
+        """See `Pictures`."""
+        return self.root / self.files[index].name
+
+    def fingerprint(self, indices: Sequence[int] | None = None) -> str:
+        """SHA-256 over names, sizes and modification times, the same for a faithful copy elsewhere."""
+        chosen = self.files if indices is None else [self.files[index] for index in indices]
+        return _digest(f"{file.name}\0{file.size}\0{file.mtime_ns}" for file in chosen)
+
+    def content_key(self) -> str:
+        """See `Pictures`; beside the fingerprint's values it holds the status times.
+
+        Two archives can unpack to files of the same names, sizes and modification times (bitmaps, dated 1970); the
+        status time is when they were really written here.
+        """
+        return _digest(f"{file.name}\0{file.size}\0{file.mtime_ns}\0{file.ctime_ns}" for file in self.files)
+
+    def ready_pixels(self, transform: Transform) -> Tensor | None:
+        """Always None: files must be decoded."""
+        return None
+
+
+class ArrayPictures:
+    """Pictures that are pixels already, as CIFAR-10's.
+
+    Args:
+        pixels_NCHW: uint8, shape (N, 3, H, W).
+        folder: where they came from.
+        fingerprint: SHA-256 of their content.
+    """
+
+    def __init__(self, pixels_NCHW: np.ndarray[Any, np.dtype[np.uint8]], folder: Path, fingerprint: str) -> None:
+        self.pixels_NCHW = pixels_NCHW
+        self.folder = folder
+        self.fingerprint = fingerprint
+
+    def __len__(self) -> int:
+        return len(self.pixels_NCHW)
+
+    def picture(self, index: int) -> Image.Image:
+        """See `Pictures`."""
+        return Image.fromarray(np.ascontiguousarray(self.pixels_NCHW[index].transpose(1, 2, 0)))
+
+    def path(self, index: int) -> Path:
+        """The folder: the pictures have no files of their own."""
+        return self.folder
+
+    def content_key(self) -> str:
+        """See `Pictures`."""
+        return self.fingerprint
+
+    def ready_pixels(self, transform: Transform) -> Tensor | None:
+        """See `Pictures`."""
+        height, width = self.pixels_NCHW.shape[2:]
+        same = height == width == transform.crop_px and transform.resized_size(width, height) == (width, height)
+        return torch.from_numpy(self.pixels_NCHW) if same else None
+
+
+def _digest(lines: Any) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,79 @@
+"""Pictures to compare answers on: some that are drawn here, and a folder's.
+
+Shapes: N pictures, H height, W width, C channels (3).
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from imgcls.errors import DataError, ImageError
+from imgcls.images.decoding import decode_image
+from imgcls.images.sources import iterate_sources
+from imgcls.images.transform import Pixels, Transform
+
+DRAWN_SIZE = (320, 240)
+# Enough to show a difference in a thousand answers, and no wait worth mentioning.
+MOST_PICTURES = 512
+
+
+def drawn_pixels(transform: Transform) -> Pixels:
+    """Eight scenes with edges, gradients and textures, always the same, shape (8, crop, crop, 3).
+
+    Noise alone would do less: it leaves a network near one and the same answer.
+    """
+    return np.stack([transform.crop(image) for image in _drawn()])
+
+
+def folder_pixels(folder: Path, transform: Transform, *, most: int = MOST_PICTURES) -> Pixels:
+    """Pictures of a folder, spread evenly over it, shape (N, crop, crop, 3); files that can't be read are passed over.
+
+    Args:
+        folder: searched recursively.
+        transform: its geometry brings every picture to one size.
+        most: how many pictures at most.
+    Raises:
+        DataError: no such folder, or no readable picture in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"no such folder: {folder}", hint="name a folder of pictures: --calibrate DIR")
+    paths = [source.path for source in iterate_sources([str(folder)]) if source.path is not None]
+    step = max(math.ceil(len(paths) / most), 1)
+    pixels = []
+    for path in paths[::step]:
+        try:
+            pixels.append(transform.crop(decode_image(path).image))
+        except ImageError:
+            continue
+    if not pixels:
+        raise DataError(f"no picture in {folder} can be read", hint="name a folder of pictures: --calibrate DIR")
+    return np.stack(pixels)
+
+
+def _drawn() -> Iterator[Image.Image]:
+    width, height = DRAWN_SIZE
+    y_H1, x_1W = np.mgrid[0:height, 0:1], np.mgrid[0:1, 0:width]
+    rows_H1, columns_1W = y_H1[0] / (height - 1), x_1W[1] / (width - 1)
+    for turn in range(4):
+        # Sky over ground, with a sun, a house and a tree; each time in other colours and places.
+        shades = np.stack([rows_H1 * (0.5 + 0.1 * c + 0.1 * turn) + columns_1W * 0.1 * turn for c in range(3)], axis=-1)
+        scene = Image.fromarray((255 * np.clip(1 - shades, 0, 1)).astype(np.uint8))
+        draw = ImageDraw.Draw(scene)
+        draw.rectangle((0, 160 + 10 * turn, width, height), fill=(60 + 40 * turn, 120, 40))
+        draw.ellipse((30 + 50 * turn, 20, 90 + 50 * turn, 80), fill=(250, 220 - 40 * turn, 60))
+        draw.rectangle((140, 110, 220, 190), fill=(150, 70 + 30 * turn, 60), outline=(20, 20, 20), width=3)
+        draw.polygon(((130, 110), (180, 60), (230, 110)), fill=(90, 30, 30 + 50 * turn))
+        draw.line((270, 200, 270, 110), fill=(80, 50, 20), width=8)
+        draw.ellipse((240, 60, 300, 130), fill=(20, 90 + 30 * turn, 30))
+        yield scene.filter(ImageFilter.GaussianBlur(turn))
+    for waves in (3, 11):
+        angle_HW = waves * (rows_H1 + columns_1W) * math.tau
+        ripples = np.stack([np.sin(angle_HW + c) * 0.5 + 0.5 for c in range(3)], axis=-1)
+        yield Image.fromarray((255 * ripples).astype(np.uint8))
+    squares_HW = ((y_H1[0] // 16 + x_1W[1] // 16) % 2).astype(np.uint8)
+    yield Image.fromarray(np.stack([squares_HW * 255, squares_HW * 120, 255 - squares_HW * 255], axis=-1))
+    noise_HWC = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    yield Image.fromarray(noise_HWC).resize(DRAWN_SIZE, Image.Resampling.BICUBIC)

@@ -1,0 +1,52 @@
+"""Files of tensors and plain values, as `torch.save` writes them, read without ever running their code."""
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imgcls.errors import ModelError
+
+
+def load_tensors(path: Path) -> Any:
+    """Read a file of tensors and plain values, mapped into memory where its format allows; never runs its code.
+
+    Raises:
+        ModelError: missing, unreadable, not such a file, or one that would have to run code.
+    """
+    if not path.is_file():
+        raise ModelError(f"no such weights file: {path}", hint="check the path, or list the models: imgcls models")
+    try:
+        return _load_mapped(path)
+    except pickle.UnpicklingError as exc:
+        # Bytes that are no pickle at all end here too, as operands that nobody knows.
+        if "Unsupported operand" in str(exc):
+            raise _unreadable(path, "not a file that torch.save wrote") from exc
+        raise ModelError(
+            f"{path} holds more than tensors and plain values, and was not loaded: it could run code",
+            hint="save its state_dict alone: torch.save(model.state_dict(), FILE)",
+        ) from exc
+    except (OSError, RuntimeError) as exc:
+        raise _unreadable(path, str(exc).partition("\n")[0].partition(". ")[0]) from exc
+    except Exception as exc:
+        # Damaged bytes drive the unpickler into any error there is.
+        raise _unreadable(path, "not a file that torch.save wrote, or damaged") from exc
+
+
+def _load_mapped(path: Path) -> Any:
+    with warnings.catch_warnings():
+        # About other ways to open other kinds of files; what comes of this one is said by the result.
+        warnings.simplefilter("ignore")
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as exc:
+            # Files written before torch 1.6 can't be mapped.
+            if "mmap can only be used" not in str(exc):
+                raise
+            return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _unreadable(path: Path, reason: str) -> ModelError:
+    return ModelError(f"{path} can't be read: {reason}", hint="the file is damaged; fetch or train it again")

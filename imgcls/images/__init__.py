@@ -1,0 +1,1 @@
+"""One image: where it comes from, decoding, transform."""

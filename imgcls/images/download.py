@@ -1,0 +1,26 @@
+"""Pictures from the network: one URL's bytes, within limits of size and time."""
+
+from imgcls.errors import ImageError
+
+MAX_IMAGE_BYTES = 64 * 2**20
+TIME_LIMIT_SEC = 60.0
+
+
+def fetch_image(url: str, *, max_bytes: int = MAX_IMAGE_BYTES, time_limit_sec: float = TIME_LIMIT_SEC) -> bytes:
+    """Fetch an encoded picture.
+
+    Args:
+        url: `http://` or `https://`.
+        max_bytes: refuse more.
+        time_limit_sec: for all of it, retries included.
+    Raises:
+        ImageError: it could not be fetched, or is too large.
+    """
+    # Few runs touch the network, and urllib's import is a tenth of a small run's time.
+    from imgcls.host.download import DownloadError, Limits, download_bytes
+
+    limits = Limits(idle_sec=min(10.0, time_limit_sec), total_sec=time_limit_sec)
+    try:
+        return download_bytes(url, max_bytes=max_bytes, limits=limits)
+    except DownloadError as exc:
+        raise ImageError("download_failed", exc.reason) from exc

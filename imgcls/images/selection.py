@@ -1,0 +1,191 @@
+"""Which of many inputs to take: by name, by age, by share of the work."""
+
+import contextlib
+import fnmatch
+import hashlib
+import itertools
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from imgcls.errors import UsageError
+from imgcls.images.input_lists import check_stdin_use, read_list
+from imgcls.images.sources import STDIN, Source, has_image_suffix, iterate_sources
+
+AGE_UNITS_SEC = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several shares of the inputs.
+
+    Attributes:
+        index: from 1.
+        count: of all shares.
+    """
+
+    index: int
+    count: int
+
+    def has(self, name: str) -> bool:
+        """Whether an input belongs to this share; depends on its name alone, so that machines agree."""
+        digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+        return int.from_bytes(digest, "big") % self.count == self.index - 1
+
+
+def parse_shard(text: str) -> Shard:
+    """Read `I/N`, such as `3/8`.
+
+    Raises:
+        UsageError: not of that form, or I is outside 1..N.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard {text!r} is not I/N with I from 1 to N", hint="for the third of eight: --shard 3/8")
+    return Shard(int(match[1]), int(match[2]))
+
+
+def parse_newer_than(text: str, *, now: float | None = None) -> int:
+    """Turn an age (`36h`, `7d`), a date or a file into a time.
+
+    Args:
+        text: a number with s, m, h, d or w; an ISO date or time; or a file, whose modification time counts.
+        now: seconds since 1970; the current time by default.
+    Returns:
+        Nanoseconds since 1970.
+    Raises:
+        UsageError: none of these.
+    """
+    # Numbers too large for a time end where no file has their name either.
+    with contextlib.suppress(ValueError, OverflowError, OSError):
+        if match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text, re.ASCII):
+            age_sec = float(match[1]) * AGE_UNITS_SEC[match[2]]
+            return int(((time.time() if now is None else now) - age_sec) * 1e9)
+        return int(datetime.fromisoformat(text).timestamp() * 1e9)
+    try:
+        return Path(text).stat().st_mtime_ns
+    except OSError as exc:
+        raise UsageError(
+            f"--newer-than {text!r} is no age, date or file", hint="use 24h, 7d, 2026-11-20, or a file's name"
+        ) from exc
+
+
+def name_filter(include: Iterable[str], exclude: Iterable[str]) -> Callable[[str], bool]:
+    """A test on names; a pattern with a slash is held against the whole path, one without against the last part.
+
+    Args:
+        include: at least one must match; none at all means the suffixes of pictures.
+        exclude: none may match.
+    """
+    wanted, unwanted = tuple(include), tuple(exclude)
+
+    def accepts(name: str) -> bool:
+        if any(_matches(name, pattern) for pattern in unwanted):
+            return False
+        return any(_matches(name, pattern) for pattern in wanted) if wanted else has_image_suffix(name)
+
+    return accepts
+
+
+class SelectedSources(Iterator[Source]):
+    """The sources of one share, and of these the files that are new enough; reads one after the other.
+
+    Files whose time can't be read are taken, so that their record says why.
+
+    Args:
+        sources: all of them.
+        shard: the share, None for all.
+        newer_than_ns: nanoseconds since 1970, None for any age; says nothing of URLs and stdin.
+        marks_old: whether older files come too, marked as such.
+    """
+
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        *,
+        shard: Shard | None = None,
+        newer_than_ns: int | None = None,
+        marks_old: bool = False,
+    ) -> None:
+        self._sources = iter(sources)
+        self._shard = shard
+        self._newer_than_ns = newer_than_ns
+        self._marks_old = marks_old
+        self.num_left_out = 0
+        """How many sources were there, but outside the share or too old."""
+
+    def __next__(self) -> Source:
+        """The next source that is taken."""
+        for source in self._sources:
+            in_share = self._shard is None or self._shard.has(source.name)
+            if in_share and self._is_new(source):
+                return source
+            self.num_left_out += 1
+            if in_share and self._marks_old:
+                return replace(source, is_old=True)
+        raise StopIteration
+
+    def _is_new(self, source: Source) -> bool:
+        if self._newer_than_ns is None or source.path is None:
+            return True
+        try:
+            return source.path.stat().st_mtime_ns > self._newer_than_ns
+        except (OSError, ValueError):
+            return True
+
+
+@dataclass(frozen=True, slots=True)
+class InputSelection:
+    """Which inputs, in the words of the command line.
+
+    Attributes:
+        arguments: files, folders, patterns, URLs, `-`.
+        files_from: a list of more of them, `-` for stdin, or None.
+        nul: whether the list's entries end with a NUL byte.
+        include, exclude: patterns on the names that folders and patterns hold.
+        shard: `I/N`, or None.
+        newer_than: an age, a date or a file, or None.
+    """
+
+    arguments: tuple[str, ...]
+    files_from: str | None = None
+    nul: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    shard: str | None = None
+    newer_than: str | None = None
+
+    def open(self, *, marks_old: bool = False) -> SelectedSources:
+        """Check the options, then give the inputs, lazily and in order.
+
+        Args:
+            marks_old: whether files that aren't newer than asked for come too, marked as such.
+        Raises:
+            UsageError: no input is named, stdin has two readers, or an option means nothing.
+        """
+        if not self.arguments and self.files_from is None:
+            raise UsageError("nothing to classify", hint="imgcls predict photo.jpg, or --files-from LIST")
+        check_stdin_use(self.arguments, self.files_from)
+        listed = read_list(self.files_from, nul=self.nul) if self.files_from is not None else ()
+        # A list's entries are names, be it "-", and never stdin, which may be the list itself; nor patterns, as a file
+        # that has gone since it was listed must not turn into another one.
+        names = (f"./{entry}" if entry == STDIN else entry for entry in listed)
+        accept = name_filter(self.include, self.exclude)
+        return SelectedSources(
+            itertools.chain(
+                iterate_sources(self.arguments, accept=accept),
+                iterate_sources(names, accept=accept, has_patterns=False),
+            ),
+            shard=parse_shard(self.shard) if self.shard else None,
+            newer_than_ns=parse_newer_than(self.newer_than) if self.newer_than else None,
+            marks_old=marks_old,
+        )
+
+
+def _matches(name: str, pattern: str) -> bool:
+    if "/" in pattern:
+        return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f"*/{pattern}")
+    return fnmatch.fnmatch(name.replace("\\", "/").rsplit("/", 1)[-1], pattern)

@@ -1,0 +1,69 @@
+"""Running an ONNX file; importing this and using it imports neither torch nor torchvision."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from imgcls.images.transform import Floats, Pixels, Transform
+from imgcls.models.onnx.model import OnnxModel
+
+
+class OnnxRunner:
+    """A classifier in an ONNX file.
+
+    Args:
+        path: the file.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        labels: of the outputs, for a file that `imgcls export` didn't write.
+        transform: the preprocessing, likewise.
+    Raises:
+        ModelError: no such file, damaged, or no image classifier.
+        UsageError: labels or transform are missing, or the file has its own.
+        DeviceError: onnxruntime isn't installed, or has no such device.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        device: str = "auto",
+        labels: Sequence[str] | None = None,
+        transform: Transform | None = None,
+    ) -> None:
+        self.model = OnnxModel(path, device=device, labels=labels, transform=transform)
+
+    @property
+    def id(self) -> str:
+        """Name and first digits of the file's SHA-256."""
+        return self.model.id
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels in the order of the outputs."""
+        return self.model.card.classes
+
+    @property
+    def transform(self) -> Transform:
+        """The preprocessing that the model was trained for."""
+        return self.model.card.transform
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return self.model.device
+
+    @property
+    def num_threads(self) -> int:
+        """Onnxruntime has threads of its own; see `Runner`."""
+        return 1
+
+    def use_threads(self, count: int) -> None:
+        """They stay as they are."""
+
+    def describe(self) -> dict[str, Any]:
+        """The `model` object of every JSON answer."""
+        return self.model.describe()
+
+    def probabilities(self, images_BHWC: Pixels) -> Floats:
+        """Softmax outputs, float32, shape (batch, num_classes); see `Runner`."""
+        return self.model.probabilities(images_BHWC)

@@ -1,0 +1,104 @@
+"""Running a PyTorch network."""
+
+from typing import Any
+
+import torch
+
+from imgcls.errors import ModelError
+from imgcls.host.devices import is_out_of_memory
+from imgcls.images.transform import Floats, Pixels, Transform
+from imgcls.inference.backends.backend import DeviceMemoryError
+from imgcls.inference.precision import DTYPES, Precision, check_precision, lower_weights
+from imgcls.models.loading import LoadedModel
+
+
+class TorchRunner:
+    """A loaded model on a device.
+
+    Args:
+        model: as `load_model` returns it; its network is moved.
+        device: where it runs.
+        precision: `fp32`; or `bf16` or `fp16`, which are faster and shift the answers a little.
+    Raises:
+        DeviceError: the device has no such arithmetic.
+        DeviceMemoryError: the network doesn't fit into the device's memory.
+    """
+
+    def __init__(self, model: LoadedModel, device: torch.device, precision: Precision = "fp32") -> None:
+        check_precision(precision, device)
+        self.model = model
+        self.device = device
+        self.precision = precision
+        # Pixels arrive as rows of RGB triples; kept so, convolutions on the CPU run about twice as fast.
+        try:
+            self._network = model.network.to(device).to(memory_format=torch.channels_last)
+            lower_weights(self._network, precision)
+        except (RuntimeError, MemoryError) as exc:
+            if not is_out_of_memory(exc):
+                raise
+            raise _no_memory(device, model.id) from exc
+
+    @property
+    def id(self) -> str:
+        """Name and first digits of the weights' SHA-256."""
+        return self.model.id
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels in the order of the outputs."""
+        return self.model.classes
+
+    @property
+    def transform(self) -> Transform:
+        """The preprocessing that the model was trained for."""
+        return self.model.transform
+
+    @property
+    def num_threads(self) -> int:
+        """Of the CPU, as torch.set_num_threads set them for the calling thread; see `Runner`."""
+        return torch.get_num_threads() if self.device.type == "cpu" else 1
+
+    def use_threads(self, count: int) -> None:
+        """Set them; see `Runner`."""
+        if self.device.type == "cpu":
+            torch.set_num_threads(count)
+
+    def describe(self) -> dict[str, Any]:
+        """The `model` object of every JSON answer."""
+        lowered = {} if self.precision == "fp32" else {"precision": self.precision}
+        return self.model.describe() | lowered
+
+    def probabilities(self, images_BHWC: Pixels) -> Floats:
+        """Softmax outputs, float32, shape (batch, num_classes); see `Runner`.
+
+        Raises:
+            DeviceMemoryError: the batch doesn't fit into the device's memory.
+            ModelError: an output isn't a number.
+        """
+        try:
+            return self._classify(images_BHWC)
+        except (RuntimeError, MemoryError) as exc:
+            if not is_out_of_memory(exc):
+                raise
+            count = len(images_BHWC)
+            pictures = "a single picture" if count == 1 else f"{count} pictures at once"
+            raise _no_memory(self.device, f"{self.id} and {pictures}") from exc
+
+    @torch.inference_mode()
+    def _classify(self, images_BHWC: Pixels) -> Floats:
+        images_BCHW = torch.from_numpy(images_BHWC).to(self.device).permute(0, 3, 1, 2)
+        input_BCHW = self.transform.normalise(images_BCHW)
+        with torch.autocast(self.device.type, DTYPES.get(self.precision), enabled=self.precision != "fp32"):
+            logits_BK = self._network(input_BCHW)
+        probabilities_BK = logits_BK.float().softmax(dim=1)
+        if not bool(probabilities_BK.isfinite().all()):
+            raise ModelError(
+                f"{self.id} answers with values that are not numbers", hint="its weights are damaged; use another model"
+            )
+        result: Floats = probabilities_BK.cpu().numpy()
+        return result
+
+
+def _no_memory(device: torch.device, what: str) -> DeviceMemoryError:
+    elsewhere = "use a smaller model" if device.type == "cpu" else "use --device cpu, or a smaller model"
+    return DeviceMemoryError(f"{device} has no memory for {what}", hint=elsewhere)

@@ -1,0 +1,175 @@
+"""Threads that turn inputs into cropped pixels while the model works.
+
+Threads, not processes: Pillow and NumPy let go of the interpreter while they decode and resize, so threads use all
+cores without copying pictures between processes.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from imgcls.errors import ImageError
+from imgcls.images.decoding import decode_image
+from imgcls.images.sources import Source
+from imgcls.images.transform import Pixels, Transform
+from imgcls.outputs.record import FileVersion, file_version
+from imgcls.outputs.report.thumbnails import make_thumbnail
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A decoded input, ready for the model.
+
+    Attributes:
+        pixels_HWC: uint8, after the transform's geometry.
+        width, height: of the upright picture, in pixels.
+        thumbnail: a small JPEG, where the pool makes them.
+    """
+
+    pixels_HWC: Pixels
+    width: int
+    height: int
+    thumbnail: bytes | None = None
+
+
+@dataclass(eq=False)
+class DecodeTask:
+    """One input on its way through the pool.
+
+    Attributes:
+        source: the input.
+        outcome: its pixels or the reason why not, once `done` is set.
+        version: of the file, taken before it was opened; None for URLs, stdin and files that aren't there.
+        started: time.monotonic() when a thread took it up, else None.
+        is_given_up: whether its thread was left behind, to end when it is through with it.
+    """
+
+    source: Source
+    outcome: Crop | ImageError | None = None
+    version: FileVersion | None = None
+    started: float | None = None
+    is_given_up: bool = False
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class DecodePool:
+    """A fixed number of decoding threads; a thread that a picture holds up too long is given up and replaced.
+
+    Args:
+        transform: whose geometry the pictures get.
+        num_threads: at least 1.
+        max_pixels: larger pictures are refused.
+        time_limit_sec: how long one picture may take.
+        fetch_limit_sec: how much longer one that must be fetched first may take.
+        fetch: turns a URL into bytes; raises ImageError.
+        fast_decode: let the JPEG decoder scale pictures down to what the transform needs.
+        thumbnail_px: side of the thumbnails to make, 0 for none.
+    """
+
+    def __init__(
+        self,
+        transform: Transform,
+        *,
+        num_threads: int,
+        max_pixels: int,
+        time_limit_sec: float,
+        fetch_limit_sec: float,
+        fetch: Callable[[str], bytes],
+        fast_decode: bool = False,
+        thumbnail_px: int = 0,
+    ) -> None:
+        self._transform = transform
+        self._max_pixels = max_pixels
+        self._time_limit_sec = time_limit_sec
+        self._fetch_limit_sec = fetch_limit_sec
+        self._fetch = fetch
+        self._smallest_px = transform.resize_px if fast_decode else 0
+        self._thumbnail_px = thumbnail_px
+        self._tasks: queue.SimpleQueue[DecodeTask | None] = queue.SimpleQueue()
+        self._num_threads = num_threads
+        self._is_closed = False
+        # Held while a task is finished or given up, so that it can't be both.
+        self._lock = threading.Lock()
+        for _ in range(num_threads):
+            self._start_thread()
+
+    def submit(self, source: Source) -> DecodeTask:
+        """Queue an input; returns at once."""
+        task = DecodeTask(source)
+        self._tasks.put(task)
+        return task
+
+    def wait(self, task: DecodeTask, timeout_sec: float) -> bool:
+        """Wait for a task, and give it up once it has had its time.
+
+        Args:
+            task: of this pool.
+            timeout_sec: the longest to wait.
+        Returns:
+            Whether it is through, one way or the other.
+        """
+        if task.done.wait(min(timeout_sec, self._patience_sec(task))):
+            return True
+        with self._lock:
+            if self._patience_sec(task) > 0 or task.done.is_set():
+                return task.done.is_set()
+            # The thread can't be stopped, only left behind; another takes its place.
+            task.is_given_up = True
+            limit_sec = self._limit_sec(task.source)
+            what = "fetching and decoding" if task.source.url else "decoding"
+            task.outcome = ImageError("corrupt_image", f"{what} took more than {limit_sec:g} s")
+            task.done.set()
+        self._start_thread()
+        return True
+
+    def close(self) -> None:
+        """Let the threads end after the picture that each has in hand; what still waits is not decoded."""
+        self._is_closed = True
+        for _ in range(self._num_threads):
+            self._tasks.put(None)
+
+    def _limit_sec(self, source: Source) -> float:
+        return self._time_limit_sec + (self._fetch_limit_sec if source.url else 0.0)
+
+    def _patience_sec(self, task: DecodeTask) -> float:
+        limit_sec = self._limit_sec(task.source)
+        return limit_sec if task.started is None else max(task.started + limit_sec - time.monotonic(), 0.0)
+
+    def _start_thread(self) -> None:
+        threading.Thread(target=self._work, name="decode", daemon=True).start()
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None and not self._is_closed:
+            task.started = time.monotonic()
+            version = file_version(task.source.path)
+            outcome: Crop | ImageError
+            try:
+                outcome = self._decode(task.source)
+            except ImageError as exc:
+                outcome = exc
+            except MemoryError:
+                outcome = ImageError("too_large", "not enough memory to decode it")
+            except Exception as exc:
+                # Whatever a plugin of Pillow's makes of a crafted file, the other inputs must not suffer from it.
+                outcome = ImageError("corrupt_image", f"{type(exc).__name__}: {exc}")
+            with self._lock:
+                if task.is_given_up:
+                    return
+                task.version, task.outcome = version, outcome
+                task.done.set()
+            # An idle thread must not keep the last picture in memory.
+            del task, outcome
+
+    def _decode(self, source: Source) -> Crop:
+        if source.failure is not None:
+            raise source.failure
+        content = self._fetch(source.url) if source.url else source.content
+        if content is None:
+            assert source.path is not None
+            decoded = decode_image(source.path, max_pixels=self._max_pixels, smallest_px=self._smallest_px)
+        else:
+            decoded = decode_image(content, max_pixels=self._max_pixels, smallest_px=self._smallest_px)
+        thumbnail = make_thumbnail(decoded.image, self._thumbnail_px) if self._thumbnail_px else None
+        return Crop(self._transform.crop(decoded.image), decoded.width, decoded.height, thumbnail)

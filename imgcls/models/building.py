@@ -1,0 +1,127 @@
+"""Building a network from a name, and putting weights into it."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from imgcls.errors import ModelError
+from imgcls.models.networks.cnn import CNN
+from imgcls.models.networks.mlp import MLP
+from imgcls.models.torchvision_models import build_pretrained, is_pretrained_name
+
+OWN = {"mlp": MLP, "cnn": CNN}
+# How many differences between a file and a network an error names before it only counts them.
+DIFFERENCES_SHOWN = 3
+
+
+def build_network(name: str, *, num_classes: int, arguments: Mapping[str, Any] | None = None) -> nn.Module:
+    """An untrained network: `mlp`, `cnn`, or one of torchvision's classifiers.
+
+    Args:
+        name: see `imgcls models`.
+        num_classes: outputs of the last layer.
+        arguments: keyword arguments of the builder; lists stand for tuples, as TOML has none.
+    Raises:
+        ModelError: no such network, or it doesn't take the arguments.
+    """
+    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in (arguments or {}).items()}
+    if name in OWN:
+        try:
+            network: nn.Module = OWN[name](num_classes, **settings)
+        except (TypeError, ValueError, RuntimeError) as exc:
+            raise ModelError(
+                f"can't build {name!r} with {settings}: {exc}", hint="check [model] in the recipe"
+            ) from exc
+        return network
+    if not is_pretrained_name(name):
+        raise ModelError(f"unknown model {name!r}", hint=f"use {', '.join(OWN)} or a name that 'imgcls models' lists")
+    return build_pretrained(name, num_classes=num_classes, **settings)
+
+
+def build_with_weights(
+    name: str, *, num_classes: int, weights: Mapping[str, Tensor], arguments: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """A network that holds the given weights, in float32 and in eval mode, without initialising it first.
+
+    Args:
+        name: see `imgcls models`.
+        num_classes: outputs of the last layer.
+        weights: a state_dict on the CPU; other floating-point types are converted.
+        arguments: keyword arguments of the builder.
+    Raises:
+        ModelError: the weights don't fit; names the first differences.
+    """
+    network = build_unallocated(name, num_classes=num_classes, arguments=arguments)
+    state = state_for(network, weights)
+    try:
+        # The network has the last word on names: torchvision's know older ones of their own tensors.
+        network.load_state_dict(state, assign=True)
+    except (RuntimeError, ValueError) as exc:
+        differences = describe_differences(network, state) or str(exc).splitlines()[-1].strip()
+        raise ModelError(
+            f"the weights don't fit {name!r}: {differences}", hint="name the architecture that they belong to"
+        ) from exc
+    return network.eval()
+
+
+def build_unallocated(name: str, *, num_classes: int, arguments: Mapping[str, Any] | None = None) -> nn.Module:
+    """A network whose parameters have shapes but no memory; see `build_network`."""
+    with _Unallocated():
+        return build_network(name, num_classes=num_classes, arguments=arguments)
+
+
+class _Unallocated(TorchFunctionMode):
+    """Parameters get shapes but no memory, so that no random numbers are drawn only to be overwritten.
+
+    Unlike the whole meta device it leaves arithmetic alone: RegNets compute their widths with tensors, and Swin v2's
+    keep tables that are in no state_dict.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func is torch.empty and options.get("device") is None:
+            options["device"] = "meta"
+        return func(*args, **options)
+
+
+def state_for(network: nn.Module, weights: Mapping[str, Tensor]) -> "OrderedDict[str, Tensor]":
+    """The weights as `network.load_state_dict` wants them: in float32, with the layout's version.
+
+    The version rides on a state_dict as `_metadata`, which a plain dictionary lacks. One that has exactly today's names
+    is taken for today's layout; without either, torch assumes the oldest, from before 2018.
+    """
+    state = OrderedDict((key, value.float() if value.is_floating_point() else value) for key, value in weights.items())
+    layout = getattr(weights, "_metadata", None)
+    current = network.state_dict()
+    if layout is None and state.keys() == current.keys():
+        layout = current._metadata  # type: ignore[attr-defined]
+    if layout is not None:
+        state._metadata = layout  # type: ignore[attr-defined]
+    return state
+
+
+def describe_differences(network: nn.Module, weights: Mapping[str, Tensor]) -> str:
+    """Name the first tensors that are missing, unexpected, or of another shape; empty if there are none."""
+    expected = network.state_dict()
+    # Files from before 2018 lack these counters, and torch fills them in.
+    differences = [
+        f"{key} is missing" for key in expected if key not in weights and not key.endswith("num_batches_tracked")
+    ]
+    differences += [f"{key} is unexpected" for key in weights if key not in expected]
+    differences += [
+        f"{key} has shape {tuple(weights[key].shape)}, not {tuple(tensor.shape)}"
+        for key, tensor in expected.items()
+        if key in weights and weights[key].shape != tensor.shape
+    ]
+    more = f"; and {len(differences) - DIFFERENCES_SHOWN} more" if len(differences) > DIFFERENCES_SHOWN else ""
+    return "; ".join(differences[:DIFFERENCES_SHOWN]) + more

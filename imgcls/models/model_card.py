@@ -1,0 +1,82 @@
+"""What an exported file says about itself, so that it is enough by itself."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from imgcls.errors import ModelError
+from imgcls.host.versions import versions
+from imgcls.images.transform import Transform
+
+FORMAT_VERSION = 1
+REQUIRED = ("name", "classes", "transform", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The description that travels inside an exported file.
+
+    Attributes:
+        name: of the model that was exported.
+        classes: labels in the order of the outputs.
+        transform: the preprocessing that it was trained for.
+        weights_sha256: of the file that its weights came from.
+        wordnet_ids: of ImageNet's classes, else empty.
+        precision: `fp32`, `fp16` or `int8`.
+        recipe: the configuration that trained it, where known.
+        metrics: figures stored with it, where known; measured before the export.
+        versions: of imgcls, torch, ... that exported it.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    transform: Transform
+    weights_sha256: str
+    wordnet_ids: tuple[str, ...] = ()
+    precision: str = "fp32"
+    recipe: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=versions)
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        values = {"format_version": FORMAT_VERSION, **asdict(self), "transform": self.transform.to_dict()}
+        return json.dumps(values, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str) -> "ModelCard":
+        """The description that `to_json` wrote.
+
+        Args:
+            text: the JSON object.
+            source: the file it comes from, for messages.
+        Raises:
+            ModelError: it was written by a newer imgcls, or is damaged.
+        """
+        try:
+            values = json.loads(text)
+            version = values.pop("format_version")
+            if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+                raise ModelError(
+                    f"{source} has format {version!r}; this imgcls reads 1 to {FORMAT_VERSION}",
+                    hint="pip install --upgrade imgcls",
+                )
+            missing = [key for key in REQUIRED if key not in values]
+            if missing:
+                raise ValueError(f"lacks {', '.join(missing)}")
+            classes, ids = tuple(values["classes"]), tuple(values.get("wordnet_ids", ()))
+            if not classes or not all(isinstance(name, str) for name in (*classes, *ids)):
+                raise ValueError("classes is no list of names")
+            return cls(
+                name=str(values["name"]),
+                classes=classes,
+                transform=Transform.from_dict(values["transform"]),
+                weights_sha256=str(values["weights_sha256"]),
+                wordnet_ids=ids,
+                precision=str(values.get("precision", "fp32")),
+                recipe=dict(values.get("recipe", {})),
+                metrics=dict(values.get("metrics", {})),
+                versions=dict(values.get("versions", {})),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise ModelError(f"the description in {source} is damaged: {exc}", hint="export the model again") from exc

@@ -1,0 +1,1 @@
+"""Models in ONNX files; nothing here imports torch but `network.py`."""

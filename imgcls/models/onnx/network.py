@@ -1,0 +1,41 @@
+"""An ONNX file as a PyTorch module, so that whatever measures a network can measure it too."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from imgcls.models.onnx.model import OnnxModel
+
+
+class OnnxNetwork(nn.Module):
+    """Runs the file with onnxruntime; has no parameters and can't be trained.
+
+    Args:
+        model: the open file.
+    Shapes:
+        images_BCHW float (batch, 3, H, W), normalised, to logits_BK float (batch, K).
+    """
+
+    def __init__(self, model: OnnxModel) -> None:
+        super().__init__()
+        self._model = model
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """What the file answers, on the device of the images."""
+        answers_BK = self._model.run_normalised(images_BCHW.contiguous().cpu().numpy())
+        return torch.from_numpy(answers_BK).to(images_BCHW.device)
+
+
+def open_onnx_network(path: Path, *, device: str = "auto") -> tuple[OnnxModel, OnnxNetwork]:
+    """An exported file, with what it says of itself, and as a module.
+
+    Args:
+        path: written by `imgcls export`.
+        device: where onnxruntime runs it.
+    Raises:
+        ModelError: no such file, damaged, or no image classifier.
+        UsageError: it doesn't hold its class names and transform.
+    """
+    model = OnnxModel(path, device=device)
+    return model, OnnxNetwork(model)

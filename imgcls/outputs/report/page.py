@@ -1,0 +1,202 @@
+"""A run as one page of HTML that needs nothing else: pictures, answers, filters.
+
+The page is written as records come, so that memory doesn't grow with their number: head, records in blocks, end. In the
+browser only the cards in view exist; the rest stays text. See `report.js` for what reads it.
+"""
+
+import base64
+import contextlib
+import json
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TextIO
+
+from imgcls.host.cores import available_cores
+from imgcls.host.files import output_error, remove_stale_parts, replacing
+from imgcls.images.transform import Transform
+from imgcls.outputs.destination import Destination
+from imgcls.outputs.origin import Origin
+from imgcls.outputs.record import ImageRecord, KeptRecord, Summary
+from imgcls.outputs.report.entries import EarlierAnswers, Entry, entry_of
+
+# Records a block: the browser cuts out one block's thumbnails (some 150 KiB) to show the first of them.
+BLOCK_RECORDS = 50
+# Kept records whose thumbnails are being made; beyond, the run waits for the oldest.
+MAX_PENDING = 64
+# Where the template's output is cut, and the records go.
+RECORDS_MARK = "<!-- records -->"
+
+
+class _NotEnded(Exception):  # noqa: N818 - it unwinds, and nobody sees it
+    """Tells `replacing` that a page isn't whole."""
+
+
+class HtmlReport:
+    """A sink that writes the page; a context manager that removes a page that was not finished.
+
+    Args:
+        path: the page.
+        origin: of the answers.
+        earlier: reads kept records back; needed where a run resumes.
+    """
+
+    def __init__(self, path: Path, origin: Origin, *, earlier: EarlierAnswers | None = None) -> None:
+        self._path = path
+        self._origin = origin
+        self._earlier = earlier
+        self._stack = contextlib.ExitStack()
+        self._file: TextIO | None = None
+        self._tail = ""
+        self._has_ended = False
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: deque[Entry | Future[Entry]] = deque()
+        self._block: list[Entry] = []
+
+    def __enter__(self) -> Self:
+        """Nothing is opened before the first record."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Where no end came, as after an error, leave what was there before."""
+        with contextlib.suppress(_NotEnded), self._stack:
+            if not self._has_ended:
+                raise _NotEnded
+
+    def add(self, record: ImageRecord | KeptRecord) -> None:
+        """Take the next record.
+
+        Raises:
+            OutputError: the page can't be written, or an earlier output can't be read.
+        """
+        try:
+            file = self._file or self._open()
+            self._pending.append(self._entry(record))
+            while self._pending and (len(self._pending) > MAX_PENDING or _is_ready(self._pending[0])):
+                self._take(self._pending.popleft(), file)
+        except OSError as exc:
+            raise output_error(self._path, exc, option="--html") from exc
+
+    def finish(self, summary: Summary) -> None:
+        """Put the whole page into place; a run without a record leaves none."""
+        self._end("finished")
+
+    def abandon(self, summary: Summary) -> None:
+        """The page shows what is done, and says that there is more."""
+        self._end("interrupted")
+
+    def _entry(self, record: ImageRecord | KeptRecord) -> Entry | Future[Entry]:
+        folder = self._path.absolute().parent
+        if isinstance(record, ImageRecord):
+            return entry_of(record, folder)
+        assert self._earlier is not None
+        if self._pool is None:
+            self._pool = self._stack.enter_context(ThreadPoolExecutor(available_cores(), "thumbnails"))
+        earlier = self._earlier
+        whole = earlier.read(record)
+        return self._pool.submit(lambda: entry_of(earlier.with_thumbnail(whole), folder))
+
+    def _open(self) -> TextIO:
+        remove_stale_parts(self._path)
+        part = self._stack.enter_context(replacing(self._path, option="--html"))
+        if self._earlier is not None:
+            self._stack.callback(self._earlier.close)
+        self._file = self._stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
+        head, self._tail = _render(self._origin).split(RECORDS_MARK)
+        self._file.write(head)
+        # The head is in the browser's first bytes, so that a large page shows its title at once.
+        self._file.flush()
+        return self._file
+
+    def _take(self, entry: Entry | Future[Entry], file: TextIO) -> None:
+        self._block.append(entry.result() if isinstance(entry, Future) else entry)
+        if len(self._block) == BLOCK_RECORDS:
+            self._write_block(file)
+
+    def _write_block(self, file: TextIO) -> None:
+        records = script_json([entry.values for entry in self._block])
+        thumbnails = "\n".join(base64.b64encode(entry.thumbnail).decode("ascii") for entry in self._block)
+        file.write(f'<script type="application/json" class="records">{records}</script>\n')
+        file.write(f'<script type="text/plain" class="thumbnails">{thumbnails}</script>\n')
+        self._block.clear()
+
+    def _end(self, status: Literal["finished", "interrupted"]) -> None:
+        if self._file is None:
+            return
+        self._has_ended = True
+        with self._stack:
+            try:
+                while self._pending:
+                    self._take(self._pending.popleft(), self._file)
+                self._write_block(self._file)
+                run = {
+                    "status": status,
+                    "block": BLOCK_RECORDS,
+                    "top_k": self._origin.top_k,
+                    "threshold": self._origin.threshold,
+                    "classes": list(self._origin.classes),
+                }
+                self._file.write(f'<script type="application/json" id="run">{script_json(run)}</script>\n')
+                self._file.write(self._tail)
+                self._file.flush()
+            except OSError as exc:
+                raise output_error(self._path, exc, option="--html") from exc
+
+
+def build_report(path: Path, origin: Origin, destination: Destination) -> HtmlReport:
+    """The report of a run.
+
+    Args:
+        path: the page.
+        origin: of the answers.
+        destination: the run's main output; where that resumes, kept answers are read back from it.
+    """
+    earlier = None
+    if destination.resume and destination.target is not None:
+        earlier = EarlierAnswers(
+            destination.target,
+            is_csv=destination.format == "csv",
+            classes=origin.classes,
+            max_pixels=origin.max_pixels,
+        )
+    return HtmlReport(path, origin, earlier=earlier)
+
+
+def script_json(values: Any) -> str:
+    """JSON that can stand inside a script element, whatever its strings hold; plain ASCII."""
+    text = json.dumps(values, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    # These occur in strings only, where JSON reads the escape as the character.
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _is_ready(entry: Entry | Future[Entry]) -> bool:
+    return not isinstance(entry, Future) or entry.done()
+
+
+def _render(origin: Origin) -> str:
+    """The page without its records."""
+    import jinja2
+
+    here = resources.files("imgcls.outputs.report")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string((here / "report.html.jinja").read_text("utf-8")).render(
+        model=origin.model,
+        transform=_in_words(origin.transform, fast_decode=origin.fast_decode),
+        started=datetime.now(UTC),
+        device=origin.device,
+        versions=origin.versions,
+        style=(here / "report.css").read_text("utf-8"),
+        script=(here / "report.js").read_text("utf-8"),
+    )
+
+
+def _in_words(transform: Transform, *, fast_decode: bool) -> str:
+    mean, std = (" ".join(f"{number:g}" for number in numbers) for numbers in (transform.mean, transform.std))
+    words = f"shorter side to {transform.resize_px} px ({transform.interpolation}), centre {transform.crop_px} px"
+    words += f"; mean {mean}, std {std}"
+    return words + ("; JPEGs scaled while decoding" if fast_decode else "")

@@ -1,0 +1,167 @@
+"""What `last.pt` holds beyond a checkpoint, and whether a run may go on from it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.errors import ConfigError, DataError, ModelError
+from imgcls.models.checkpoint import load_checkpoint
+from imgcls.models.initial_weights import Origin
+from imgcls.recipes.loading import differing_keys
+from imgcls.recipes.schema import Recipe
+from imgcls.runs.events import Score
+from imgcls.training.loop import Loop
+
+# The pictures themselves are compared, so that a data set may have moved; how often to save changes no weight.
+MAY_DIFFER = ("data.source", "train.save_every_min")
+KEYS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run as its last.pt left it.
+
+    Attributes:
+        loop: what `Loop.load_state_dict` takes.
+        best, last: scores so far.
+        data: description of the training pictures.
+        origin: where its first weights came from; None for random ones.
+        machine: what it was trained on, as `machine` has it.
+        num_images: training pictures, without those that were left out; None in files that don't tell.
+    """
+
+    loop: dict[str, Any]
+    best: Score | None
+    last: Score | None
+    data: dict[str, Any]
+    origin: Origin | None
+    machine: str
+    num_images: int | None = None
+
+
+def resume_state(loop: Loop, images: LabelledImages, *, best: Score | None, last: Score | None) -> dict[str, Any]:
+    """The `resume` part of last.pt: tensors and plain values.
+
+    Without a moving average the network's weights are the checkpoint's own, and are not stored twice.
+    """
+    state = loop.state_dict()
+    if loop.average is None:
+        del state["network"]
+    return {
+        "loop": state,
+        "best": asdict(best) if best else None,
+        "last": asdict(last) if last else None,
+        "data": images.description.to_dict(),
+        "num_images": len(images),
+        "machine": machine(loop.device),
+    }
+
+
+def load_saved(path: Path) -> Saved:
+    """Read a last.pt.
+
+    Raises:
+        ModelError: it can't be read, or holds nothing to resume from.
+    """
+    checkpoint = load_checkpoint(path)
+    state = checkpoint.resume
+    try:
+        origin = Origin(**checkpoint.start) if checkpoint.start else None
+        state["loop"].setdefault("network", checkpoint.weights)
+        best, last = (Score(**state[key]) if state[key] else None for key in ("best", "last"))
+        # The file is mapped into memory; a copy lets go of it, since the run is going to replace it.
+        return Saved(
+            loop=copied(state["loop"]),
+            best=best,
+            last=last,
+            data=dict(state["data"]),
+            origin=origin,
+            machine=state.get("machine", ""),
+            num_images=state.get("num_images"),
+        )
+    except (KeyError, TypeError) as exc:
+        raise ModelError(f"{path} holds nothing to resume from", hint="resume from the last.pt of a run") from exc
+
+
+def machine(device: torch.device) -> str:
+    """All that the last bits of a step depend on, beside the recipe and the pictures."""
+    where = f"{torch.get_num_threads()} CPU threads" if device.type == "cpu" else device.type
+    if device.type == "cuda":
+        where = torch.cuda.get_device_name(device)
+    return f"{where}, torch {torch.__version__}"
+
+
+def moved_warning(saved: Saved, device: torch.device) -> str | None:
+    """What to tell about a run that goes on elsewhere than it was cut; None where its weights stay the same."""
+    here = machine(device)
+    if saved.machine in ("", here):
+        return None
+    return (
+        f"the run was cut on {saved.machine}, and goes on with {here}: its weights will differ, in their last bits at "
+        "first, from those of a run in one go"
+    )
+
+
+def copied(values: Any) -> Any:
+    """The same tree of dictionaries and lists with tensors of its own."""
+    if isinstance(values, torch.Tensor):
+        return values.clone()
+    if isinstance(values, dict):
+        return {key: copied(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return type(values)(copied(value) for value in values)
+    return values
+
+
+def check_same_recipe(stored: Recipe, wanted: Recipe, run: Path) -> None:
+    """Refuse to go on with other settings than the run began with.
+
+    Raises:
+        ConfigError: names the first keys that differ.
+    """
+    differences = describe_differences(stored, wanted)
+    if differences:
+        raise ConfigError(
+            f"the run in {run} has another recipe: {differences}",
+            hint=f"imgcls train --resume {run} goes on as it began; for other settings start a new run",
+        )
+
+
+def describe_differences(stored: Recipe, wanted: Recipe) -> str:
+    """The first keys in which two resolved recipes differ beyond what may, with both values; empty for none."""
+    old, new = stored.to_dict(), wanted.to_dict()
+    keys = [key for key in differing_keys(old, new) if key not in MAY_DIFFER]
+    shown = "; ".join(f"{key} was {value_at(old, key)!r}, now {value_at(new, key)!r}" for key in keys[:KEYS_SHOWN])
+    return shown + (f"; and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else "")
+
+
+def check_same_data(saved: Saved, images: LabelledImages, run: Path) -> None:
+    """Refuse to go on with other pictures than the run began with.
+
+    Raises:
+        DataError: another fingerprint.
+    """
+    before, now = saved.data.get("fingerprint"), images.description.fingerprint
+    if before != now:
+        raise DataError(
+            f"the training pictures are not those that the run in {run} began with: "
+            f"fingerprint {str(before)[:12]} then, {now[:12]} now",
+            hint="restore the data, or start a new run",
+        )
+    if saved.num_images not in (None, len(images)):
+        raise DataError(
+            f"the run in {run} began with {saved.num_images:,} training pictures, and now there are {len(images):,} of "
+            "the same: damaged ones are left out where all fit into memory, and met on the way where they don't",
+            hint="go on with as much memory as it began with, or start a new run",
+        )
+
+
+def value_at(values: dict[str, Any], dotted: str) -> Any:
+    """The value of a dotted key; None where it is missing."""
+    found: Any = values
+    for part in dotted.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found

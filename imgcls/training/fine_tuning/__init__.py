@@ -1,0 +1,1 @@
+"""Training with a frozen backbone, then with all weights."""

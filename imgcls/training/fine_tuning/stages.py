@@ -1,0 +1,143 @@
+"""What each phase of a run sets up anew: the weights that move, their optimisers, and the features of a frozen body."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.distributed.data_parallel import spread
+from imgcls.distributed.process_group import Processes
+from imgcls.images.transform import Transform
+from imgcls.models.heads import HeadNetwork, body_parameters
+from imgcls.recipes.schema import Recipe
+from imgcls.runs.events import FeatureProgress, OnEvent, ShouldStop
+from imgcls.training.class_weights import balanced_weights
+from imgcls.training.compiling import CompiledNetwork, compiled_sizes
+from imgcls.training.fine_tuning.features import CPU_BATCH_SIZE, KeptFeatures, keep_features
+from imgcls.training.fine_tuning.phases import Phase, changing_settings, phase_at, phases_of
+from imgcls.training.optimizer import Optimisers
+from imgcls.training.precision import Precision
+from imgcls.training.step import TrainingStep
+
+
+class Staging:
+    """A run's phases, one of which is set up.
+
+    Args:
+        network: on the device.
+        images: the training pictures.
+        recipe: resolved.
+        transform: its arithmetic turns bytes into the network's input.
+        device: where the network is.
+        precision: of the arithmetic.
+        processes: that train together.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        images: LabelledImages,
+        recipe: Recipe,
+        *,
+        transform: Transform,
+        device: torch.device,
+        precision: Precision,
+        processes: Processes,
+    ) -> None:
+        self.network, self.images, self.recipe, self.processes = network, images, recipe, processes
+        self.transform, self.device, self.precision = transform, device, precision
+        self.phases = phases_of(recipe)
+        # Some never move, such as the whitening filters of our own network.
+        self._body = [parameter for parameter in body_parameters(network) if parameter.requires_grad]
+        self._too_many_features = False
+        # Without it float16's small gradients would vanish.
+        self.scaler = torch.amp.GradScaler(device.type) if precision.scaled else None
+        self._weights_K = None
+        if recipe.optim.class_weights == "balanced":
+            self._weights_K = balanced_weights(images.labels_N, len(images.classes)).to(device)
+        self._runner: Callable[[Tensor], Tensor] = network
+        if recipe.train.compile:
+            sizes = compiled_sizes(recipe.train.batch_size, recipe.train.accumulate)
+            self._runner = CompiledNetwork(network, sizes)
+        self.enter(0)
+
+    @property
+    def phase(self) -> Phase:
+        """The one that is set up."""
+        return self.phases[self.number]
+
+    @property
+    def num_parameters(self) -> int:
+        """Of the weights that move in some phase."""
+        moved = {id(p): p.numel() for p in self.optimisers.parameters}
+        if not all(phase.frozen for phase in self.phases):
+            moved |= {id(p): p.numel() for p in self._body}
+        return sum(moved.values())
+
+    @property
+    def source(self) -> LabelledImages:
+        """Where batches come from: the pictures, or what a frozen body made of them."""
+        return self.images if self.kept is None else self.kept
+
+    def enter(self, number: int) -> None:
+        """Set up a phase, with optimisers that know nothing yet."""
+        self.number = number
+        for parameter in self._body:
+            parameter.requires_grad_(not self.phase.frozen)
+        self.optimisers = Optimisers(self.network, self.recipe.optim, body_factor=self.recipe.finetune.body_lr_factor)
+        self.kept: KeptFeatures | None = None
+        self._step: TrainingStep | None = None
+
+    @property
+    def step(self) -> TrainingStep:
+        """Moves the weights of the phase by a batch of what `source` gives."""
+        if self._step is None:
+            # Made when it is first called for: only now is it known what has to be spread over the processes.
+            forward = self._runner
+            if self.kept is not None:
+                forward = HeadNetwork(self.network)
+            if self.processes.count > 1:
+                assert isinstance(forward, nn.Module)
+                forward = spread(forward, self.device)
+            self._step = TrainingStep(
+                forward,
+                self.optimisers,
+                self.recipe,
+                device=self.device,
+                precision=self.precision,
+                scaler=self.scaler,
+                weights_K=self._weights_K,
+            )
+        return self._step
+
+    def begin_epoch(self, epoch: int, on_event: OnEvent, should_stop: ShouldStop) -> str | None:
+        """Make ready for an epoch; a reason to stop, if one came up while a frozen body was run on all pictures."""
+        if (number := phase_at(self.phases, epoch)) != self.number:
+            self.enter(number)
+        self.network.train(not self.phase.frozen)
+        if not self.phase.frozen or self.kept is not None or self._too_many_features:
+            return None
+        if changing_settings(self.recipe):
+            return None
+        batch_size = self.recipe.train.eval_batch_size
+        assert batch_size is not None
+        kept = keep_features(
+            self.network,
+            self.images,
+            transform=self.transform,
+            device=self.device,
+            batch_size=min(batch_size, CPU_BATCH_SIZE) if self.device.type == "cpu" else batch_size,
+            precision=self.precision,
+            mirrored=self.recipe.augment.flip != "off",
+            channels_last=self.recipe.train.channels_last,
+            should_stop=should_stop,
+            processes=self.processes,
+            progress=lambda done, total: on_event(FeatureProgress(done, total)),
+        )
+        if isinstance(kept, str):
+            return kept
+        self._too_many_features = kept is None
+        if kept is not None:
+            self.kept, self._step = kept, None
+        return None

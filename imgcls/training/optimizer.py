@@ -1,0 +1,210 @@
+"""From a recipe's [optim] to PyTorch's optimisers, and the learning rate of each step."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim import SGD, AdamW, Muon, Optimizer
+
+from imgcls.errors import ConfigError
+from imgcls.models.heads import body_parameters
+from imgcls.recipes.schema import OptimSettings, ScheduleSettings
+
+# torch.optim.lr_scheduler.OneCycleLR's own defaults.
+ONE_CYCLE_START = 1 / 25
+ONE_CYCLE_END = ONE_CYCLE_START * 1e-4
+
+
+class Optimisers:
+    """One or two of torch's optimisers that step together.
+
+    Args:
+        network: only parameters that require a gradient are moved.
+        settings: the recipe's [optim].
+        body_factor: learning rate of all but the head as a fraction of the head's.
+    Raises:
+        ConfigError: the network has nothing that the optimiser can move.
+    """
+
+    def __init__(self, network: nn.Module, settings: OptimSettings, *, body_factor: float = 1.0) -> None:
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        if not self.parameters:
+            raise ConfigError("the network has no weights to train", hint="choose another model, or freeze less of it")
+        self._muon_pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
+        self._body_factor = body_factor
+        self._body = {id(parameter) for parameter in body_parameters(network)}
+        matrices = [p for p in self.parameters if p.ndim >= 2]
+        if settings.name == "muon":
+            # The last matrix holds one row a class; Muon's authors leave it, like norms and biases, to AdamW.
+            hidden = matrices[:-1]
+            if not hidden and self._body.isdisjoint(map(id, network.parameters())):
+                raise ConfigError("muon needs a hidden layer", hint="--set optim.name=adamw")
+            self._muon_pairs = [(parameter, as_matrix(parameter)) for parameter in hidden]
+            moved = {id(parameter) for parameter in hidden}
+            rest = [p for p in self.parameters if id(p) not in moved]
+            # AdamW keeps its usual beta1 here: `momentum` is Muon's.
+            self.parts: list[Optimizer] = [
+                self._adamw(
+                    rest, lr=settings.rest_lr, weight_decay=settings.rest_weight_decay, betas=(0.9, settings.beta2)
+                )
+            ]
+            if hidden:
+                # None of the hidden matrices belongs to the head.
+                muon = Muon(
+                    [matrix for _parameter, matrix in self._muon_pairs],
+                    lr=settings.lr * body_factor,
+                    weight_decay=settings.weight_decay,
+                    momentum=settings.momentum,
+                    nesterov=settings.nesterov,
+                )
+                self.parts.insert(0, muon)
+        elif settings.name == "sgd":
+            self.parts = [
+                SGD(
+                    self._groups(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay),
+                    lr=settings.lr,
+                    momentum=settings.momentum,
+                    nesterov=settings.nesterov and settings.momentum > 0,
+                    fused=_can_fuse(self.parameters),
+                )
+            ]
+        else:
+            betas = (settings.momentum, settings.beta2)
+            self.parts = [self._adamw(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay, betas=betas)]
+        # As the parts hold them: Muon has matrices of its own over the filters' memory, with gradients of their own.
+        self._moved = [p for part in self.parts for group in part.param_groups for p in group["params"]]
+        self._peaks = [[float(group["lr"]) for group in part.param_groups] for part in self.parts]
+
+    def _adamw(
+        self, parameters: Sequence[nn.Parameter], *, lr: float, weight_decay: float, betas: tuple[float, float]
+    ) -> AdamW:
+        groups = self._groups(parameters, lr=lr, weight_decay=weight_decay)
+        return AdamW(groups, lr=lr, betas=betas, fused=_can_fuse(parameters))
+
+    def _groups(self, parameters: Sequence[nn.Parameter], *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Parameters with and without decay; the head's, at its own rate, first."""
+        if self._body_factor == 1:
+            return decay_groups(parameters, weight_decay)
+        head = decay_groups([p for p in parameters if id(p) not in self._body], weight_decay)
+        body = decay_groups([p for p in parameters if id(p) in self._body], weight_decay)
+        return [*head, *({**group, "lr": lr * self._body_factor} for group in body)]
+
+    def set_rate(self, factor: float) -> None:
+        """Set every learning rate to a fraction of its peak."""
+        for part, peaks in zip(self.parts, self._peaks, strict=True):
+            for group, peak in zip(part.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
+
+    @property
+    def rate(self) -> float:
+        """The first learning rate as it stands."""
+        return float(self.parts[0].param_groups[0]["lr"])
+
+    def step(self, *, max_norm: float = 0.0, scaler: GradScaler | None = None) -> None:
+        """Move the weights along their gradients, and drop the gradients.
+
+        Args:
+            max_norm: longer gradients, all weights together, are shortened to it; 0 leaves them alone.
+            scaler: what the loss was scaled with; leaves the weights where they are if a gradient is infinite.
+        """
+        for parameter, matrix in self._muon_pairs:
+            matrix.grad = None if parameter.grad is None else flattened(parameter.grad, like=parameter)
+        if max_norm:
+            if scaler is not None:
+                for part in self.parts:
+                    scaler.unscale_(part)
+            nn.utils.clip_grad_norm_(self._moved, max_norm)
+        if scaler is None:
+            for part in self.parts:
+                part.step()
+        else:
+            for part in self.parts:
+                scaler.step(part)
+            scaler.update()
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors, for `last.pt`."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` returned for the same network and settings."""
+        for part, values in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(values)
+
+
+def decay_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups: matrices and filters with weight decay, norms and biases (one dimension) without."""
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def as_matrix(parameter: nn.Parameter) -> nn.Parameter:
+    """A parameter of two dimensions over the same memory, as Muon takes no other: one row an output channel.
+
+    The order of the columns doesn't matter to Muon, whose update commutes with permuting them.
+    """
+    matrix = flattened(parameter.detach(), like=parameter)
+    if matrix.data_ptr() != parameter.data_ptr():
+        raise AssertionError("flattening copied the weights: neither contiguous nor channels_last")
+    return nn.Parameter(matrix)
+
+
+def flattened(values: Tensor, *, like: Tensor) -> Tensor:
+    """Everything but the first dimension as one, in the order in which `like` lies in memory."""
+    if like.ndim == 4 and not like.is_contiguous():
+        values = values.permute(0, 2, 3, 1)
+    return values.reshape(values.shape[0], -1)
+
+
+def rate_factor(step: int, total: int, schedule: ScheduleSettings) -> float:
+    """The learning rate of a step as a fraction of its peak.
+
+    Args:
+        step: 0 for the first, total - 1 for the last.
+        total: steps of the whole run.
+        schedule: the recipe's [schedule].
+    Returns:
+        More than 0 and at most 1.
+    Source: one-cycle is Smith and Topin 2017 as torch.optim.lr_scheduler.OneCycleLR computes it.
+    """
+    if schedule.shape == "one-cycle":
+        return _one_cycle(step, total, schedule.warmup)
+    warm_steps = schedule.warmup * total
+    if step + 1 < warm_steps:
+        return (step + 1) / warm_steps
+    if schedule.shape == "step":
+        return schedule.factor ** sum(step >= milestone * total for milestone in schedule.milestones)
+    done = max(step - warm_steps, 0.0) / (total - warm_steps)
+    if schedule.shape == "linear":
+        shape = 1 - done
+    elif schedule.shape == "cosine":
+        shape = (1 + math.cos(math.pi * done)) / 2
+    else:
+        return 1.0
+    return schedule.final + (1 - schedule.final) * shape
+
+
+def _one_cycle(step: int, total: int, warmup: float) -> float:
+    top = warmup * total - 1
+    if step <= top and top > 0:
+        return _cosine_between(ONE_CYCLE_START, 1.0, step / top)
+    if total - 1 <= max(top, 0):
+        return 1.0
+    return _cosine_between(1.0, ONE_CYCLE_END, (step - max(top, 0)) / (total - 1 - max(top, 0)))
+
+
+def _cosine_between(start: float, end: float, done: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _can_fuse(parameters: Sequence[nn.Parameter]) -> bool:
+    # One kernel for all weights; torch has it for these devices and real numbers only.
+    return all(p.device.type in ("cpu", "cuda", "xpu", "mps") and torch.is_floating_point(p) for p in parameters)

@@ -1,0 +1,131 @@
+"""Measuring a run's network on the pictures it doesn't learn from, as `eval` would."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.datasets.opening import Dataset
+from imgcls.distributed.process_group import Processes
+from imgcls.evaluation.metrics import EvalResult, evaluate_network
+from imgcls.images.transform import Transform
+from imgcls.models.building import build_with_weights
+from imgcls.models.checkpoint import load_checkpoint
+from imgcls.models.heads import HeadNetwork
+from imgcls.recipes.schema import Recipe
+from imgcls.runs.events import Measuring, OnEvent
+from imgcls.training.building import placed
+from imgcls.training.fine_tuning.features import KeptFeatures, keep_features
+from imgcls.training.precision import Precision
+
+
+class Scoring:
+    """Validation after every epoch, and the test at the end.
+
+    Args:
+        recipe: resolved.
+        dataset: its validation and test pictures.
+        transform: its arithmetic turns bytes into the network's input.
+        device: where networks are measured.
+        processes: that share the pictures, and measure at the same time.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        *,
+        transform: Transform,
+        device: torch.device,
+        processes: Processes,
+    ) -> None:
+        self.recipe, self.dataset, self.transform, self.device = recipe, dataset, transform, device
+        self._processes = processes
+        if recipe.train.eval_batch_size is None:
+            raise ValueError("the recipe is not resolved")
+        self._batch_size = recipe.train.eval_batch_size
+        self._kept: KeptFeatures | None = None
+
+    def validate(self, network: nn.Module, on_event: OnEvent, *, keep: bool = False) -> EvalResult | None:
+        """The network's figures on the validation pictures; None where there are none.
+
+        Args:
+            network: on the device.
+            on_event: told of progress.
+            keep: whether its body is frozen, so that what it makes of the pictures may be kept for the next time.
+        """
+        images = self.dataset.validation
+        if images is None:
+            return None
+        if not keep:
+            self._kept = None
+            return self._evaluate(network, images, on_event)
+        if self._kept is None:
+            self._kept = self._keep(network, images)
+        if self._kept is None:
+            return self._evaluate(network, images, on_event)
+        return self._evaluate_head(network, self._kept)
+
+    def test(self, checkpoint: Path, on_event: OnEvent) -> dict[str, Any] | None:
+        """The figures of a stored network on the test pictures; None where there are none."""
+        images = self.dataset.test
+        if images is None:
+            return None
+        best = self._processes.from_first(lambda: load_checkpoint(checkpoint))
+        network = build_with_weights(
+            best.model_name, num_classes=len(best.classes), weights=best.weights, arguments=best.model_arguments
+        )
+        result = self._evaluate(placed(network, self.recipe, self.device), images, on_event)
+        return figures(result) | {"data": images.description.to_dict()}
+
+    def _keep(self, network: nn.Module, images: LabelledImages) -> KeptFeatures | None:
+        kept = keep_features(
+            network.eval(),
+            images,
+            transform=self.transform,
+            device=self.device,
+            batch_size=self._batch_size,
+            precision=Precision(),
+            mirrored=False,
+            channels_last=False,
+            processes=self._processes,
+        )
+        assert not isinstance(kept, str)
+        return kept
+
+    def _evaluate_head(self, network: nn.Module, kept: KeptFeatures) -> EvalResult:
+        return evaluate_network(
+            HeadNetwork(network),
+            kept,
+            transform=kept,
+            device=self.device,
+            batch_size=self._batch_size,
+            processes=self._processes,
+        )
+
+    def _evaluate(self, network: nn.Module, images: LabelledImages, on_event: OnEvent) -> EvalResult:
+        split = images.description.split
+        return evaluate_network(
+            network,
+            images,
+            transform=self.transform,
+            device=self.device,
+            batch_size=self._batch_size,
+            # In float32, as `eval` and `predict` run the network: the figures must be theirs.
+            autocast_dtype=None,
+            progress=lambda done, total: on_event(Measuring(split, done, total)),
+            processes=self._processes,
+        )
+
+
+def figures(result: EvalResult) -> dict[str, Any]:
+    """What `eval` calls an evaluation's figures."""
+    return {
+        "count": result.count,
+        "correct": result.correct,
+        "top1": result.top1,
+        "top5": result.top5,
+        "loss": result.loss,
+    }

@@ -1,0 +1,147 @@
+"""Files are whole or not there, whatever happens to the process that writes them."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imgcls.errors import ExitCode, OutputError
+from imgcls.host.files import remove_stale_parts, replacing, write_text
+
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX files")
+
+
+def test_new_file_in_a_new_folder(tmp_path):
+    write_text(tmp_path / "a" / "b" / "file.txt", "naïve\n")
+    assert (tmp_path / "a" / "b" / "file.txt").read_bytes() == "naïve\n".encode()
+
+
+def test_old_file_stays_when_the_block_fails(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as part:
+            part.write_text("half")
+            assert path.read_text() == "old"
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("delay", ["before", "after"])
+def test_killed_while_writing(tmp_path, delay):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    script = (
+        "import sys, time; from pathlib import Path; from imgcls.host.files import replacing\n"
+        "def wait(): print('ready', flush=True); time.sleep(60)\n"
+        "with replacing(Path(sys.argv[1])) as part, part.open('w') as file:\n"
+        "    file.write('new ' * 100_000)\n"
+        "    sys.argv[2] == 'before' and wait()\n"
+        "sys.argv[2] == 'after' and wait()\n"
+    )
+    command = [sys.executable, "-c", script, str(path), delay]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+    assert path.read_text() == ("old" if delay == "before" else "new " * 100_000)
+    left = [other for other in tmp_path.iterdir() if other != path]
+    assert len(left) == (1 if delay == "before" else 0)
+    remove_stale_parts(path)
+    assert [other for other in tmp_path.iterdir() if other != path] == left
+    for other in left:
+        os.utime(other, (0, 0))
+    remove_stale_parts(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sweep_leaves_other_files(tmp_path):
+    for name in ("file.txt", ".other.txt.x.part", ".file.txt.x", "file.txt.part"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    remove_stale_parts(tmp_path / "file.txt")
+    remove_stale_parts(tmp_path / "no folder" / "file.txt")
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@posix
+def test_permissions_are_ordinary(tmp_path):
+    write_text(tmp_path / "ours", "")
+    (tmp_path / "plain").write_text("")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@posix
+def test_written_through_a_link(tmp_path):
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to("target")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "new"
+
+
+@posix
+def test_devices_and_pipes_are_written_to():
+    write_text(Path("/dev/null"), "gone")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    script = "from pathlib import Path; from imgcls.host.files import write_text; write_text(Path('/dev/stdout'), 'hi')"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout == b"hi"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_full_disk():
+    with pytest.raises(OutputError, match="can't write /dev/full: No space left on device") as caught:
+        write_text(Path("/dev/full"), "x" * 100_000)
+    assert caught.value.exit_code == ExitCode.OUTPUT
+    assert caught.value.hint
+
+
+@posix
+def test_closed_pipe_is_no_output_error(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    def write() -> None:
+        with replacing(pipe) as part, part.open("w") as file:
+            os.close(reader)
+            file.write("nobody reads this")
+
+    with pytest.raises(BrokenPipeError):
+        write()
+
+
+def test_file_in_the_folders_place(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="can't write"):
+        write_text(tmp_path / "file" / "below", "")
+
+
+def test_folder_in_the_files_place(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match="can't write"):
+        write_text(tmp_path / "folder", "")
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
+def test_name_too_long(tmp_path):
+    with pytest.raises(OutputError, match="can't write"):
+        write_text(tmp_path / ("x" * 300), "")
+    longest = tmp_path / ("x" * 250)
+    write_text(longest, "fits")
+    assert longest.read_text() == "fits"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folder(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="Permission denied"):
+        write_text(tmp_path / "file", "")

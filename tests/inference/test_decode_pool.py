@@ -1,0 +1,147 @@
+"""Decoding threads: outcomes, and pictures that hold a thread up."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tiny_model import save_picture
+
+from imgcls.errors import ImageError
+from imgcls.images.sources import Source
+from imgcls.images.transform import Transform
+from imgcls.inference import decode_pool
+from imgcls.inference.decode_pool import Crop, DecodePool
+from imgcls.outputs.record import file_version
+
+LONG_SEC = 60.0
+
+
+def build_pool(**options) -> DecodePool:
+    defaults = {
+        "num_threads": 1, "max_pixels": 10**6, "time_limit_sec": LONG_SEC, "fetch_limit_sec": LONG_SEC,
+        "fetch": lambda url: pytest.fail(url),
+    }  # fmt: skip
+    return DecodePool(Transform(8, 8), **{**defaults, **options})
+
+
+def outcome(pool: DecodePool, source: Source) -> Crop | ImageError:
+    task = pool.submit(source)
+    assert pool.wait(task, LONG_SEC)
+    assert task.outcome is not None
+    return task.outcome
+
+
+def test_a_picture_becomes_a_crop_with_its_version(tmp_path):
+    pool = build_pool()
+    path = save_picture(tmp_path / "a.png")
+    task = pool.submit(Source("a", path))
+    assert pool.wait(task, LONG_SEC)
+    assert isinstance(task.outcome, Crop)
+    assert (task.outcome.width, task.outcome.height, task.outcome.pixels_HWC.shape) == (16, 12, (8, 8, 3))
+    assert task.version == file_version(path) == (path.stat().st_size, path.stat().st_mtime_ns)
+    pool.close()
+
+
+def test_every_failure_is_an_outcome(tmp_path, monkeypatch):
+    def fetch(url: str) -> bytes:
+        raise ImageError("download_failed", "no answer")
+
+    pool = build_pool(fetch=fetch)
+    kinds = [
+        outcome(pool, Source("f", failure=ImageError("permission_denied", "locked"))),
+        outcome(pool, Source("u", url="http://u")),
+        outcome(pool, Source("gone", tmp_path / "gone")),
+        outcome(pool, Source("b", content=b"")),
+    ]
+    assert [o.kind for o in kinds] == ["permission_denied", "download_failed", "not_found", "not_an_image"]
+    for failure, kind in ((MemoryError(), "too_large"), (RecursionError("deep"), "corrupt_image")):
+
+        def fail(*_args, failure=failure, **_options):
+            raise failure
+
+        monkeypatch.setattr(decode_pool, "decode_image", fail)
+        assert outcome(pool, Source("b", content=b"x")).kind == kind
+    pool.close()
+
+
+def decoding_threads() -> set[threading.Thread]:
+    """Those alive now; others, of an earlier test perhaps, come and go."""
+    return {thread for thread in threading.enumerate() if thread.name == "decode"}
+
+
+def test_a_picture_that_runs_away_is_given_up_and_the_others_go_on(tmp_path, monkeypatch):
+    stuck, let_go = threading.Event(), threading.Event()
+    decode = decode_pool.decode_image
+
+    def decode_or_hang(source: Path, **options):
+        if source.name == "hang":
+            stuck.set()
+            assert let_go.wait(LONG_SEC)
+        return decode(source, **options)
+
+    monkeypatch.setattr(decode_pool, "decode_image", decode_or_hang)
+    threads = decoding_threads()
+    # One thread: unless it is replaced, nothing comes after the stuck picture.
+    pool = build_pool(time_limit_sec=0.05)
+    tasks = [pool.submit(Source(name, tmp_path / name)) for name in ("hang", "hang", "gone")]
+    assert stuck.wait(LONG_SEC)
+    while not all(pool.wait(task, 0.01) for task in tasks):
+        pass
+    assert [task.outcome.kind for task in tasks] == ["corrupt_image", "corrupt_image", "not_found"]
+    assert tasks[0].outcome.message == "decoding took more than 0.05 s"
+    # A thread that comes to its end late changes nothing, and none is left.
+    given_up = tasks[0].outcome
+    let_go.set()
+    pool.close()
+    deadline = time.monotonic() + LONG_SEC
+    while decoding_threads() - threads and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert not decoding_threads() - threads
+    assert tasks[0].outcome is given_up
+
+
+def test_waiting_ends_in_time_for_a_task_that_is_not_late(tmp_path, monkeypatch):
+    let_go = threading.Event()
+    monkeypatch.setattr(decode_pool, "decode_image", lambda *_a, **_o: let_go.wait(LONG_SEC))
+    pool = build_pool()
+    tasks = [pool.submit(Source("a", tmp_path)), pool.submit(Source("b", tmp_path))]
+    # Neither the one in hand nor the one that nobody has taken up yet.
+    assert [pool.wait(task, 0.001) for task in tasks] == [False, False]
+    let_go.set()
+    pool.close()
+
+
+def test_what_still_waits_is_not_decoded_after_the_end(tmp_path, monkeypatch):
+    begun, let_go, seen = threading.Event(), threading.Event(), []
+
+    def decode(source: Path, **_options):
+        seen.append(source.name)
+        begun.set()
+        assert let_go.wait(LONG_SEC)
+        raise ImageError("corrupt_image", "no")
+
+    monkeypatch.setattr(decode_pool, "decode_image", decode)
+    threads = decoding_threads()
+    pool = build_pool()
+    for name in "abc":
+        pool.submit(Source(name, tmp_path / name))
+    assert begun.wait(LONG_SEC)
+    pool.close()
+    let_go.set()
+    deadline = time.monotonic() + LONG_SEC
+    while decoding_threads() - threads and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert seen == ["a"]
+
+
+def test_a_thumbnail_fits_and_keeps_its_proportions(tmp_path):
+    path = tmp_path / "wide.png"
+    Image.new("RGB", (400, 2), "red").save(path)
+    pool = build_pool(thumbnail_px=96)
+    crop = outcome(pool, Source("wide", path))
+    assert isinstance(crop, Crop)
+    assert crop.thumbnail is not None
+    assert crop.thumbnail.startswith(b"\xff\xd8")
+    pool.close()

@@ -1,0 +1,222 @@
+"""What `--model` names, and in which order it is looked for."""
+
+import dataclasses
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from imgcls.errors import ExitCode, ModelError
+from imgcls.host.tensor_files import load_tensors
+from imgcls.images.transform import Transform
+from imgcls.models.checkpoint import Checkpoint, save_checkpoint
+from imgcls.models.imagenet import imagenet_classes
+from imgcls.models.loading import find_checkpoint, load_model, state_dict_of
+from imgcls.models.networks.mlp import MLP
+from imgcls.models.weights_cache import weights_path
+
+HERE = Path("file.pth")
+
+
+def checkpoint(**changes) -> Checkpoint:
+    return dataclasses.replace(
+        Checkpoint(
+            model_name="mlp",
+            model_arguments={"image_px": 4, "hidden": [5]},
+            classes=("cat", "dog"),
+            transform=Transform(5, 4, interpolation="bicubic"),
+            weights=MLP(2, image_px=4, hidden=(5,)).state_dict(),
+            metrics={"top1": 0.75},
+            recipe={"model": {"name": "mlp"}},
+        ),
+        **changes,
+    )
+
+
+def test_checkpoint(tmp_path):
+    saved = checkpoint()
+    save_checkpoint(saved, tmp_path / "best.pt")
+    model = load_model(str(tmp_path / "best.pt"))
+    assert model.name == "mlp"
+    assert model.classes == ("cat", "dog")
+    assert model.transform == saved.transform
+    assert model.metrics == {"top1": 0.75}
+    assert model.recipe == {"model": {"name": "mlp"}}
+    assert model.wordnet_ids == ()
+    assert not model.network.training
+    assert_close(model.network.state_dict(), saved.weights, rtol=0, atol=0)
+    digest = hashlib.sha256((tmp_path / "best.pt").read_bytes()).hexdigest()
+    assert model.weights_sha256 == digest
+    assert model.id == f"mlp@{digest[:12]}"
+    assert model.describe() == {
+        "id": model.id,
+        "name": "mlp",
+        "weights_sha256": digest,
+        "num_classes": 2,
+        "transform": saved.transform.to_dict(),
+    }
+
+
+def test_checkpoint_of_a_torchvision_network(tmp_path):
+    # MNASNet's layout has a version, which a checkpoint's plain dictionary doesn't carry.
+    from imgcls.models.torchvision_models import build_pretrained
+
+    weights = dict(build_pretrained("mnasnet0_5", num_classes=2).state_dict())
+    saved = checkpoint(model_name="mnasnet0_5", model_arguments={}, weights=weights)
+    save_checkpoint(saved, tmp_path / "best.pt")
+    assert_close(load_model(str(tmp_path / "best.pt")).network.state_dict(), weights, rtol=0, atol=0)
+
+
+def test_checkpoint_that_does_not_fit(tmp_path):
+    save_checkpoint(checkpoint(classes=("cat", "dog", "bird")), tmp_path / "best.pt")
+    with pytest.raises(ModelError, match=r"best\.pt: the weights don't fit 'mlp': .*has shape \(2, 5\), not \(3, 5\)"):
+        load_model(str(tmp_path / "best.pt"))
+
+
+def test_order_of_the_search(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Path("runs", "one")
+    run.mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"holds neither best\.pt nor last\.pt"):
+        find_checkpoint(str(run))
+    (run / "last.pt").touch()
+    assert find_checkpoint(str(run)) == run / "last.pt"
+    (run / "best.pt").touch()
+    assert find_checkpoint(str(run)) == run / "best.pt"
+    assert find_checkpoint(str(run / "last.pt")) == run / "last.pt"
+    assert find_checkpoint("alexnet") is None
+    Path("alexnet").mkdir()
+    assert find_checkpoint("alexnet") is None
+    (Path("alexnet") / "best.pt").touch()
+    assert find_checkpoint("alexnet") == Path("alexnet", "best.pt")
+    Path("resnet18").touch()
+    assert find_checkpoint("resnet18") == Path("resnet18")
+
+
+@pytest.mark.parametrize("spec", ["none.pt", "none.pth", "none.onnx", "runs/none", "./alexnet"])
+def test_path_where_nothing_is(tmp_path, monkeypatch, spec):
+    monkeypatch.chdir(tmp_path)
+    if spec == "./alexnet":
+        # pathlib drops the dot, so this is the name.
+        assert find_checkpoint(spec) is None
+        return
+    with pytest.raises(ModelError, match=f"no such checkpoint: {spec}"):
+        load_model(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "near"),
+    [("alexnt", "alexnet"), ("resnet-50", "resnet50"), ("cifar10_cnn", "cifar10-cnn"), ("vit-b-16", "vit_b_16")],
+)
+def test_misspelt(spec, near):
+    with pytest.raises(ModelError, match=f"unknown model '{spec}'; did you mean '{near}'") as caught:
+        load_model(spec)
+    assert caught.value.exit_code == ExitCode.MODEL
+
+
+def test_folder_that_is_no_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    with pytest.raises(ModelError, match=r"photos holds neither best\.pt nor last\.pt"):
+        load_model("photos")
+
+
+def test_state_dict_of_alexnet(alexnet_weights):
+    model = load_model("alexnet", weights=alexnet_weights)
+    assert model.classes == imagenet_classes().names
+    assert model.wordnet_ids == imagenet_classes().wordnet_ids
+    assert model.transform == Transform(256, 224)
+    digits = alexnet_weights.stem.rpartition("-")[2]
+    assert model.id.startswith(f"alexnet@{digits}")
+    assert_close(model.network.state_dict(), load_tensors(alexnet_weights), rtol=0, atol=0)
+
+
+def test_pretrained_from_the_cache(alexnet_weights, alexnet_entry, monkeypatch):
+    monkeypatch.setattr("imgcls.models.torchvision_models.ALEXNET", alexnet_entry)
+    monkeypatch.setenv("IMGCLS_OFFLINE", "1")
+    path = weights_path(alexnet_entry)
+    path.parent.mkdir(parents=True)
+    os.link(alexnet_weights, path)
+    model = load_model()
+    assert model.name == "alexnet"
+    assert model.weights_path == path
+
+
+def test_nothing_here_and_offline(monkeypatch):
+    monkeypatch.setenv("IMGCLS_OFFLINE", "1")
+    with pytest.raises(ModelError, match=r"alexnet-owt-7be5be79\.pth: IMGCLS_OFFLINE") as caught:
+        load_model("alexnet")
+    assert "cifar10-cnn" in caught.value.hint
+
+
+@pytest.mark.parametrize("wrap", [lambda s: {"state_dict": s}, lambda s: {"model": s, "epoch": 3}, lambda s: s])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_variants_of_a_state_dict(wrap, prefix):
+    weights = {"a.weight": torch.ones(2), "b": torch.zeros(1)}
+    content = wrap({prefix + key: value for key, value in weights.items()})
+    assert_close(dict(state_dict_of(content, HERE)), weights, rtol=0, atol=0)
+
+
+def test_version_of_the_layout_is_kept():
+    network = torch.nn.Sequential(torch.nn.BatchNorm1d(2))
+    parallel = torch.nn.DataParallel(network)
+    for one in (network, parallel):
+        assert state_dict_of(one.state_dict(), HERE)._metadata[""] == {"version": 1}
+        assert state_dict_of(one.state_dict(), HERE)._metadata["0"] == {"version": 2}
+
+
+@pytest.mark.parametrize("content", [{}, [], None, torch.ones(1), {"a": 1}, {"state_dict": {}}, {"epoch": 3}], ids=str)
+def test_no_state_dict(content):
+    with pytest.raises(ModelError, match=r"file\.pth holds no state_dict"):
+        state_dict_of(content, HERE)
+
+
+def test_checkpoint_given_as_weights(tmp_path):
+    save_checkpoint(checkpoint(), tmp_path / "best.pt")
+    with pytest.raises(ModelError, match="whole checkpoint") as caught:
+        load_model("alexnet", weights=tmp_path / "best.pt")
+    assert f"--model {tmp_path / 'best.pt'}" in caught.value.hint
+
+
+def test_weights_given_as_checkpoint(alexnet_weights):
+    with pytest.raises(ModelError, match="not a checkpoint of imgcls") as caught:
+        load_model(str(alexnet_weights))
+    assert "--weights" in caught.value.hint
+
+
+def test_weights_go_with_an_architecture(tmp_path, alexnet_weights):
+    save_checkpoint(checkpoint(), tmp_path / "best.pt")
+    for spec in (str(tmp_path / "best.pt"), "cifar10-cnn", "mlp", "cnn"):
+        with pytest.raises(ModelError, match="has its own weights"):
+            load_model(spec, weights=alexnet_weights)
+    with pytest.raises(ModelError, match="unknown model 'alexnt'"):
+        load_model("alexnt", weights=alexnet_weights)
+
+
+def test_weights_of_the_wrong_shape_name_the_file(tmp_path):
+    path = tmp_path / "few.pth"
+    torch.save(torch.nn.Linear(2, 2).state_dict(), path)
+    with pytest.raises(ModelError, match=r"few\.pth: the weights don't fit 'alexnet': features\.0\.weight is missing"):
+        load_model("alexnet", weights=path)
+
+
+def test_weights_that_would_run_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "proof",))
+
+    torch.save({"features.0.weight": Evil()}, tmp_path / "evil.pth")
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Evil(), protocol=2))
+    for name in ("evil.pth", "evil.pkl"):
+        with pytest.raises(ModelError, match=name):
+            load_model("alexnet", weights=tmp_path / name)
+    assert not (tmp_path / "proof").exists()
+
+
+def test_missing_weights_file(tmp_path):
+    with pytest.raises(ModelError, match="no such weights file"):
+        load_model("alexnet", weights=tmp_path / "none.pth")

@@ -1,0 +1,103 @@
+"""Parquet: what a standard reader gets back."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from colour_backend import ColourRunner, classify, picture
+
+from imgcls.errors import OutputError, UsageError
+from imgcls.images.sources import Source
+from imgcls.outputs.destination import Destination
+from imgcls.outputs.formats.parquet import ParquetWriter
+from imgcls.outputs.record import ImageRecord, Prediction, Summary
+
+parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install 'imgcls[parquet]'")
+
+
+def test_rows_and_metadata_come_back(tmp_path: Path) -> None:
+    good, torn = tmp_path / 'a "red",\none.png', tmp_path / "torn.jpg"
+    picture(200, 40, 10).save(good)
+    torn.write_bytes(b"no picture")
+    output = tmp_path / "results.parquet"
+    classify([Source(str(good), good), Source(str(torn), torn)], Destination("parquet", output), threshold=0.9)
+
+    table = parquet.read_table(output)
+    first, second = table.to_pylist()
+    assert first["input"] == str(good)
+    assert (first["status"], first["width"], first["height"], first["uncertain"]) == ("ok", 24, 16, True)
+    assert [p["label"] for p in first["predictions"]] == ["red", "green", "blue"]
+    assert [p["class_id"] for p in first["predictions"]] == [0, 1, 2]
+    assert first["predictions"][0]["probability"] == pytest.approx(200 / 250)
+    assert (first["size_bytes"], first["modified_ns"]) == (good.stat().st_size, good.stat().st_mtime_ns)
+    assert (second["status"], second["error_kind"], second["predictions"]) == ("error", "not_an_image", [])
+    assert second["error_message"]
+    assert second["width"] is second["uncertain"] is None
+
+    facts = {
+        key.decode(): json.loads(value)
+        for key, value in parquet.read_metadata(output).metadata.items()
+        if key.startswith(b"imgcls.")
+    }
+    assert b"imgcls.model" in parquet.read_schema(output).metadata
+    assert facts["imgcls.model"] == ColourRunner().describe()
+    assert facts["imgcls.options"]["threshold"] == 0.9
+    assert facts["imgcls.summary"] == {"count": 2, "ok": 1, "failed": 1, "errors": {"not_an_image": 1}}
+    assert {"imgcls", "python", "torch"} <= facts["imgcls.versions"].keys()
+    assert len(facts["imgcls.settings"]) == 16
+
+
+def test_the_readme_names_columns_and_metadata(tmp_path: Path) -> None:
+    picture(1, 2, 3).save(tmp_path / "a.png")
+    output = tmp_path / "r.parquet"
+    classify([Source("a.png", tmp_path / "a.png")], Destination("parquet", output))
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    keys = [key.decode() for key in parquet.read_metadata(output).metadata if key.startswith(b"imgcls.")]
+    missing = [name for name in [*parquet.read_table(output).column_names, *keys] if f"`{name}`" not in readme]
+    assert not missing
+    assert len(keys) == 6
+
+
+def test_row_groups_are_written_as_records_come(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    writer = ParquetWriter(path, metadata={}, row_group_records=100)
+    sizes = [path.stat().st_size]
+    for number in range(250):
+        writer.write(ImageRecord(f"{number}.jpg", "m@1", (Prediction(1, "cup", 0.5),), 4, 3))
+        if number % 100 == 99:
+            sizes.append(path.stat().st_size)
+    writer.finish(Summary(num_ok=250))
+    writer.close()
+    assert sizes[0] < sizes[1] < sizes[2]
+    file = parquet.ParquetFile(path)
+    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [100, 100, 50]
+    assert file.read(["input"])["input"].to_pylist() == [f"{number}.jpg" for number in range(250)]
+
+
+def test_a_run_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    class Broken(ColourRunner):
+        def probabilities(self, images_BHWC):  # type: ignore[no-untyped-def]
+            raise RuntimeError("broken")
+
+    image = tmp_path / "a.png"
+    picture(1, 2, 3).save(image)
+    with pytest.raises(RuntimeError, match="broken"):
+        classify([Source("a.png", image)], Destination("parquet", tmp_path / "results.parquet"), Broken())
+    assert not [path.name for path in tmp_path.iterdir() if path.suffix in (".parquet", ".part")]
+
+
+def test_only_to_a_file_and_only_with_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="not to stdout") as raised:
+        Destination("parquet").check()
+    assert raised.value.hint == "add -o results.parquet"
+    with pytest.raises(UsageError, match="--resume needs"):
+        Destination("parquet", tmp_path / "x.parquet", resume=True).check()
+    (tmp_path / "there.parquet").touch()
+    with pytest.raises(OutputError, match="exists already"):
+        Destination("parquet", tmp_path / "there.parquet").check()
+    Destination("parquet", tmp_path / "there.parquet", overwrite=True).check()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match="needs pyarrow") as raised:
+        Destination("parquet", tmp_path / "x.parquet").check()
+    assert "pip install 'imgcls[parquet]'" in raised.value.hint

@@ -1,0 +1,138 @@
+import pytest
+import torch
+from torch import nn
+
+from imgcls.errors import ConfigError
+from imgcls.recipes.schema import OptimSettings, ScheduleSettings
+from imgcls.training.ema import AveragedNetwork
+from imgcls.training.optimizer import Optimisers, as_matrix, rate_factor
+
+
+def small_network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 2),
+    )
+
+
+def backward(network):
+    images = torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    network(images).square().mean().backward()
+
+
+@pytest.mark.parametrize(("total", "warmup"), [(5, 0.5), (20, 0.2), (101, 0.2), (101, 0.5)])
+def test_one_cycle_is_torchs(total, warmup):
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=1.0, total_steps=total, pct_start=warmup, cycle_momentum=False
+    )
+    schedule = ScheduleSettings(shape="one-cycle", warmup=warmup)
+    for step in range(total):
+        assert rate_factor(step, total, schedule) == pytest.approx(optimiser.param_groups[0]["lr"], abs=1e-12)
+        optimiser.step()
+        if step + 1 < total:
+            theirs.step()
+
+
+def test_linear_and_cosine_by_hand():
+    linear = ScheduleSettings(shape="linear", warmup=0.2, final=0.1)
+    assert [rate_factor(step, 10, linear) for step in (0, 1, 2, 6)] == pytest.approx([0.5, 1.0, 1.0, 0.55])
+    cosine = ScheduleSettings(shape="cosine", warmup=0.0)
+    assert [rate_factor(step, 4, cosine) for step in (0, 2)] == pytest.approx([1.0, 0.5])
+
+
+def test_steps_are_torchs():
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[10, 15], gamma=0.1)
+    schedule = ScheduleSettings(shape="step", warmup=0.0)
+    for step in range(20):
+        assert rate_factor(step, 20, schedule) == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-12)
+        optimiser.step()
+        theirs.step()
+    warm = ScheduleSettings(shape="step", warmup=0.2, milestones=(0.6,), factor=0.25)
+    assert [rate_factor(step, 10, warm) for step in (0, 1, 5, 6, 9)] == pytest.approx([0.5, 1, 1, 0.25, 0.25])
+
+
+@pytest.mark.parametrize("shape", ["one-cycle", "cosine", "linear", "step", "constant"])
+@pytest.mark.parametrize("warmup", [0.0, 0.3, 0.99])
+@pytest.mark.parametrize("total", [1, 2, 3, 50])
+def test_every_step_moves_and_none_beyond_the_peak(shape, warmup, total):
+    schedule = ScheduleSettings(shape=shape, warmup=warmup)
+    factors = [rate_factor(step, total, schedule) for step in range(total)]
+    assert all(0 < factor <= 1 for factor in factors)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_norms_and_biases_do_not_decay(name):
+    optimisers = Optimisers(small_network(), OptimSettings(name=name, weight_decay=0.3))
+    decays = {p.ndim >= 2: group["weight_decay"] for group in optimisers.parts[0].param_groups for p in group["params"]}
+    assert decays == {True: 0.3, False: 0.0}
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_every_weight_moves_at_the_rate_set(name):
+    network = small_network()
+    optimisers = Optimisers(network, OptimSettings(name=name, lr=0.1))
+    before = [p.detach().clone() for p in network.parameters()]
+    backward(network)
+    optimisers.set_rate(0.5)
+    assert optimisers.rate == pytest.approx(0.05)
+    optimisers.step()
+    assert all(p.grad is None for p in network.parameters())
+    assert all(not torch.equal(p, old) for p, old in zip(network.parameters(), before, strict=True))
+
+
+def test_frozen_weights_stay():
+    network = small_network()
+    network[0].weight.requires_grad_(False)
+    before = network[0].weight.clone()
+    optimisers = Optimisers(network, OptimSettings(name="sgd", lr=0.1))
+    backward(network)
+    optimisers.step()
+    assert torch.equal(network[0].weight, before)
+
+
+def test_muon_moves_filters_alike_in_both_memory_formats():
+    results = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        network = small_network().to(memory_format=memory_format)
+        optimisers = Optimisers(network, OptimSettings(name="muon", lr=0.1))
+        backward(network)
+        optimisers.step()
+        results.append(network[0].weight.detach().contiguous())
+    # Muon works in bfloat16 inside, and sums in another order.
+    torch.testing.assert_close(results[0], results[1], atol=2e-3, rtol=0)
+
+
+def test_a_matrix_shares_its_memory_with_the_filters():
+    filters = nn.Parameter(torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last))
+    as_matrix(filters).data.zero_()
+    assert not filters.any()
+
+
+def test_nothing_to_train_is_an_error():
+    with pytest.raises(ConfigError, match="no weights to train"):
+        Optimisers(small_network().requires_grad_(False), OptimSettings())
+    with pytest.raises(ConfigError, match="muon needs a hidden layer"):
+        Optimisers(nn.Linear(2, 2), OptimSettings(name="muon"))
+
+
+def test_an_average_follows_by_its_formula():
+    network = nn.BatchNorm1d(1)
+    average = AveragedNetwork(network, decay=0.9, every=1)
+    with torch.no_grad():
+        network.weight.fill_(3.0)
+        network.num_batches_tracked.fill_(7)
+    average.update()
+    # The first update keeps 2/11 of the 1 that was there.
+    assert average.network.weight.item() == pytest.approx(1 * 2 / 11 + 3 * 9 / 11)
+    assert average.network.num_batches_tracked.item() == 7
+    for _ in range(200):
+        average.update()
+    assert average.network.weight.item() == pytest.approx(3.0, abs=1e-6)
+    assert not average.network.weight.requires_grad
