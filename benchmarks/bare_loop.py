@@ -1,10 +1,10 @@
 """The training loop that a competent user writes by hand, as the baseline of `overhead.py`.
 
-All pictures in one tensor, a batch by index, augmentation in a few tensor operations, cross-entropy, a step of torch's
+All images in one tensor, a batch by index, augmentation in a few tensor operations, cross-entropy, a step of torch's
 optimisers. It builds its network from the recipe as imgcls does, and does what the recipe says with the same
 arithmetic; what it can't do is listed in `KEPT` by its absence.
 
-Shapes: N pictures, B batch, C channels (3), H height, W width, K classes.
+Shapes: N images, B batch, C channels (3), H height, W width, K classes.
 """
 
 import cifar10_files
@@ -54,7 +54,7 @@ class BareLoop:
 
     Args:
         recipe: as `followed` returns it.
-        data: the pictures.
+        data: the images.
         device: where it runs.
         autocast_dtype: bfloat16, or None for float32 throughout.
     """
@@ -83,7 +83,7 @@ class BareLoop:
         self._make_optimisers([p for p in network.parameters() if p.requires_grad])
 
     def epoch(self, number: int) -> float:
-        """Train on every picture once; returns the mean loss."""
+        """Train on every image once; returns the mean loss."""
         size, total = self.recipe.train.batch_size, torch.zeros((), device=self.device)
         self.network.train()
         order_N = torch.randperm(len(self.labels_N), device=self.device)

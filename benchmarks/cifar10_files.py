@@ -1,6 +1,6 @@
-"""CIFAR-10 for the benchmarks: found in whatever form it was brought, cut to a few pictures, read into tensors.
+"""CIFAR-10 for the benchmarks: found in whatever form it was brought, cut to a few images, read into tensors.
 
-Shapes: N pictures, C channels (3), H and W 32.
+Shapes: N images, C channels (3), H and W 32.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ def opened(data: Path, *, limit: int | None = None) -> Iterator[Path]:
 
     Args:
         data: such a folder, the published archive, or an archive of `train/<class>/*.jpg` and `test/<class>/*.jpg`.
-        limit: training pictures at most, and a fifth as many of the test's.
+        limit: training images at most, and a fifth as many of the test's.
     """
     with tempfile.TemporaryDirectory(prefix="cifar10-") as temporary:
         folder = data
@@ -78,7 +78,7 @@ def load(data: Path) -> Cifar10:
 
 
 def _limited(data: Path, target: Path, limit: int) -> Path:
-    """A copy with the first pictures of each file."""
+    """A copy with the first images of each file."""
     source = batches(data)
     num_files = len(cifar10.TRAIN_FILES)
     for split, names in FILES.items():
@@ -98,18 +98,18 @@ def _unpack(archive: Path, target: Path) -> None:
         if any(PurePosixPath(name).name == cifar10.META for name in tar.getnames()):
             tar.extractall(target, filter="data")
             return
-        pictures: dict[str, list[tuple[str, bytes]]] = {split: [] for split in FILES}
+        images: dict[str, list[tuple[str, bytes]]] = {split: [] for split in FILES}
         for member in tar:
             *_, split, label, _file = ("", "", *PurePosixPath(member.name).parts)
-            if member.isfile() and split in pictures and (file := tar.extractfile(member)) is not None:
-                pictures[split].append((label, file.read()))
-    classes = sorted({label for split in pictures.values() for label, _encoded in split})
+            if member.isfile() and split in images and (file := tar.extractfile(member)) is not None:
+                images[split].append((label, file.read()))
+    classes = sorted({label for split in images.values() for label, _encoded in split})
     # Class by class as they lie in the archive, they would be a poor sample wherever only the first few are taken.
     rng = np.random.default_rng(0)
     for split, names in FILES.items():
-        order = rng.permutation(len(pictures[split]))
+        order = rng.permutation(len(images[split]))
         for name, part in zip(names, np.array_split(order, len(names)), strict=True):
-            chosen = [pictures[split][index] for index in part]
+            chosen = [images[split][index] for index in part]
             pixels = np.stack([np.asarray(Image.open(io.BytesIO(raw)).convert("RGB")) for _label, raw in chosen])
             _write(target, name, pixels.transpose(0, 3, 1, 2), [classes.index(label) for label, _raw in chosen])
     _write_meta(target, classes)

@@ -2,7 +2,7 @@
 
 With --against-record, the published 8-epoch speed-record recipe (`record_recipe.py`) runs in turn on the same files.
 Accuracy is that of one plain forward pass after the last epoch, not the best on the way; with --against-record also
-that of the six views of each test picture that the record's authors count. Where those lift the record's recipe over
+that of the six views of each test image that the record's authors count. Where those lift the record's recipe over
 a mark at its end, the mark counts as reached, without the seconds that they take; imgcls has to get there plainly.
 
 Seconds are those of training steps with their batches and augmentation, for both: loading, whitening and measuring are

@@ -1,14 +1,14 @@
-"""One picture from a shell: the wall time and peak memory of whole processes, imgcls against what people use otherwise.
+"""One image from a shell: the wall time and peak memory of whole processes, imgcls against what people use otherwise.
 
-AlexNet with random but fixed weights (233 MiB), all in one run on the same picture, in turn:
+AlexNet with random but fixed weights (233 MiB), all in one run on the same image, in turn:
 
     usual script     import torch and torchvision, alexnet(weights=None), load the state_dict, PIL, preset, softmax
-    imgcls, torch    imgcls predict picture.jpg --weights alexnet.pth
-    imgcls, ONNX     imgcls predict picture.jpg -m alexnet.onnx, as fp32, fp16 and int8
+    imgcls, torch    imgcls predict image.jpg --weights alexnet.pth
+    imgcls, ONNX     imgcls predict image.jpg -m alexnet.onnx, as fp32, fp16 and int8
     ultralytics      yolo classify predict, on YOLOv8x-cls with random weights (57 million parameters), where installed
     transformers     the image-classification pipeline on ResNet-152 with random weights (60 million), where installed
 
-    python benchmarks/cold_start.py [--picture FILE] [--rounds 9] [--peers-python FILE]
+    python benchmarks/cold_start.py [--image FILE] [--rounds 9] [--peers-python FILE]
 
 --peers-python names the interpreter that has ultralytics and transformers, if it is another one.
 """
@@ -31,13 +31,13 @@ import sys
 import torch
 from PIL import Image
 from torchvision.models import AlexNet_Weights, alexnet
-weights, picture = sys.argv[1:]
+weights, image = sys.argv[1:]
 network = alexnet(weights=None)
 network.load_state_dict(torch.load(weights, weights_only=True))
 network.eval()
 preset = AlexNet_Weights.IMAGENET1K_V1.transforms()
 with torch.no_grad():
-    probabilities = network(preset(Image.open(picture).convert("RGB"))[None]).softmax(1)[0]
+    probabilities = network(preset(Image.open(image).convert("RGB"))[None]).softmax(1)[0]
 top = probabilities.topk(5)
 for index, value in zip(top.indices.tolist(), top.values.tolist()):
     print(AlexNet_Weights.IMAGENET1K_V1.meta["categories"][index], value)
@@ -138,20 +138,20 @@ def make(python: str, script: str, path: Path, environment: dict[str, str]) -> N
     subprocess.run([python, "-c", script, str(path)], check=True, capture_output=True, cwd=path.parent, env=environment)
 
 
-def peers(python: str, picture: Path, folder: Path, environment: dict[str, str]) -> dict[str, list[str]]:
+def peers(python: str, image: Path, folder: Path, environment: dict[str, str]) -> dict[str, list[str]]:
     """Commands of the other tools that are installed; says which are not."""
     commands: dict[str, list[str]] = {}
     if has_module(python, "ultralytics"):
         weights = folder / "yolo.pt"
         make(python, MAKE_YOLO, weights, environment)
-        arguments = ["classify", "predict", f"model={weights}", f"source={picture}", "save=False"]
+        arguments = ["classify", "predict", f"model={weights}", f"source={image}", "save=False"]
         commands["ultralytics"] = [python, "-c", YOLO_PREDICT, *arguments]
     else:
         print("ultralytics is not installed: left out")
     if has_module(python, "transformers"):
         model = folder / "resnet152"
         make(python, MAKE_TRANSFORMERS, model, environment)
-        commands["transformers"] = [python, "-c", TRANSFORMERS_PREDICT, str(model), str(picture)]
+        commands["transformers"] = [python, "-c", TRANSFORMERS_PREDICT, str(model), str(image)]
     else:
         print("transformers is not installed: left out")
     return commands
@@ -160,7 +160,7 @@ def peers(python: str, picture: Path, folder: Path, environment: dict[str, str])
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--picture", type=Path, help="a JPEG; by default one is drawn")
+    parser.add_argument("--image", type=Path, help="a JPEG; by default one is drawn")
     parser.add_argument("--rounds", type=int, default=9, help="how often each command runs")
     parser.add_argument("--peers-python", default=sys.executable, help="interpreter of the other tools")
     options = parser.parse_args()
@@ -181,11 +181,11 @@ def main() -> None:
             process = preparing.Process(target=function, args=arguments)
             process.start()
             process.join()
-        picture = (options.picture or photographs / "00.jpg").resolve()
+        image = (options.image or photographs / "00.jpg").resolve()
         imgcls = [sys.executable, "-m", "imgcls"]
         commands = {
-            "usual script": [sys.executable, "-c", USUAL_SCRIPT, str(weights), str(picture)],
-            "imgcls, torch": [*imgcls, "predict", str(picture), "-m", "alexnet", "--weights", str(weights)],
+            "usual script": [sys.executable, "-c", USUAL_SCRIPT, str(weights), str(image)],
+            "imgcls, torch": [*imgcls, "predict", str(image), "-m", "alexnet", "--weights", str(weights)],
         }
         for precision in ("fp32", "fp16", "int8"):
             path = folder / f"alexnet-{precision}.onnx"
@@ -202,10 +202,10 @@ def main() -> None:
             print(
                 f"exported {precision}: {report['size_bytes'] / 2**20:.1f} MiB, largest difference "
                 f"{report['largest_difference']:.2g}, same top-1 {report['top1_agreement']:.1%} "
-                f"of {report['num_pictures']} drawn pictures"
+                f"of {report['num_images']} drawn images"
             )
-            commands[f"imgcls, ONNX {precision}"] = [*imgcls, "predict", str(picture), "-m", str(path)]
-        commands |= peers(options.peers_python, picture, folder, environment)
+            commands[f"imgcls, ONNX {precision}"] = [*imgcls, "predict", str(image), "-m", str(path)]
+        commands |= peers(options.peers_python, image, folder, environment)
         results: dict[str, list[Measured]] = {name: [] for name in commands}
         # The first round fills the page cache and remembers the hashes; it isn't counted.
         for turn in range(options.rounds + 1):
@@ -213,7 +213,7 @@ def main() -> None:
                 measured = measure(command, environment, folder)
                 if turn:
                     results[name].append(measured)
-    print(f"\n{options.rounds} rounds in turn, {os.cpu_count()} cores, torch {version('torch')}: {picture.name}")
+    print(f"\n{options.rounds} rounds in turn, {os.cpu_count()} cores, torch {version('torch')}: {image.name}")
     print(
         f"{'':20}{'median s':>10}{'least':>8}{'most':>8}{'ratio':>8}{'spread of ratios':>20}"
         f"{'peak MiB':>10}{'ratio':>8}"

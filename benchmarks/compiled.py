@@ -1,6 +1,6 @@
 """Whether train.compile pays for a recipe: steps of its network as it is and compiled, in turn, start-up counted.
 
-Both take the recipe's own steps (`TrainingStep`: forward, loss, backward, optimiser) on random pictures of each size
+Both take the recipe's own steps (`TrainingStep`: forward, loss, backward, optimiser) on random images of each size
 that the recipe trains on. The compiler's cache is emptied first, as on a machine's first run.
 
     python benchmarks/compiled.py [RECIPE.toml]     configs/cnn.toml by default; about 4 minutes on two cores
@@ -29,7 +29,7 @@ from imgcls.training.precision import choose_precision
 from imgcls.training.step import TrainingStep
 
 CLASSES = 10
-CIFAR10_PICTURES = 50_000
+CIFAR10_IMAGES = 50_000
 
 
 def build_step(recipe: Recipe, device: torch.device, *, compiled: bool) -> TrainingStep:
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("recipe", nargs="?", type=Path, default=runs.CONFIGS / "cnn.toml")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--pictures", type=int, default=CIFAR10_PICTURES, help="of an epoch, for the sum over a run")
+    parser.add_argument("--images", type=int, default=CIFAR10_IMAGES, help="of an epoch, for the sum over a run")
     arguments = parser.parse_args()
     recipe = load_recipe(arguments.recipe)
     device = choose_device(arguments.device).device
@@ -86,7 +86,7 @@ def main() -> None:
                 f"{arguments.rounds}, in turn), ratio {plain / compiled:.2f}; first compiled step {first:.1f} s"
             )
             # Each size has its share of the steps; which is which matters little.
-            steps = recipe.train.epochs * arguments.pictures / recipe.train.batch_size / len(sides_px)
+            steps = recipe.train.epochs * arguments.images / recipe.train.batch_size / len(sides_px)
             spent += first
             saved += steps * (plain - compiled)
     verdict = "pays" if saved > spent else "does not pay"

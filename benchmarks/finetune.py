@@ -84,7 +84,7 @@ def compare(name: str, mode: str, weights: Path, photos: Path, work: Path, argum
         run = work / f"{name}-{head_epochs}-{number}"
         command = [sys.executable, "-m", "imgcls", "train", "-c", str(runs.CONFIGS / "finetune.toml"), "-m", name]
         command += ["--weights", str(weights), "--data", str(photos), "-q", "-o", str(run), *options]
-        # A cache of its own: the second run on the same pictures wouldn't decode them any more.
+        # A cache of its own: the second run on the same images wouldn't decode them any more.
         ours.append(seconds_of(command, {**os.environ, "IMGCLS_CACHE": str(run) + "-cache"}))
         if not arguments.without_baseline:
             script = str(Path(__file__).with_name("plain_finetune.py"))

@@ -6,7 +6,7 @@
     overhead   imgcls's loop and one written by hand, in turn (`overhead.py`)
     resume     a deterministic run that is cut and resumed, and one that never was: the same weights, bit for bit?
     agreement  predict's answers on the GPU in fp32, bf16 and fp16 against the CPU's in fp32
-    predict    `imgcls predict` over the test pictures as files, whole process; ResNet-50 without any decoding
+    predict    `imgcls predict` over the test images as files, whole process; ResNet-50 without any decoding
 
 Seconds of training are timed as the record times itself: without compiling, warming up, loading and measuring between
 epochs; unlike the record's own clock without whitening and the six views either, for both. Needs no network.
@@ -185,7 +185,7 @@ def measure_overhead(bench: Bench) -> None:
     name = bench.arguments.recipes[0]
     small = bench.arguments.limit is not None
     options = argparse.Namespace(
-        rounds=2 if small else 8, round_sec=3.0, pictures=bench.arguments.limit, device=str(bench.device)
+        rounds=2 if small else 8, round_sec=3.0, images=bench.arguments.limit, device=str(bench.device)
     )
     bench.figures["overhead"] = overhead.measure(name, bench.data, options)
 

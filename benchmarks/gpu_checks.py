@@ -1,6 +1,6 @@
 """Checks of `gpu.py` that compare answers rather than seconds: resuming, precision, and predict over many files.
 
-Shapes: N pictures, C channels (3), H height, W width, K classes.
+Shapes: N images, C channels (3), H height, W width, K classes.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from imgcls.errors import DeviceError
 from imgcls.images.transform import Transform
-from imgcls.inference.backends.torch_backend import TorchRunner
+from imgcls.inference.backends.torch_backend import TorchBackend
 from imgcls.inference.precision import Precision
 from imgcls.models.building import build_network
 from imgcls.models.checkpoint import load_checkpoint
@@ -85,21 +85,21 @@ def agreement(run: Path, images_NCHW: Tensor, device: torch.device) -> dict[str,
         device: to compare.
     """
     pixels_NHWC = images_NCHW.permute(0, 2, 3, 1).contiguous().numpy()
-    expected_NK = TorchRunner(load_model(str(run)), torch.device("cpu")).probabilities(pixels_NHWC)
+    expected_NK = TorchBackend(load_model(str(run)), torch.device("cpu")).probabilities(pixels_NHWC)
     found = {}
-    for runner in runners(lambda: load_model(str(run)), device):
-        answered_NK = runner.probabilities(pixels_NHWC)
+    for backend in runners(lambda: load_model(str(run)), device):
+        answered_NK = backend.probabilities(pixels_NHWC)
         same = int((answered_NK.argmax(1) == expected_NK.argmax(1)).sum())
         largest = float(np.abs(answered_NK - expected_NK).max())
-        found[runner.precision] = {"largest_difference": largest, "same_class": same, "count": len(pixels_NHWC)}
+        found[backend.precision] = {"largest_difference": largest, "same_class": same, "count": len(pixels_NHWC)}
     return found
 
 
-def runners(load: Callable[[], LoadedModel], device: torch.device) -> Iterator[TorchRunner]:
+def runners(load: Callable[[], LoadedModel], device: torch.device) -> Iterator[TorchBackend]:
     """A model as predict runs it, in each precision that the device has."""
     for precision in get_args(Precision):
         with contextlib.suppress(DeviceError):
-            yield TorchRunner(load(), device, precision)
+            yield TorchBackend(load(), device, precision)
 
 
 def network_speed(device: torch.device, *, batch_size: int = 256, batches: int = 20) -> dict[str, float]:
@@ -107,7 +107,7 @@ def network_speed(device: torch.device, *, batch_size: int = 256, batches: int =
 
     Args:
         device: where it runs.
-        batch_size: pictures at once.
+        batch_size: images at once.
         batches: that are timed, after two that are not.
     Returns:
         By precision, as far as the device has it.
@@ -121,14 +121,14 @@ def network_speed(device: torch.device, *, batch_size: int = 256, batches: int =
         return LoadedModel("resnet50", network, tuple(map(str, range(1000))), transform, "0" * 64, Path("random"))
 
     found = {}
-    for runner in runners(load, device):
+    for backend in runners(load, device):
         for count in (2, batches):
             started = time.perf_counter()
             for _ in range(count):
                 # Probabilities come back to the host, so that each batch is done when it returns.
-                runner.probabilities(pixels_NHWC)
+                backend.probabilities(pixels_NHWC)
             seconds = time.perf_counter() - started
-        found[runner.precision] = batches * batch_size / seconds
+        found[backend.precision] = batches * batch_size / seconds
     return found
 
 
@@ -141,7 +141,7 @@ def predict_speed(run: Path, images_NCHW: Tensor, device: torch.device, work: Pa
         device: where it runs.
         work: for the files.
     """
-    folder = work / "pictures"
+    folder = work / "images"
     folder.mkdir()
     for index, pixels_HWC in enumerate(images_NCHW.permute(0, 2, 3, 1).contiguous().numpy()):
         Image.fromarray(pixels_HWC).save(folder / f"{index:05d}.png")

@@ -1,11 +1,11 @@
 """Nothing lost: `imgcls predict --resume` on a growing folder, killed with SIGKILL again and again.
 
-Half of the pictures are there at the beginning, the others come in equal parts before each run, and a tenth changes its
+Half of the images are there at the beginning, the others come in equal parts before each run, and a tenth changes its
 time, so that there is always something to do and something to keep. Every run but the last is killed at a random moment
 of the time that a whole one takes. The final file is compared, byte for byte, with that of a run
 that nobody disturbed; nothing is left out, as records hold no time but that of their file.
 
-    python benchmarks/kill_resume.py [--kills 50] [--pictures 2000] [--format jsonl] [--seed 0]
+    python benchmarks/kill_resume.py [--kills 50] [--images 2000] [--format jsonl] [--seed 0]
 
 Prints the counts, and ends with 1 if a byte differs.
 """
@@ -28,8 +28,8 @@ from PIL import Image
 from imgcls.outputs.journal import part_path
 
 
-def make_pictures(folder: Path, count: int) -> list[Path]:
-    """Write pictures of 32 x 32, each another; a few in a hundred are damaged. Returned in a mixed order."""
+def make_images(folder: Path, count: int) -> list[Path]:
+    """Write images of 32 x 32, each another; a few in a hundred are damaged. Returned in a mixed order."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     paths = []
@@ -59,7 +59,7 @@ def run(
         code = process.wait()
     if code == -signal.SIGKILL:
         return None
-    # 4: some pictures are damaged, as they should be.
+    # 4: some images are damaged, as they should be.
     assert code in (0, 4), f"exit code {code}"
     return time.perf_counter() - started
 
@@ -68,7 +68,7 @@ def main() -> int:
     """Run it all and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--format", choices=("jsonl", "csv"), default="jsonl")
     parser.add_argument("--model", default="cifar10-cnn")
     parser.add_argument("--seed", type=int, default=0)
@@ -77,12 +77,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         inbox, outbox, output = folder / "in", folder / "later", folder / f"results.{arguments.format}"
-        pictures = make_pictures(inbox, arguments.pictures)
+        images = make_images(inbox, arguments.images)
         outbox.mkdir()
-        coming = [path.rename(outbox / path.name) for path in pictures[len(pictures) // 2 :]]
+        coming = [path.rename(outbox / path.name) for path in images[len(images) // 2 :]]
         whole_sec = run(inbox, folder / "timed", arguments)
         assert whole_sec is not None
-        print(f"{len(pictures):,} pictures, half of them at the beginning; one run over that half: {whole_sec:.1f} s")
+        print(f"{len(images):,} images, half of them at the beginning; one run over that half: {whole_sec:.1f} s")
 
         moments: list[float] = []
         num_through = num_parts = num_torn = 0
@@ -91,7 +91,7 @@ def main() -> int:
             for _ in range(-(-len(coming) // (arguments.kills - len(moments)))):
                 path = coming.pop()
                 path.rename(inbox / path.name)
-            for path in rng.sample(sorted(inbox.iterdir()), len(pictures) // 10):
+            for path in rng.sample(sorted(inbox.iterdir()), len(images) // 10):
                 os.utime(path)
             moment = rng.uniform(0, whole_sec)
             if run(inbox, output, arguments, kill_after_sec=moment) is not None:

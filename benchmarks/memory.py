@@ -3,10 +3,10 @@
     python benchmarks/memory.py [--files 100000] [--lines 1000000] [--model tiny]
 
 What grows with the inputs is not the network, so a network of a few hundred weights is the default, which answers some
-thousand pictures a second and core; `--model cifar10-cnn` is several times slower. Pictures are small, one file linked
-under many names. Of a list's lines one in twenty names a picture and the others nothing, so that each goes through
+thousand images a second and core; `--model cifar10-cnn` is several times slower. Images are small, one file linked
+under many names. Of a list's lines one in twenty names an image and the others nothing, so that each goes through
 reader, decoding threads and writer, and a million of them take two minutes instead of half an hour. Before the last run
-the output of a million pictures is put together from the records of the first thousand: byte for byte what such a run
+the output of a million images is put together from the records of the first thousand: byte for byte what such a run
 leaves, and all of it is kept.
 
 Linux and macOS; some five minutes on two cores.
@@ -27,8 +27,8 @@ MIB = 2**20
 # What getrusage counts in.
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 LINKS_A_FILE = 30_000
-# Of a list's lines so many lead nowhere for each that names a picture.
-LINES_A_PICTURE = 20
+# Of a list's lines so many lead nowhere for each that names an image.
+LINES_AN_IMAGE = 20
 
 # Made by a process of its own: what this one ever held would count as a child's peak, and PyTorch is large.
 MAKE_TINY_MODEL = """
@@ -44,7 +44,7 @@ save_checkpoint(Checkpoint("mlp", arguments, ("cat", "dog", "owl"), Transform(8,
 
 
 def make_folder(folder: Path, count: int) -> Path:
-    """`count` names for a few pictures."""
+    """`count` names for a few images."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -67,7 +67,7 @@ def peak_mib(*arguments: object) -> tuple[float, float, int]:
 
 
 def repeat_records(few: Path, output: Path, count: int) -> None:
-    """Write what a run over a list that repeats the same pictures leaves: their records, again and again."""
+    """Write what a run over a list that repeats the same images leaves: their records, again and again."""
     records = few.read_bytes().splitlines(keepends=True)
     with output.open("wb") as file:
         file.writelines(records[number % len(records)] for number in range(count))
@@ -89,8 +89,8 @@ def main() -> int:
         mixed, repeated = root / "mixed.txt", root / "repeated.txt"
         with mixed.open("w") as file:
             for number in range(arguments.lines):
-                is_there = number % LINES_A_PICTURE == 0
-                name = names[number // LINES_A_PICTURE % len(names)] if is_there else f"{root}/nowhere/{number:08}.jpg"
+                is_there = number % LINES_AN_IMAGE == 0
+                name = names[number // LINES_AN_IMAGE % len(names)] if is_there else f"{root}/nowhere/{number:08}.jpg"
                 file.write(f"{name}\n")
         with repeated.open("w") as file:
             file.writelines(f"{names[number % len(names)]}\n" for number in range(arguments.lines))

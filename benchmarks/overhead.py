@@ -1,7 +1,7 @@
 """What imgcls's training loop costs over a bare loop written by hand with the same network, data and arithmetic.
 
 In one process, an epoch of imgcls (`imgcls.train`, whole, with its checks, progress and clocks) and an epoch of
-`bare_loop.py` take turns; the first of each is not counted. An epoch has as many pictures as a few seconds take. Wall
+`bare_loop.py` take turns; the first of each is not counted. An epoch has as many images as a few seconds take. Wall
 seconds count steps with batches and augmentation, for both by the same clock; validation and checkpoints between
 imgcls's epochs are left out. CPU seconds (of all threads) are given beside them, because they hold on a machine that
 others use too. The target is at least 0.95 of the bare loop's images/s.
@@ -27,7 +27,7 @@ from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import EpochEnd, Started, StepProgress
 
 TARGET = 0.95
-PILOT_PICTURES = 1024
+PILOT_IMAGES = 1024
 
 
 @dataclass
@@ -70,10 +70,10 @@ def _difference(later: tuple[float, float], earlier: tuple[float, float]) -> tup
     return later[0] - earlier[0], later[1] - earlier[1]
 
 
-def pictures_for(recipe: Recipe, loop: BareLoop, seconds: float) -> int:
-    """How many pictures take about so many seconds, in whole batches."""
+def images_for(recipe: Recipe, loop: BareLoop, seconds: float) -> int:
+    """How many images take about so many seconds, in whole batches."""
     size, whole = recipe.train.batch_size, len(loop.labels_N)
-    loop.labels_N = loop.labels_N[:PILOT_PICTURES]
+    loop.labels_N = loop.labels_N[:PILOT_IMAGES]
     loop.epoch(0)
     started = time.perf_counter()
     loop.epoch(1)
@@ -93,10 +93,10 @@ def measure(name: str, data: Path, arguments: argparse.Namespace) -> dict[str, d
     # As imgcls chooses it.
     wanted = recipe.train.precision == "bf16" or (recipe.train.precision == "auto" and supports_bfloat16(device))
     dtype = torch.bfloat16 if wanted else None
-    count = arguments.pictures
+    count = arguments.images
     if count is None:
         pilot = BareLoop(recipe, cifar10_files.load(data), device=device, autocast_dtype=dtype)
-        count = pictures_for(recipe, pilot, arguments.round_sec)
+        count = images_for(recipe, pilot, arguments.round_sec)
     with cifar10_files.opened(data, limit=count) as part, tempfile.TemporaryDirectory() as temporary:
         recipe, _dropped = followed(load_recipe(runs.CONFIGS / name, flags=flags | {"data.source": str(part)}))
         cut = cifar10_files.load(part)
@@ -108,7 +108,7 @@ def measure(name: str, data: Path, arguments: argparse.Namespace) -> dict[str, d
 def report(name: str, turns: Turns, count: int, dropped: list[str]) -> dict[str, dict[str, float]]:
     """Medians, ratios and spread."""
     found = {}
-    print(f"{name}: {len(turns.ours)} rounds each of {count:,} pictures, in turn")
+    print(f"{name}: {len(turns.ours)} rounds each of {count:,} images, in turn")
     if dropped:
         print(f"  left at their defaults on both sides: {', '.join(dropped)}")
     for which, clock, unit in ((0, "wall", "images/s"), (1, "CPU", "images per CPU second")):
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=["mlp.toml", "cnn.toml"], help="files in configs/")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--round-sec", type=float, default=4.0, help="about how long one takes")
-    parser.add_argument("--pictures", type=int, help="in a round, instead of as many as fit into it")
+    parser.add_argument("--images", type=int, help="in a round, instead of as many as fit into it")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     with cifar10_files.opened(arguments.data) as data:

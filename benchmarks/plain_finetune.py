@@ -1,7 +1,7 @@
 """Transfer learning as PyTorch's tutorial does it, as the baseline of `finetune.py`.
 
 ImageFolder, a DataLoader with two workers, a ResNet (or AlexNet) with a new last layer; every epoch decodes every
-picture and runs the whole network, the frozen epochs too. Prints one JSON line: best validation accuracy.
+image and runs the whole network, the frozen epochs too. Prints one JSON line: best validation accuracy.
 
     python benchmarks/plain_finetune.py --data DIR --model resnet18 --weights FILE --head-epochs 15 --epochs 20
 """
@@ -28,7 +28,7 @@ def with_new_head(name: str, weights: Path, num_classes: int) -> tuple[nn.Module
 
 
 def measure(network: nn.Module, loader: DataLoader[tuple[torch.Tensor, int]]) -> float:
-    """Share of the pictures whose class the network names."""
+    """Share of the images whose class the network names."""
     network.eval()
     correct = total = 0
     with torch.no_grad():

@@ -1,6 +1,6 @@
 """The network, the optimisers and the numbers of the published speed-record recipe; see `record_recipe.py`.
 
-Shapes: N pictures, B batch, C channels, H height, W width, K classes.
+Shapes: N images, B batch, C channels, H height, W width, K classes.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Settings:
     Attributes:
         filter_lr, filter_momentum, newton_schulz_steps: of Muon, which moves the filters.
         bias_lr, head_lr, momentum: of SGD with Nesterov's momentum, which moves biases and the last layer.
-        decay_per_picture: weight decay of SGD, times the batch, whatever the learning rate.
+        decay_per_image: weight decay of SGD, times the batch, whatever the learning rate.
         whiten_bias_epochs: how long the first layer's bias is trained.
     """
 
@@ -33,7 +33,7 @@ class Settings:
     bias_lr: float = 0.053
     head_lr: float = 0.67
     momentum: float = 0.85
-    decay_per_picture: float = 2e-6
+    decay_per_image: float = 2e-6
     label_smoothing: float = 0.2
     whiten_bias_epochs: float = 3
     translate_px: int = 2
@@ -99,7 +99,7 @@ class Optimisers:
             ns_steps=settings.newton_schulz_steps,
         )
         biases = [p for p in network.stages.parameters() if p.ndim == 1 and p.requires_grad]
-        decay = settings.decay_per_picture * settings.batch_size
+        decay = settings.decay_per_image * settings.batch_size
         groups = [([network.stem.bias], settings.bias_lr), (biases, settings.bias_lr)]
         groups.append(([network.head.weight], settings.head_lr))
         self.sgd = torch.optim.SGD(

@@ -2,7 +2,7 @@
 
 Written anew from what is published: Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv 2404.00498),
 and the settings of its repository's fastest script with Muon, airbench94_muon. There it takes 2.59 s on an A100 to
-94.01 % (mean of 200 seeds) with six views of each test picture. It has neither lookahead nor a moving average; those
+94.01 % (mean of 200 seeds) with six views of each test image. It has neither lookahead nor a moving average; those
 belong to the older scripts.
 
 What is kept: network, initialisation, optimisers, schedule, batches, augmentation, six views, and on a GPU weights in
@@ -16,7 +16,7 @@ measuring and the six views are left out, and whitening and views are given apar
     python benchmarks/record_recipe.py --data DIR       DIR holds cifar-10-batches-py; about 10 minutes on two cores
 
 Prints one JSON line an epoch and one at the end.
-Shapes: N pictures, B batch, C channels, H height, W width, K classes.
+Shapes: N images, B batch, C channels, H height, W width, K classes.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from torch.nn import functional as F  # noqa: N812
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
 SIDE_PX = 32
-WHITENING_PICTURES = 5000
+WHITENING_IMAGES = 5000
 EVAL_BATCH = 2000
 
 
@@ -57,7 +57,7 @@ class Result:
     Attributes:
         top1, six_views_top1: test accuracy.
         train_sec, whiten_sec, views_sec: the record's own clock runs through all three.
-        images_per_sec: training pictures over train_sec.
+        images_per_sec: training images over train_sec.
     """
 
     top1: float
@@ -71,7 +71,7 @@ class Result:
 
 
 class Batches:
-    """The training pictures, drawn and augmented in batches of one size; what is left over waits for another epoch.
+    """The training images, drawn and augmented in batches of one size; what is left over waits for another epoch.
 
     Args:
         images_NCHW: uint8, on the device.
@@ -94,7 +94,7 @@ class Batches:
         return len(self.labels_N) // self.size
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Bytes (batch, 3, 32, 32) and labels; every second epoch shows each picture's mirror image."""
+        """Bytes (batch, 3, 32, 32) and labels; every second epoch shows each image's mirror image."""
         device = self.labels_N.device
         options = {"device": device, "generator": self.generator}
         along = torch.arange(SIDE_PX, device=device)
@@ -122,7 +122,7 @@ def channel_constants(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def six_views(network: Callable[[Tensor], Tensor], images_BCHW: Tensor) -> Tensor:
-    """Logits of a picture and its mirror image, as they lie (half of the weight) and a pixel up-left or down-right."""
+    """Logits of an image and its mirror image, as they lie (half of the weight) and a pixel up-left or down-right."""
 
     def both_sides(x_BCHW: Tensor) -> Tensor:
         return (network(x_BCHW).float() + network(x_BCHW.flip(-1)).float()) / 2
@@ -136,7 +136,7 @@ class Training:
     """One run of the recipe on one device.
 
     Args:
-        data: the pictures.
+        data: the images.
         settings: the recipe.
         seed: of all that is random.
         device: where it runs.
@@ -152,7 +152,7 @@ class Training:
         network = RecordNetwork(num_classes, settings.widths).to(device, memory_format=torch.channels_last)
         self.dtype = {"half": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
         started = self._now()
-        network.whiten(normalise(data.train_NCHW[:WHITENING_PICTURES].to(device), torch.float32))
+        network.whiten(normalise(data.train_NCHW[:WHITENING_IMAGES].to(device), torch.float32))
         self.whiten_sec = self._now() - started
         for module in network.modules():
             if not isinstance(module, nn.BatchNorm2d) and not list(module.children()):
@@ -182,7 +182,7 @@ class Training:
 
     @torch.no_grad()
     def accuracy(self, answer: Callable[[Tensor], Tensor]) -> float:
-        """Share of the test pictures whose class is the largest logit."""
+        """Share of the test images whose class is the largest logit."""
         self.network.eval()
         correct = 0
         for images_BCHW, labels_B in zip(
@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=("half", "bf16", "autocast", "fp32"))
     parser.add_argument("--epochs-fraction", type=float, default=1.0, help="of the 8 epochs, to try it out")
-    parser.add_argument("--limit", type=int, help="training pictures at most, to try it out")
+    parser.add_argument("--limit", type=int, help="training images at most, to try it out")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     precision = arguments.precision or ("half" if device.type == "cuda" else "autocast")

@@ -30,7 +30,7 @@ class Run:
     Attributes:
         seed: of the run.
         curve: (training seconds so far, test accuracy) after every epoch.
-        six_views_top1: test accuracy of six views of each picture, where that was measured at the end.
+        six_views_top1: test accuracy of six views of each image, where that was measured at the end.
     """
 
     seed: int
@@ -148,7 +148,7 @@ def parser(text: str) -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="holds cifar-10-batches-py, or an archive of CIFAR-10")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--keep", type=Path, help="keep the runs here, and read those that are finished")
-    parser.add_argument("--limit", type=int, help="training pictures at most, to try the script out")
+    parser.add_argument("--limit", type=int, help="training images at most, to try the script out")
     parser.add_argument("--epochs-fraction", type=float, default=1.0, help="of the epochs, to try the script out")
     return parser
 

@@ -9,7 +9,7 @@ AlexNet with random but fixed weights, JPEG photographs of 1600 x 1200, all in o
 
     python benchmarks/throughput.py [--photos DIR] [--count 2000] [--rounds 3]
 
-With --photos, the pictures in DIR are cropped at random and enlarged; without, scenes are drawn.
+With --photos, the images in DIR are cropped at random and enlarged; without, scenes are drawn.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from PIL import Image, ImageOps
 from imgcls.host.devices import supports_bfloat16
 from imgcls.images.decoding import decode_image
 from imgcls.images.transform import Transform
-from imgcls.inference.backends.torch_backend import TorchRunner
+from imgcls.inference.backends.torch_backend import TorchBackend
 from imgcls.models.loading import load_model
 from imgcls.models.networks.alexnet import AlexNet
 
@@ -54,7 +54,7 @@ with torch.no_grad(), open(out, "w") as file:
 
 
 def scene(rng: np.random.Generator, photos: list[Image.Image]) -> Image.Image:
-    """A photograph-like picture: one of the given ones cropped at random, or a drawn one with grain."""
+    """A photograph-like image: one of the given ones cropped at random, or a drawn one with grain."""
     if photos:
         photo = photos[rng.integers(len(photos))]
         box = [rng.uniform(0, 0.15), rng.uniform(0, 0.15), rng.uniform(0.85, 1), rng.uniform(0.85, 1)]
@@ -72,7 +72,7 @@ def make_photos(folder: Path, count: int, originals: Path | None) -> None:
     """Write `count` JPEG files."""
     rng = np.random.default_rng(0)
     photos = [decode_image(path).image for path in sorted(originals.rglob("*.jpg"))] if originals else []
-    # Encoding is slow and names tell the files apart: fifty different pictures, then copies.
+    # Encoding is slow and names tell the files apart: fifty different images, then copies.
     for index in range(min(count, 50)):
         scene(rng, photos).save(folder / f"{index:05d}.jpg", quality=88)
     for index in range(50, count):
@@ -87,12 +87,12 @@ def timed(command: list[str]) -> float:
 
 
 def parts(folder: Path, weights: Path, sample: int, *, fast: bool, lowered: bool) -> dict[str, float]:
-    """Core-milliseconds a picture of each part alone, the model's with every core at work."""
+    """Core-milliseconds an image of each part alone, the model's with every core at work."""
     paths = sorted(folder.iterdir())[:sample]
     transform = Transform(resize_px=256, crop_px=224)
     decode = transformed = 0.0
     pixels = []
-    # One picture after the other, as a run has them: hundreds held at once would cost page faults that no run pays.
+    # One image after the other, as a run has them: hundreds held at once would cost page faults that no run pays.
     for path in paths:
         started = time.process_time()
         image = decode_image(path, smallest_px=256 if fast else 0).image
@@ -102,12 +102,12 @@ def parts(folder: Path, weights: Path, sample: int, *, fast: bool, lowered: bool
         transformed += time.process_time() - decoded
     crops = np.stack(pixels)
     loaded = load_model("alexnet", weights=weights)
-    runner = TorchRunner(loaded, torch.device("cpu"), "bf16" if lowered else "fp32")
+    backend = TorchBackend(loaded, torch.device("cpu"), "bf16" if lowered else "fp32")
     batch = crops[:32]
-    runner.probabilities(batch)
+    backend.probabilities(batch)
     started = time.process_time()
     for _ in range(4):
-        runner.probabilities(batch)
+        backend.probabilities(batch)
     model = (time.process_time() - started) / 4 * len(paths) / len(batch)
     return {
         name: 1000 * seconds / len(paths)

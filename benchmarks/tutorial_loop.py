@@ -1,6 +1,6 @@
 """The training loop of the usual PyTorch tutorial, as the baseline of `mlp.py`.
 
-Batches of 4 from a DataLoader, each picture through PIL, ToTensor and Normalize(0.5), SGD with lr 1e-3 and momentum
+Batches of 4 from a DataLoader, each image through PIL, ToTensor and Normalize(0.5), SGD with lr 1e-3 and momentum
 0.9; the network is the one that imgcls trains from `configs/mlp.toml`. Stops once the test accuracy reaches a target.
 Prints one JSON line per measurement: training seconds so far (loading counts, measuring doesn't) and test accuracy.
 
@@ -24,7 +24,7 @@ MEASURE_EVERY = 2500
 
 
 class Cifar10(Dataset[tuple[torch.Tensor, int]]):
-    """What torchvision's CIFAR10 does with each picture; torchvision itself refuses re-encoded files."""
+    """What torchvision's CIFAR10 does with each image; torchvision itself refuses re-encoded files."""
 
     def __init__(self, folder: Path, files: list[str]) -> None:
         batches = [pickle.loads((folder / name).read_bytes(), encoding="latin1") for name in files]
@@ -40,7 +40,7 @@ class Cifar10(Dataset[tuple[torch.Tensor, int]]):
 
 
 def measure(network: nn.Module, loader: DataLoader[tuple[torch.Tensor, int]]) -> float:
-    """Share of the test pictures whose class the network names."""
+    """Share of the test images whose class the network names."""
     correct = total = 0
     with torch.no_grad():
         for images, labels in loader:

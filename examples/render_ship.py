@@ -1,4 +1,4 @@
-"""Draw `ship.jpg`, a picture of the project's own to try things on: a cargo ship on a calm sea.
+"""Draw `ship.jpg`, an image of the project's own to try things on: a cargo ship on a calm sea.
 
 python examples/render_ship.py
 """

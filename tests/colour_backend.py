@@ -1,4 +1,4 @@
-"""A model small enough to be checked by hand: how red, green and blue a picture is."""
+"""A model small enough to be checked by hand: how red, green and blue an image is."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from imgcls.outputs.destination import Destination
 from imgcls.outputs.origin import Origin
 
 
-class ColourRunner:
+class ColourBackend:
     """Answers with the mean of each channel as a share of all three.
 
     Args:
@@ -47,21 +47,21 @@ class ColourRunner:
         return shares
 
 
-def picture(red: int, green: int, blue: int, size: tuple[int, int] = (24, 16)) -> Image.Image:
-    """A picture of one colour."""
+def draw_image(red: int, green: int, blue: int, size: tuple[int, int] = (24, 16)) -> Image.Image:
+    """An image of one colour."""
     return Image.new("RGB", size, (red, green, blue))
 
 
 def classify(
-    sources: list[Source], destination: Destination, runner: ColourRunner | None = None, **settings: Any
+    sources: list[Source], destination: Destination, backend: ColourBackend | None = None, **settings: Any
 ) -> BatchResult:
-    """A whole run, three classes a picture."""
-    return run_batch(runner or ColourRunner(), sources, destination, StreamSettings(**{"top_k": 3, **settings}))
+    """A whole run, three classes an image."""
+    return run_batch(backend or ColourBackend(), sources, destination, StreamSettings(**{"top_k": 3, **settings}))
 
 
 def colour_origin(classes: tuple[str, ...] = ("red", "green", "blue"), *, threshold: float | None = None) -> Origin:
     """What a run of `classify` says of its answers."""
-    runner = ColourRunner(classes)
+    backend = ColourBackend(classes)
     return Origin(
-        runner.describe(), classes, runner.transform, "cpu", 3, threshold, fast_decode=False, max_pixels=10**8
+        backend.describe(), classes, backend.transform, "cpu", 3, threshold, fast_decode=False, max_pixels=10**8
     )

@@ -26,10 +26,10 @@ def save_model(path: Path, name: str, arguments: dict[str, object], side: int) -
 
 
 def load_mlp(folder: Path) -> LoadedModel:
-    """A perceptron for pictures of 8 x 8."""
+    """A perceptron for images of 8 x 8."""
     return load_model(str(save_model(folder / "mlp.pt", "mlp", {"image_px": 8, "hidden": [64]}, 8)))
 
 
 def load_cnn(folder: Path) -> LoadedModel:
-    """The convolutional network of the recipes, for pictures of 32 x 32."""
+    """The convolutional network of the recipes, for images of 32 x 32."""
     return load_model(str(save_model(folder / "cnn.pt", "cnn", {}, 32)))

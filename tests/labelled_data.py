@@ -10,8 +10,8 @@ COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200
 CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 
 
-def write_picture(path: Path, *, seed: int = 0, colour: tuple[int, int, int] = (90, 120, 30), px: int = 12) -> Path:
-    """Write a picture of one colour with some noise, a little wider than high."""
+def write_image(path: Path, *, seed: int = 0, colour: tuple[int, int, int] = (90, 120, 30), px: int = 12) -> Path:
+    """Write an image of one colour with some noise, a little wider than high."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 40, (px, px + 3, 3))
     Image.fromarray((np.array(colour) + noise).astype(np.uint8)).save(path)
@@ -19,17 +19,17 @@ def write_picture(path: Path, *, seed: int = 0, colour: tuple[int, int, int] = (
 
 
 def write_classes(root: Path, counts: dict[str, int], *, suffix: str = ".png") -> Path:
-    """Write a folder a class, each with so many pictures, a colour a class."""
+    """Write a folder a class, each with so many images, a colour a class."""
     for position, (name, count) in enumerate(counts.items()):
         (root / name).mkdir(parents=True, exist_ok=True)
         for index in range(count):
             colour = COLOURS[position % len(COLOURS)]
-            write_picture(root / name / f"{index:03d}{suffix}", seed=100 * position + index, colour=colour)
+            write_image(root / name / f"{index:03d}{suffix}", seed=100 * position + index, colour=colour)
     return root
 
 
 def damage(path: Path) -> Path:
-    """Cut a picture's file in half."""
+    """Cut an image's file in half."""
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     return path

@@ -19,7 +19,7 @@ TRANSFORM = Transform(SIDE, SIDE, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 
 
 def weights(scale: float = 1.0) -> "np.ndarray[Any, Any]":
-    """A matrix from flattened NCHW pictures to outputs, larger than what is copied instead of mapped."""
+    """A matrix from flattened NCHW images to outputs, larger than what is copied instead of mapped."""
     return (np.random.default_rng(0).normal(size=(3 * SIDE * SIDE, NUM_CLASSES)) * scale).astype(np.float32)
 
 
@@ -34,7 +34,7 @@ def linear_model(
     """Flatten, multiply, and softmax if asked for.
 
     Args:
-        batch: pictures at once, or a name for any number.
+        batch: images at once, or a name for any number.
         softmax: whether the outputs are probabilities.
         channels_last: whether it takes BHWC.
         dtype: of the input, as onnx counts them.

@@ -1,4 +1,4 @@
-"""A network of a few hundred weights, and pictures that it tells apart."""
+"""A network of a few hundred weights, and images that it tells apart."""
 
 from pathlib import Path
 
@@ -27,14 +27,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def save_picture(path: Path, seed: int = 0) -> Path:
-    """Write a small picture of noise; its format follows the name."""
+def save_image(path: Path, seed: int = 0) -> Path:
+    """Write a small image of noise; its format follows the name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
     return path
 
 
-def save_pictures(folder: Path, count: int, *, suffix: str = ".png") -> list[Path]:
-    """Write `count` different pictures, named by their number."""
-    return [save_picture(folder / f"{number:04}{suffix}", number) for number in range(count)]
+def save_images(folder: Path, count: int, *, suffix: str = ".png") -> list[Path]:
+    """Write `count` different images, named by their number."""
+    return [save_image(folder / f"{number:04}{suffix}", number) for number in range(count)]

@@ -1,4 +1,4 @@
-"""Pictures and recipes for runs of a second, and what is to be the same after two of them."""
+"""Images and recipes for runs of a second, and what is to be the same after two of them."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ PX = 8
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten pictures each of three colours, in class folders."""
+    """Ten images each of three colours, in class folders."""
     folder = tmp_path_factory.mktemp("data") / "photos"
     generator = np.random.default_rng(0)
     for channel, name in enumerate(("red", "green", "blue")):

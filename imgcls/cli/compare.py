@@ -26,7 +26,7 @@ def compare(
     ],
     plot: Annotated[
         Optional[Path],  # noqa: UP045 - Typer reads it at run time
-        typer.Option("--plot", help="Also draw all curves into one picture: .png, .svg or .pdf.", metavar="FILE"),
+        typer.Option("--plot", help="Also draw all curves into one image: .png, .svg or .pdf.", metavar="FILE"),
     ] = None,
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
     quiet: options.Quiet = False,
@@ -56,7 +56,7 @@ def _draw(found: "Comparison", plot: Path) -> None:
             console.warn(f"no epoch of {run.path} has ended yet; it is not in {plot}")
     if measured:
         draw_curves({str(run.path): run.metrics for run in measured}, plot)
-        console.talk(f"curves of {len(measured)} runs: {plot}")
+        console.message(f"curves of {len(measured)} runs: {plot}")
 
 
 def _table(found: "Comparison", *, colour: bool) -> str:

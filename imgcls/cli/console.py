@@ -1,4 +1,4 @@
-"""The only printer: data goes to stdout, talk goes to stderr."""
+"""The only printer: data goes to stdout, messages goes to stderr."""
 
 import os
 import sys
@@ -52,7 +52,7 @@ def use_utf8_stdout() -> None:
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
 
 
-def talk(text: str) -> None:
+def message(text: str) -> None:
     """Say something to the person, unless --quiet."""
     if not quiet and not silent:
         _stderr_line(text)
@@ -114,7 +114,7 @@ def download_progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
             nonlocal said
             if not said:
                 said = True
-                talk(f"downloading {what}" + (f" ({total / 2**20:.0f} MiB)" if total else ""))
+                message(f"downloading {what}" + (f" ({total / 2**20:.0f} MiB)" if total else ""))
 
         yield line
         return

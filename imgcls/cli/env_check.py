@@ -49,7 +49,7 @@ def env_check(
         from imgcls.host.files import write_text
 
         write_text(output, text + "\n")
-        console.talk(f"{_summary(report)} Written to {output}")
+        console.message(f"{_summary(report)} Written to {output}")
     if not report.ok:
         raise typer.Exit(ExitCode.DEVICE)
 

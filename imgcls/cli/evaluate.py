@@ -1,4 +1,4 @@
-"""`imgcls eval`: how often a model is right on labelled pictures."""
+"""`imgcls eval`: how often a model is right on labelled images."""
 
 import contextlib
 import json
@@ -71,12 +71,12 @@ def evaluate(
     device: options.Device = "auto",
     batch_size: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--batch-size", min=1, help="Pictures the network sees at once; by default by their size."),
+        typer.Option("--batch-size", min=1, help="Images the network sees at once; by default by their size."),
     ] = None,
     workers: options.Workers = None,
     tta: Annotated[
         Optional[Views],  # noqa: UP045
-        typer.Option("--tta", help="Average the logits of the picture and its mirror image, or of six views."),
+        typer.Option("--tta", help="Average the logits of the image and its mirror image, or of six views."),
     ] = None,
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
     sort: Annotated[
@@ -91,11 +91,11 @@ def evaluate(
         bool,
         typer.Option("--allow-modified-data", help="Take CIFAR-10 files whose checksums are not the published ones."),
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse damaged pictures instead of skipping them.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse damaged images instead of skipping them.")] = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Measure a model on labelled pictures: loss, top-1, top-5, every class, and what is taken for what."""
+    """Measure a model on labelled images: loss, top-1, top-5, every class, and what is taken for what."""
     console.quiet = quiet
     if (model is None) == (model_option is None):
         raise UsageError("name one model", hint="imgcls eval runs/my-run, or imgcls eval alexnet --data DIR")
@@ -105,7 +105,7 @@ def evaluate(
         )
     spec = model or model_option or ""
     from imgcls.datasets.opening import Opening
-    from imgcls.datasets.per_process import check_same_pictures, memory_for_each_mib, workers_for_each
+    from imgcls.datasets.per_process import check_same_images, memory_for_each_mib, workers_for_each
     from imgcls.distributed.process_group import choose_device_of, joined
     from imgcls.evaluation.report import evaluate_model
     from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
@@ -119,7 +119,7 @@ def evaluate(
         ):
             loaded = load_model(spec, weights=weights, progress=downloading)
         if verbose:
-            console.talk(f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}")
+            console.message(f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}")
         # The outputs are opened first: a folder that can't be written must not be found out after an hour's work.
         with (
             _answer_to(output if processes.is_first else None) as write,
@@ -135,7 +135,7 @@ def evaluate(
                     progress=decoding,
                 )
                 found = _open_data(loaded, data, split, opening, allow_modified=allow_modified_data)
-            check_same_pictures({"pictures": found.images}, found.images.classes, processes)
+            check_same_images({"images": found.images}, found.images.classes, processes)
             for text in found.warnings:
                 console.warn(text)
             if tta is not None and loaded.recipe.get("augment", {}).get("flip") == "off":
@@ -160,7 +160,7 @@ def evaluate(
             write_confusion(report.confusion_csv())
     if report.missing:
         names = ", ".join(report.missing[:SHOWN]) + (", ..." if len(report.missing) > SHOWN else "")
-        console.warn(f"the data has no pictures of {len(report.missing)} of the model's classes: {names}")
+        console.warn(f"the data has no images of {len(report.missing)} of the model's classes: {names}")
     if report.skipped:
         _warn_skipped(report.skipped)
         raise typer.Exit(ExitCode.SOME_FAILED)
@@ -188,7 +188,7 @@ def _open_data(
             source,
             opening=opening,
             split=split,
-            # The same carving as in training, so that no picture of the answer was trained on.
+            # The same carving as in training, so that no image of the answer was trained on.
             val_fraction=trained_on.get("val_fraction"),
             seed=loaded.recipe.get("train", {}).get("seed", 0),
             whole=data is not None,

@@ -45,22 +45,20 @@ def export(
     ] = False,
     calibrate: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--calibrate", help="Typical pictures: for --int8, and to compare on.", metavar="DIR"),
+        typer.Option("--calibrate", help="Typical images: for --int8, and to compare on.", metavar="DIR"),
     ] = None,
     weights: options.Weights = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write a model as ONNX or as a torch.export program, load the file again, and compare its answers on pictures."""
+    """Write a model as ONNX or as a torch.export program, load the file again, and compare its answers on images."""
     console.quiet = quiet
     target = _target(to, output)
     if fp16 and int8:
         raise UsageError("--fp16 and --int8 exclude each other", hint="export twice")
     if int8 and calibrate is None:
-        raise UsageError(
-            "--int8 needs pictures to calibrate on", hint="add --calibrate DIR, a folder of typical pictures"
-        )
+        raise UsageError("--int8 needs images to calibrate on", hint="add --calibrate DIR, a folder of typical images")
     if target is Target.TORCH_EXPORT and (fp16 or int8):
         raise UsageError("--fp16 and --int8 are for ONNX", hint="use --to onnx")
     if output.is_dir():
@@ -98,7 +96,7 @@ def _write(
     loaded: "LoadedModel", target: Target, output: Path, precision: str, calibrate: Path | None
 ) -> "ExportReport":
     def say(step: str) -> None:
-        console.talk(f"{step} ...")
+        console.message(f"{step} ...")
 
     if target is Target.TORCH_EXPORT:
         from imgcls.export.torch_export import export_program
@@ -114,18 +112,18 @@ def _lines(report: "ExportReport") -> list[str]:
     found = report.written.agreement
     assert found is not None
     drawn = f"{report.num_drawn} drawn here" if report.num_drawn else ""
-    others = found.num_pictures - report.num_drawn
+    others = found.num_images - report.num_drawn
     from_folder = f"{others} of {report.folder}" if report.folder is not None else ""
     lines = [
         f"{report.output}: {report.model['id']} as {report.format}, {report.written.size_bytes / MIB:.1f} MiB",
-        f"compared on {found.num_pictures} pictures ({' and '.join(part for part in (drawn, from_folder) if part)})"
+        f"compared on {found.num_images} images ({' and '.join(part for part in (drawn, from_folder) if part)})"
         + (f", calibrated on {report.num_calibrated} of them" if report.num_calibrated else ""),
         f"largest difference of any probability: {found.largest_difference:.2g}",
         "",
-        f"{'':14}{'MiB':>9}{'ms/picture':>12}{'same top-1':>12}{'difference':>12}",
+        f"{'':14}{'MiB':>9}{'ms/image':>12}{'same top-1':>12}{'difference':>12}",
     ]
     for each in report.variants:
-        row = f"{each.name:14}{each.size_bytes / MIB:>9.1f}{each.ms_per_picture:>12.2f}"
+        row = f"{each.name:14}{each.size_bytes / MIB:>9.1f}{each.ms_per_image:>12.2f}"
         if each.agreement is not None:
             row += f"{each.agreement.top1:>12.2%}{each.agreement.largest_difference:>12.2g}"
         lines.append(row)

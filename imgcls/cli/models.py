@@ -41,7 +41,9 @@ def models(
         return
     console.data(_table(listed))
     if not wanted:
-        console.talk("--model also takes a checkpoint, a run folder, or an .onnx file; --fetch NAME downloads weights")
+        console.message(
+            "--model also takes a checkpoint, a run folder, or an .onnx file; --fetch NAME downloads weights"
+        )
 
 
 def _choose(listed: "list[ListedModel]", wanted: list[str]) -> "list[ListedModel]":

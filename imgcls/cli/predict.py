@@ -1,4 +1,4 @@
-"""`imgcls predict`: the top classes of any picture."""
+"""`imgcls predict`: the top classes of any image."""
 
 import contextlib
 import functools
@@ -60,18 +60,18 @@ def predict(
     std: foreign_model.Std = None,
     size: foreign_model.Size = None,
 ) -> None:
-    """Name the most probable classes of any picture: one record an input, also for those that can't be read."""
+    """Name the most probable classes of any image: one record an input, also for those that can't be read."""
     console.quiet = quiet
     from PIL import Image
 
     from imgcls.images.download import fetch_image
     from imgcls.images.selection import InputSelection
-    from imgcls.inference.backends.loading import load_runner
+    from imgcls.inference.backends.loading import load_backend
     from imgcls.inference.batch_run import ErrorLimits, run_batch
     from imgcls.inference.pipeline import StreamSettings
     from imgcls.outputs.destination import Destination, format_of
 
-    # Pillow's own check counts too, as it also sees pictures inside of pictures (.ico). It refuses twice its limit, and
+    # Pillow's own check counts too, as it also sees images inside of images (.ico). It refuses twice its limit, and
     # may be a global one because the command has its own process.
     Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)
     # Pillow's remarks on odd files are written for programmers, and a record says all that matters here.
@@ -91,7 +91,7 @@ def predict(
     )
     destination.check()
     with startup.loading(), console.download_progress(f"the weights of {model}") as downloading:
-        loaded = load_runner(
+        loaded = load_backend(
             model,
             weights=weights,
             device=device,
@@ -101,7 +101,7 @@ def predict(
             progress=downloading,
         )
     if verbose:
-        console.talk(loaded.remark)
+        console.message(loaded.remark)
     _prepare_stdout(destination)
     started = time.monotonic()
     # Stdin and pipes come only once, and which old files have a record shows on the way.
@@ -124,7 +124,7 @@ def predict(
             on_smaller_batch=_say_smaller_batch,
         )
         result = run_batch(
-            loaded.runner,
+            loaded.backend,
             sources,
             destination,
             settings,
@@ -160,8 +160,8 @@ def _watches(selection: "InputSelection", output: Path | None) -> bool:
 
 
 def _say_smaller_batch(size: int) -> None:
-    noun = "picture" if size == 1 else "pictures"
-    console.warn(f"not enough memory for that many pictures at once; going on with {size} {noun} (--batch-size {size})")
+    noun = "image" if size == 1 else "images"
+    console.warn(f"not enough memory for that many images at once; going on with {size} {noun} (--batch-size {size})")
 
 
 def _say_how_it_ended(result: "BatchResult", seconds: float, output: Path | None, *, is_log: bool) -> None:
@@ -169,12 +169,12 @@ def _say_how_it_ended(result: "BatchResult", seconds: float, output: Path | None
     fresh = summary.count - summary.num_kept
     if summary.count != 1 or output is not None:
         rate = f", {fresh / seconds:.0f} img/s" if fresh > 1 else ""
-        console.talk(f"{summary}{rate}")
+        console.message(f"{summary}{rate}")
     if result.num_gone:
         noun = "an input" if result.num_gone == 1 else f"{result.num_gone:,} inputs"
-        console.talk(f"{output} had records of {noun} that came up no more; they are gone from it")
+        console.message(f"{output} had records of {noun} that came up no more; they are gone from it")
     if result.left_output:
-        console.talk(f"{output} stays as it is")
+        console.message(f"{output} stays as it is")
     if result.ended != "finished":
         why = "interrupted" if result.ended == "interrupted" else "stopped: too many inputs failed"
-        console.talk(f"{why}; {'what is done is kept, --resume continues it' if is_log else 'the rest is not done'}")
+        console.message(f"{why}; {'what is done is kept, --resume continues it' if is_log else 'the rest is not done'}")

@@ -17,7 +17,7 @@ SPEED = "Speed against exactness"
 # ruff: noqa: UP045
 Inputs = Annotated[
     Optional[list[str]],
-    typer.Argument(help="Files, folders, glob patterns, URLs, or - for one picture on stdin.", metavar="INPUT..."),
+    typer.Argument(help="Files, folders, glob patterns, URLs, or - for one image on stdin.", metavar="INPUT..."),
 ]
 FilesFrom = Annotated[
     Optional[str],
@@ -113,12 +113,12 @@ Html = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures the network sees at once.")]
-MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, help="Refuse larger pictures.", rich_help_panel=LIMITS)]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images the network sees at once.")]
+MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, help="Refuse larger images.", rich_help_panel=LIMITS)]
 ImageTimeout = Annotated[
     float,
     typer.Option(
-        "--image-timeout", min=0.001, help="Seconds that one picture may take to decode.", rich_help_panel=LIMITS
+        "--image-timeout", min=0.001, help="Seconds that one image may take to decode.", rich_help_panel=LIMITS
     ),
 ]
 UrlTimeout = Annotated[

@@ -18,7 +18,7 @@ def loading() -> Iterator[None]:
     """Import and load without garbage collection.
 
     Importing torch makes half a million objects that live as long as the process. The collector would walk through them
-    again and again while they are made, and twice more at the end: a fifth of the time that one picture takes.
+    again and again while they are made, and twice more at the end: a fifth of the time that one image takes.
     """
     if not owns_process:
         yield

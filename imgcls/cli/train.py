@@ -1,4 +1,4 @@
-"""`imgcls train`: from a recipe and labelled pictures to a run's folder."""
+"""`imgcls train`: from a recipe and labelled images to a run's folder."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ def train(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Train a network on CIFAR-10 or on your own pictures. Ctrl-C saves; --resume goes on."""
+    """Train a network on CIFAR-10 or on your own images. Ctrl-C saves; --resume goes on."""
     console.quiet = quiet
     from imgcls.recipes.loading import load_recipe, recipe_text
     from imgcls.runs.folder import config_path
@@ -96,7 +96,7 @@ def train(
         log = stack.enter_context(TensorBoardLog()) if tensorboard and processes.is_first else None
         # A scheduler tells torchrun and its processes, and torchrun tells them too: one wish that comes twice. Whoever
         # means it sends SIGKILL, as torchrun does after half a minute.
-        signals = SavesOnSignal(console.talk, twice_acts=processes.count == 1)
+        signals = SavesOnSignal(console.message, twice_acts=processes.count == 1)
         display = stack.enter_context(TrainDisplay(on_started=signals.listen, verbose=verbose))
         stack.enter_context(signals)
         listeners = [display.on_event] + ([log.on_event] if log is not None else [])
@@ -162,10 +162,10 @@ def _draw_curves(run: Path) -> None:
     from imgcls.runs.curves import draw_run, has_matplotlib
 
     if not has_matplotlib():
-        console.talk("no curves.png: matplotlib is not installed (pip install 'imgcls[plots]')")
+        console.message("no curves.png: matplotlib is not installed (pip install 'imgcls[plots]')")
         return
     try:
         draw_run(run)
     except Exception as exc:
-        # Whatever is wrong with matplotlib or the disk, a night's run doesn't fail for a picture.
+        # Whatever is wrong with matplotlib or the disk, a night's run doesn't fail for an image.
         console.warn(f"curves.png was not drawn: {exc}")

@@ -39,7 +39,7 @@ class TrainDisplay:
         self._pace = Pace()
         self._table: LiveTable | None = None
         self._said_skipped = 0
-        # Begun with the first byte or picture and ended before the next one: two at once would draw over each other.
+        # Begun with the first byte or image and ended before the next one: two at once would draw over each other.
         self._opening = contextlib.ExitStack()
         self._download: dict[str, Callable[[int, int | None], None]] = {}
         self._decoding: Progress | None = None
@@ -74,7 +74,7 @@ class TrainDisplay:
         self._download[what](done, total)
 
     def decoding(self, done: int, total: int) -> None:
-        """Pictures decoded so far, while the data set is opened for the first time."""
+        """Images decoded so far, while the data set is opened for the first time."""
         if console.quiet or not console.is_terminal():
             return
         if self._decoding is None:
@@ -94,7 +94,7 @@ class TrainDisplay:
             if self._table is not None:
                 self._table.epoch_done(event)
             else:
-                console.talk(epoch_line(event, self._started, left_sec=self._pace.left_sec))
+                console.message(epoch_line(event, self._started, left_sec=self._pace.left_sec))
         elif self._table is not None:
             self._table.progress(event)
 
@@ -108,7 +108,7 @@ class TrainDisplay:
         self._started = event
         self._opening.close()
         for line in started_lines(event, verbose=self.verbose):
-            console.talk(line)
+            console.message(line)
         for text in event.warnings:
             console.warn(text)
         self.warn_skipped(event.skipped)
@@ -133,7 +133,7 @@ class TrainDisplay:
 def _decoding_bar() -> "Progress":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("pictures"))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"))
     return Progress(
         *columns,
         TimeRemainingColumn(),

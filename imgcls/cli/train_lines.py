@@ -17,7 +17,7 @@ def started_lines(event: Started, *, verbose: bool = False, run: bool = True) ->
     """
     lines = [
         f"{event.model}: {event.num_parameters:,} weights, {event.num_classes} classes, "
-        f"{event.num_train:,} pictures to train on, {event.num_val:,} to validate on",
+        f"{event.num_train:,} images to train on, {event.num_val:,} to validate on",
         *([_origin_line(event.origin, event.num_classes)] if event.origin is not None else []),
         f"on {event.device} ({event.reason}), {event.precision}" + (f"; run folder: {event.run}" if run else ""),
     ]
@@ -26,9 +26,9 @@ def started_lines(event: Started, *, verbose: bool = False, run: bool = True) ->
     if event.frozen_epochs:
         lines.append(_frozen_line(event))
     if event.validates_on == "test":
-        lines.append("no validation pictures: the test pictures are measured, and the last epoch is kept")
+        lines.append("no validation images: the test images are measured, and the last epoch is kept")
     if event.validates_on is None:
-        lines.append("no validation pictures: the last epoch is kept")
+        lines.append("no validation images: the last epoch is kept")
     if event.done_epochs or event.done_steps:
         lines.append(f"going on after epoch {event.done_epochs}, step {event.done_steps} of the next")
     if verbose:
@@ -56,8 +56,8 @@ def _frozen_line(event: Started) -> str:
     text = "the body is frozen" + ("" if until_the_end else f" up to epoch {event.frozen_epochs}")
     if event.changing:
         verb = "changes" if len(event.changing) == 1 else "change"
-        return f"{text}, but runs at every step: {' and '.join(event.changing)} {verb} the pictures"
-    return f"{text}, and runs once on every picture"
+        return f"{text}, but runs at every step: {' and '.join(event.changing)} {verb} the images"
+    return f"{text}, and runs once on every image"
 
 
 def epoch_line(event: EpochEnd, started: Started, *, left_sec: float | None = None) -> str:
@@ -95,14 +95,14 @@ def summary_lines(result: TrainResult) -> list[str]:
     if result.stopped == EARLY and result.best is not None:
         lines.append(f"stopped   early: nothing better since epoch {result.best.epoch}")
     if result.skipped:
-        lines.append(f"skipped   {len(result.skipped)} damaged pictures")
+        lines.append(f"skipped   {len(result.skipped)} damaged images")
     if result.stopped == MAX_TIME:
         return [
             *lines,
             "stopped   by --max-time; all is saved",
             f"next      {command_for(result)} train --resume {run}",
         ]
-    return [*lines, f"next      imgcls eval {run}", f"          imgcls predict -m {run} picture.jpg"]
+    return [*lines, f"next      imgcls eval {run}", f"          imgcls predict -m {run} image.jpg"]
 
 
 def command_for(result: TrainResult) -> str:

@@ -206,7 +206,7 @@ def columns_for(started: Started, *, width: int) -> list[Column]:
     """The columns that fit beside each other.
 
     Args:
-        started: says whether there are validation pictures, and how many epochs.
+        started: says whether there are validation images, and how many epochs.
         width: of the terminal, in characters.
     """
     digits = len(str(started.epochs))

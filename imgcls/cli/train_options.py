@@ -44,10 +44,10 @@ Freeze = Annotated[
 ]
 Epochs = Annotated[
     Optional[int],
-    typer.Option("--epochs", help="Passes over the training pictures.", metavar="N", rich_help_panel=RECIPE),
+    typer.Option("--epochs", help="Passes over the training images.", metavar="N", rich_help_panel=RECIPE),
 ]
 BatchSize = Annotated[
-    Optional[int], typer.Option("--batch-size", help="Pictures in a step.", metavar="N", rich_help_panel=RECIPE)
+    Optional[int], typer.Option("--batch-size", help="Images in a step.", metavar="N", rich_help_panel=RECIPE)
 ]
 LearningRate = Annotated[
     Optional[float],
@@ -76,7 +76,7 @@ AllowModifiedData = Annotated[
 ]
 Strict = Annotated[
     bool,
-    typer.Option("--strict", help="Refuse damaged pictures instead of skipping them.", rich_help_panel=RECIPE),
+    typer.Option("--strict", help="Refuse damaged images instead of skipping them.", rich_help_panel=RECIPE),
 ]
 Output = Annotated[
     Optional[Path],

@@ -77,9 +77,9 @@ class TuneDisplay:
         self._download[what](done, total)
 
     def decoding(self, done: int, total: int) -> None:
-        """Pictures decoded so far, while the data set is opened for the first time at some size."""
+        """Images decoded so far, while the data set is opened for the first time at some size."""
         self._downloads.close()
-        self._show("decoding", done, total, f"{done:,} of {total:,} pictures")
+        self._show("decoding", done, total, f"{done:,} of {total:,} images")
 
     def on_event(self, event: StudyEvent) -> None:
         """Show an event of the study or of a trial's run."""
@@ -120,7 +120,7 @@ class TuneDisplay:
         elif always:
             console.warn(text.removeprefix("warning: "))
         else:
-            console.talk(text)
+            console.message(text)
 
     def _move(self, event: StepProgress) -> None:
         if self._trial is None or self._study is None:
@@ -188,10 +188,10 @@ def started_lines(event: StudyStarted) -> list[str]:
         f"{settings} to search in {event.num_trials} trials{begun}",
         PRUNING[event.pruner],
         f"on {event.device} ({event.reason}); study folder: {event.study}",
-        f"{event.num_train:,} pictures to train on, {event.num_val:,} to validate on",
+        f"{event.num_train:,} images to train on, {event.num_val:,} to validate on",
     ]
     if event.val_fraction is not None:
-        lines.append(f"{event.val_fraction:.0%} of the training pictures are kept back to choose by")
+        lines.append(f"{event.val_fraction:.0%} of the training images are kept back to choose by")
     if event.best is not None:
         lines.append(f"best so far: {best_text(event.best)}")
     if not event.num_over and event.begins_with_recipe:
@@ -252,7 +252,7 @@ def summary_lines(result: StudyResult) -> list[str]:
     if result.best_recipe is not None:
         lines.append(f"next    imgcls train -c {shlex.quote(str(result.best_recipe))}")
     if result.best is not None and result.best.run is not None:
-        lines.append(f"        imgcls predict -m {shlex.quote(str(result.best.run))} picture.jpg")
+        lines.append(f"        imgcls predict -m {shlex.quote(str(result.best.run))} image.jpg")
     return lines
 
 

@@ -1,6 +1,6 @@
 """CIFAR-10's published files: found or fetched, checked, and read without running the code that a pickle may hold.
 
-Shapes: N pictures, C channels (3), H and W 32.
+Shapes: N images, C channels (3), H and W 32.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ class CifarSplit:
 
     Attributes:
         pixels_NCHW: uint8, shape (N, 3, 32, 32).
-        labels: class indices, one a picture.
+        labels: class indices, one an image.
         classes: names in the order of the indices.
         fingerprint: SHA-256 over the files' checksums.
         modified: whether a checksum isn't the published one.
@@ -162,5 +162,5 @@ def _pixels_and_labels(
         and all(type(label) is int and 0 <= label < num_classes for label in labels)
     )
     if not fits:
-        raise DataError(f"{path} doesn't hold pictures of 3 x 32 x 32 bytes with labels", hint="fetch CIFAR-10 again")
+        raise DataError(f"{path} doesn't hold images of 3 x 32 x 32 bytes with labels", hint="fetch CIFAR-10 again")
     return pixels, labels  # type: ignore[return-value]

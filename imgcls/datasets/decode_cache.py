@@ -1,7 +1,7 @@
-"""Decoded pictures kept in the user's cache, so that a second start on the same files decodes nothing.
+"""Decoded images kept in the user's cache, so that a second start on the same files decodes nothing.
 
-One file a set of pictures and geometry: `<cache>/decoded/<SHA-256>.pt`, tensors and plain values only. Everything here
-may fail (a full disk, a read-only home): then pictures are decoded again, and nothing else changes.
+One file a set of images and geometry: `<cache>/decoded/<SHA-256>.pt`, tensors and plain values only. Everything here
+may fail (a full disk, a read-only home): then images are decoded again, and nothing else changes.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from imgcls.images.transform import Transform
 
 # Raised whenever decode_image or Transform.crop would answer otherwise for the same file.
 DECODER_VERSION = 1
-# All decoded sets together. A folder of 60,000 pictures takes 8.4 GiB at 224 px and 0.2 GiB at 32 px.
+# All decoded sets together. A folder of 60,000 images takes 8.4 GiB at 224 px and 0.2 GiB at 32 px.
 MAX_CACHE_BYTES = 10 * 2**30
 # What a cut write left behind is removed after this time, when no running process can still be writing it.
 STALE_SEC = 24 * 3600
@@ -36,7 +36,7 @@ def cache_folder() -> Path:
 
 
 def cache_key(content_key: str, transform: Transform) -> str:
-    """The name of a set's file: SHA-256 over the pictures' files, the geometry and what decodes them."""
+    """The name of a set's file: SHA-256 over the images' files, the geometry and what decodes them."""
     parts = (
         content_key,
         transform.resize_px,
@@ -48,7 +48,7 @@ def cache_key(content_key: str, transform: Transform) -> str:
     return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
 
 
-def load_decoded(key: str, num_pictures: int) -> PixelStore | None:
+def load_decoded(key: str, num_images: int) -> PixelStore | None:
     """The pixels stored under a key, mapped into memory, or None where there are none that can be used."""
     path = cache_folder() / f"{key}.pt"
     if not path.is_file():
@@ -57,7 +57,7 @@ def load_decoded(key: str, num_pictures: int) -> PixelStore | None:
         content = load_tensors(path)
         pixels_MCHW = content["pixels"]
         unreadable = tuple(Unreadable(int(row), kind, str(text)) for row, kind, text in content["unreadable"])
-        usable = pixels_MCHW.dtype == torch.uint8 and pixels_MCHW.ndim == 4 and len(pixels_MCHW) == num_pictures
+        usable = pixels_MCHW.dtype == torch.uint8 and pixels_MCHW.ndim == 4 and len(pixels_MCHW) == num_images
     except (ImgclsError, AttributeError, KeyError, TypeError, ValueError):
         usable = False
     with contextlib.suppress(OSError):
@@ -70,7 +70,7 @@ def load_decoded(key: str, num_pictures: int) -> PixelStore | None:
 
 
 def store_decoded(key: str, store: PixelStore) -> bool:
-    """Keep decoded pictures; tells whether it did."""
+    """Keep decoded images; tells whether it did."""
     num_bytes = store.pixels_MCHW.nbytes
     if num_bytes > MAX_CACHE_BYTES or any(bad.kind not in LASTING_KINDS for bad in store.unreadable):
         return False

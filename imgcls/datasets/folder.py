@@ -1,4 +1,4 @@
-"""Folders of pictures whose sub-folders are their classes."""
+"""Folders of images whose sub-folders are their classes."""
 
 import os
 import unicodedata
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgcls.datasets.stored_images import PictureFile
+from imgcls.datasets.stored_images import ImageFile
 from imgcls.errors import DataError
 from imgcls.images.sources import has_image_suffix
 
@@ -24,15 +24,15 @@ class ScannedFolder:
 
     Attributes:
         root: that folder.
-        files: its pictures, sorted by class and name.
-        classes: names of the class folders that hold pictures, sorted.
+        files: its images, sorted by class and name.
+        classes: names of the class folders that hold images, sorted.
         empty: names of those that hold none, sorted.
-        loose: names of pictures beside the class folders, sorted; they belong to no class.
-        hidden: names of folders that hold pictures but begin with a dot, sorted; they are passed over.
+        loose: names of images beside the class folders, sorted; they belong to no class.
+        hidden: names of folders that hold images but begin with a dot, sorted; they are passed over.
     """
 
     root: Path
-    files: tuple[PictureFile, ...]
+    files: tuple[ImageFile, ...]
     classes: tuple[str, ...]
     empty: tuple[str, ...]
     loose: tuple[str, ...] = ()
@@ -62,17 +62,17 @@ def find_split_folders(root: Path) -> dict[str, Path]:
 
 
 def scan_classes(root: Path, *, hint: str = LAYOUT_HINT) -> ScannedFolder:
-    """List the pictures below each class folder, however deep.
+    """List the images below each class folder, however deep.
 
-    Hidden files and files without a picture's suffix are passed over. Links are followed, each folder once a class.
+    Hidden files and files without an image's suffix are passed over. Links are followed, each folder once a class.
 
     Args:
         root: the folder of class folders.
-        hint: what to do where they hold no picture.
+        hint: what to do where they hold no image.
     Raises:
-        DataError: no class folder holds a picture, or one can't be listed.
+        DataError: no class folder holds an image, or one can't be listed.
     """
-    files: list[PictureFile] = []
+    files: list[ImageFile] = []
     empty: list[str] = []
     loose: list[str] = []
     for entry in _list(root):
@@ -86,7 +86,7 @@ def scan_classes(root: Path, *, hint: str = LAYOUT_HINT) -> ScannedFolder:
         if not found:
             empty.append(label)
     if not files:
-        what = "pictures, but not in class folders" if loose else "no pictures in class folders"
+        what = "images, but not in class folders" if loose else "no images in class folders"
         raise DataError(f"{root} holds {what}", hint=hint)
     files.sort(key=lambda file: (file.label, file.name))
     classes = {file.label for file in files}
@@ -110,7 +110,7 @@ def other_suffixes(folder: Path) -> dict[str, int]:
 
 
 def _hidden_folders(root: Path) -> Iterator[str]:
-    """Folders that the scan passes over although a picture lies in them."""
+    """Folders that the scan passes over although an image lies in them."""
     try:
         with os.scandir(root) as entries:
             folders = sorted((e for e in entries if e.name.startswith(".") and _is_folder(e)), key=lambda e: e.name)
@@ -123,7 +123,7 @@ def _hidden_folders(root: Path) -> Iterator[str]:
         return
 
 
-def _walk(folder: Path, prefix: str, label: str, seen: set[tuple[int, int]]) -> Iterator[PictureFile]:
+def _walk(folder: Path, prefix: str, label: str, seen: set[tuple[int, int]]) -> Iterator[ImageFile]:
     status = folder.stat()
     identity = (status.st_dev, status.st_ino)
     if identity in seen:
@@ -136,11 +136,11 @@ def _walk(folder: Path, prefix: str, label: str, seen: set[tuple[int, int]]) -> 
             try:
                 stat = entry.stat()
             except OSError:
-                # A dangling link: listed, so that it is counted among the pictures that could not be read.
-                yield PictureFile(prefix + entry.name, label, 0, 0, 0)
+                # A dangling link: listed, so that it is counted among the images that could not be read.
+                yield ImageFile(prefix + entry.name, label, 0, 0, 0)
                 continue
             if entry.is_file():
-                yield PictureFile(prefix + entry.name, label, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+                yield ImageFile(prefix + entry.name, label, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 def _list(folder: Path) -> list[os.DirEntry[str]]:

@@ -12,13 +12,13 @@ NAMES_SHOWN = 5
 SUFFIXES_SHOWN = 3
 
 
-def oddities(scan: ScannedFolder) -> list[str]:
-    """Class folders without pictures or of nearly the same name, and pictures that belong to no class."""
+def folder_warnings(scan: ScannedFolder) -> list[str]:
+    """Class folders without images or of nearly the same name, and images that belong to no class."""
     return [*_empty(scan), *_nearly_same(scan), *_loose(scan), *_hidden(scan)]
 
 
 def singles(scan: ScannedFolder) -> list[str]:
-    """Classes of one picture, which can't be both in training and in validation."""
+    """Classes of one image, which can't be both in training and in validation."""
     counts = dict.fromkeys(scan.classes, 0)
     for file in scan.files:
         counts[file.label] += 1
@@ -26,24 +26,24 @@ def singles(scan: ScannedFolder) -> list[str]:
     if not single:
         return []
     if len(single) == len(counts):
-        return [f"every class of {scan.root} has a single picture, which goes to training: there is no validation"]
+        return [f"every class of {scan.root} has a single image, which goes to training: there is no validation"]
     return [
-        f"{spell(single, 'class has', 'classes have')} a single picture, which goes to training, so that "
+        f"{spell(single, 'class has', 'classes have')} a single image, which goes to training, so that "
         f"validation never sees it: {quoted(single)}"
     ]
 
 
 def unread(classes: Sequence[str], counts: Sequence[int]) -> list[str]:
-    """Classes none of whose training pictures could be read.
+    """Classes none of whose training images could be read.
 
     Args:
         classes: names in the order of the class indices.
-        counts: readable training pictures of each.
+        counts: readable training images of each.
     """
     lost = [label for label, count in zip(classes, counts, strict=True) if not count]
     if not lost:
         return []
-    return [f"no training picture of {spell(lost, 'class', 'classes')} can be read: {quoted(lost)}"]
+    return [f"no training image of {spell(lost, 'class', 'classes')} can be read: {quoted(lost)}"]
 
 
 def nested_hint(root: Path, label: str) -> str:
@@ -79,7 +79,7 @@ def _empty(scan: ScannedFolder) -> list[str]:
         return []
     found = [_with_suffixes(scan.root / name, name) for name in scan.empty[:NAMES_SHOWN]]
     more = f" and {len(scan.empty) - NAMES_SHOWN:,} more" if len(scan.empty) > NAMES_SHOWN else ""
-    what = spell(scan.empty, "class folder has no pictures and is", "class folders have no pictures and are")
+    what = spell(scan.empty, "class folder has no images and is", "class folders have no images and are")
     text = f"{what} left out: {', '.join(found)}{more}"
     return [text + ("; convert files of other types to JPEG or PNG" if any("(" in name for name in found) else "")]
 
@@ -98,7 +98,7 @@ def _nearly_same(scan: ScannedFolder) -> list[str]:
         by_fold[name.casefold().strip()].append(name)
     return [
         f"{' and '.join(map(repr, names))} are {len(names)} classes that differ in nothing but case and spaces; "
-        "if they are one, put their pictures into one folder"
+        "if they are one, put their images into one folder"
         for names in by_fold.values()
         if len(names) > 1
     ]
@@ -107,12 +107,12 @@ def _nearly_same(scan: ScannedFolder) -> list[str]:
 def _loose(scan: ScannedFolder) -> list[str]:
     if not scan.loose:
         return []
-    what = spell(scan.loose, "picture lies", "pictures lie")
+    what = spell(scan.loose, "image lies", "images lie")
     return [f"in {scan.root}, {what} beside the class folders, in none of them: {quoted(scan.loose)}"]
 
 
 def _hidden(scan: ScannedFolder) -> list[str]:
     if not scan.hidden:
         return []
-    what = spell(scan.hidden, "folder of pictures is", "folders of pictures are")
+    what = spell(scan.hidden, "folder of images is", "folders of images are")
     return [f"{what} left out for the dot that its name begins with: {quoted(scan.hidden)}; rename it if it is a class"]

@@ -1,6 +1,6 @@
 """A split held as one tensor of bytes: the fast path, where a batch is one index_select.
 
-Shapes: N pictures of the split, M pictures of the store, B batch, C channels (3), H height, W width.
+Shapes: N images of the split, M images of the store, B batch, C channels (3), H height, W width.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 
 from imgcls.datasets.labelled_images import Batch, DataDescription, SkippedImage
-from imgcls.datasets.stored_images import Pictures
+from imgcls.datasets.stored_images import StoredImages
 from imgcls.errors import ImageError, ImageErrorKind
 from imgcls.images.transform import Transform
 
 Progress = Callable[[int, int], None]
-# Pictures per job of the thread pool: a job for each of 60,000 thumbnails would cost as much as decoding it.
+# Images per job of the thread pool: a job for each of 60,000 thumbnails would cost as much as decoding it.
 CHUNK = 64
 # Share of a GPU's free memory that pixels may take; the rest is for the network and its activations.
 DEVICE_SHARE = 0.5
 
 
 class Unreadable(NamedTuple):
-    """A picture that could not be decoded.
+    """An image that could not be decoded.
 
     Attributes:
         row: its index in the store.
@@ -39,10 +39,10 @@ class Unreadable(NamedTuple):
 
 @dataclass
 class PixelStore:
-    """Decoded pictures, shared by the splits that were carved from them.
+    """Decoded images, shared by the splits that were carved from them.
 
     Attributes:
-        pixels_MCHW: uint8 on the CPU; rows of unreadable pictures are zero.
+        pixels_MCHW: uint8 on the CPU; rows of unreadable images are zero.
         unreadable: those that could not be decoded.
     """
 
@@ -68,17 +68,17 @@ class InMemoryImages:
 
     Args:
         store: the pixels.
-        pictures: where they came from, to name the damaged ones.
-        rows_N: the split's pictures, as indices in the store; unreadable ones are dropped here.
+        images: where they came from, to name the damaged ones.
+        rows_N: the split's images, as indices in the store; unreadable ones are dropped here.
         labels_N: their class indices, int64.
         classes: labels in the order of the class indices.
-        description: where the pictures came from.
+        description: where the images came from.
     """
 
     def __init__(
         self,
         store: PixelStore,
-        pictures: Pictures,
+        images: StoredImages,
         rows_N: Tensor,
         labels_N: Tensor,
         *,
@@ -95,7 +95,7 @@ class InMemoryImages:
         self.labels_N = labels_N
         self.classes = classes
         self.description = description
-        self.skipped = tuple(SkippedImage(pictures.path(bad.row), bad.kind, bad.message) for bad in failed)
+        self.skipped = tuple(SkippedImage(images.path(bad.row), bad.kind, bad.message) for bad in failed)
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -117,24 +117,24 @@ class InMemoryImages:
 
 
 def decode_all(
-    pictures: Pictures, transform: Transform, *, workers: int, progress: Progress | None = None
+    images: StoredImages, transform: Transform, *, workers: int, progress: Progress | None = None
 ) -> PixelStore:
-    """Decode and crop every picture with a pool of threads; Pillow lets go of the interpreter while it works.
+    """Decode and crop every image with a pool of threads; Pillow lets go of the interpreter while it works.
 
     Args:
-        pictures: what to decode.
+        images: what to decode.
         transform: its geometry.
         workers: threads.
-        progress: called with pictures done and in all.
+        progress: called with images done and in all.
     """
-    total, side = len(pictures), transform.crop_px
+    total, side = len(images), transform.crop_px
     pixels_MCHW = np.zeros((total, 3, side, side), dtype=np.uint8)
 
     def decode(indices: Sequence[int]) -> list[Unreadable]:
         failed = []
         for index in indices:
             try:
-                pixels_MCHW[index] = transform.crop(pictures.picture(index)).transpose(2, 0, 1)
+                pixels_MCHW[index] = transform.crop(images.image(index)).transpose(2, 0, 1)
             except ImageError as exc:
                 failed.append(Unreadable(index, exc.kind, exc.message))
         return failed
@@ -152,7 +152,7 @@ def decode_all(
                 if progress is not None:
                     progress(done, total)
         except BaseException:
-            # Without this an interrupt would wait for every picture in the queue.
+            # Without this an interrupt would wait for every image in the queue.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return PixelStore(torch.from_numpy(pixels_MCHW), tuple(sorted(failed)))

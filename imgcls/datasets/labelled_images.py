@@ -1,4 +1,4 @@
-"""Labelled pictures, in memory or on disk, behind one way to walk through them in batches.
+"""Labelled images, in memory or on disk, behind one way to walk through them in batches.
 
 Shapes: N images of the set, B batch, C channels (3), H height, W width.
 """
@@ -15,12 +15,12 @@ from imgcls.errors import ImageErrorKind
 
 
 class Batch(NamedTuple):
-    """Pictures and their labels, on the device, and which they are.
+    """Images and their labels, on the device, and which they are.
 
     Attributes:
         images_BCHW: uint8, before `Transform.normalise`.
         labels_B: int64.
-        indices_B: which pictures of the set these are, int64, on the CPU; damaged ones that were asked for are missing.
+        indices_B: which images of the set these are, int64, on the CPU; damaged ones that were asked for are missing.
     """
 
     images_BCHW: Tensor
@@ -39,7 +39,7 @@ class SkippedImage:
 
 @dataclass(frozen=True, slots=True)
 class DataDescription:
-    """Where labelled pictures came from, so that a figure can be traced.
+    """Where labelled images came from, so that a figure can be traced.
 
     Attributes:
         name: `cifar10`, or the folder as the user named it.
@@ -67,11 +67,11 @@ class LabelledImages(Protocol):
 
     @property
     def labels_N(self) -> Tensor:
-        """Class indices, int64, on the CPU; pictures known to be damaged are not among them."""
+        """Class indices, int64, on the CPU; images known to be damaged are not among them."""
 
     @property
     def description(self) -> DataDescription:
-        """Where the pictures came from."""
+        """Where the images came from."""
 
     @property
     def skipped(self) -> tuple[SkippedImage, ...]:
@@ -79,13 +79,13 @@ class LabelledImages(Protocol):
 
     @property
     def drops_damaged(self) -> bool:
-        """Whether a batch may lack pictures that turn out to be damaged."""
+        """Whether a batch may lack images that turn out to be damaged."""
 
     def __len__(self) -> int:
-        """How many pictures, N."""
+        """How many images, N."""
 
     def batches(self, order: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        """Walk through some or all pictures in a given order, a batch for each `batch_size` of them, be it empty.
+        """Walk through some or all images in a given order, a batch for each `batch_size` of them, be it empty.
 
         Args:
             order: indices in [0, N), int64, on the CPU.

@@ -12,7 +12,7 @@ from imgcls.datasets.folder_checks import nested_hint, unread
 from imgcls.datasets.in_memory import InMemoryImages, PixelStore, decode_all
 from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.datasets.resolving import SPLITS, ResolvedData, resolve
-from imgcls.datasets.stored_images import FilePictures, Pictures
+from imgcls.datasets.stored_images import FileImages, StoredImages
 from imgcls.datasets.streamed import StreamedImages, strict_error
 from imgcls.errors import DataError
 from imgcls.host.download import DownloadProgress
@@ -56,7 +56,7 @@ class EvaluationData:
     """One split to evaluate.
 
     Attributes:
-        images: the pictures.
+        images: the images.
         warnings: what the person should know about the data, a sentence each.
     """
 
@@ -66,14 +66,14 @@ class EvaluationData:
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """How pictures are decoded and held.
+    """How images are decoded and held.
 
     Attributes:
         transform: its geometry; the rest of it is applied to batches, later.
-        strict: a damaged picture is an error; else it is skipped and counted.
+        strict: a damaged image is an error; else it is skipped and counted.
         max_memory_mib: larger sets are streamed by worker processes; None takes half of the memory that is free.
         workers: threads or processes that decode; None takes one a core.
-        progress: called with pictures decoded so far and in all, while a set is decoded for the first time.
+        progress: called with images decoded so far and in all, while a set is decoded for the first time.
     """
 
     transform: Transform
@@ -102,19 +102,19 @@ def open_dataset(
     Args:
         spec: `cifar10` (downloaded when absent), a folder that is or holds `cifar-10-batches-py`, or an image folder:
             `train/` and `val|valid|test/` of class folders, or class folders alone.
-        transform: its geometry brings every picture to one size.
+        transform: its geometry brings every image to one size.
         val_fraction: share of train to validate on where there is no val; None carves 0.2 where there is no test
             either (class folders alone), else nothing.
         seed: of the carving.
         allow_modified: accept CIFAR-10 files with other checksums than the published ones.
-        strict: a damaged picture is an error; else it is skipped and counted.
+        strict: a damaged image is an error; else it is skipped and counted.
         max_memory_mib: for pixels; larger sets are streamed. None takes half of the memory that is free.
         workers: threads or processes that decode; None takes one a core.
         splits: which to open, among train, val and test.
-        progress: called with pictures decoded so far and in all.
+        progress: called with images decoded so far and in all.
         download_progress: called with bytes so far and in all.
     Raises:
-        DataError: no such data set, it can't be used, or (strict) a picture is damaged.
+        DataError: no such data set, it can't be used, or (strict) an image is damaged.
         ConfigError: val_fraction is out of range.
     """
     data = resolve(
@@ -129,8 +129,8 @@ def open_dataset(
         if "train" not in data.splits:
             raise DataError(f"{spec} has no train folder", hint=LAYOUT_HINT)
         if len(data.classes) < 2:
-            label, pictures = data.classes[0], data.splits["train"].pictures
-            hint = nested_hint(pictures.root, label) if isinstance(pictures, FilePictures) else ""
+            label, images = data.classes[0], data.splits["train"].images
+            hint = nested_hint(images.root, label) if isinstance(images, FileImages) else ""
             raise DataError(f"{spec} has only one class, {label!r}", hint=hint or LAYOUT_HINT)
     opening = Opening(
         transform=transform, strict=strict, max_memory_mib=max_memory_mib, workers=workers, progress=progress
@@ -159,16 +159,16 @@ def open_for_evaluation(
 
     Args:
         spec: as for `open_dataset`.
-        opening: how pictures are decoded and held.
+        opening: how images are decoded and held.
         split: `train`, `val` or `test`; None chooses.
         val_fraction: of the training whose carved split is wanted again.
         seed: of the same training.
         whole: evaluate all of class folders alone, else only what training keeps for validation.
         allow_modified: as for `open_dataset`.
-        check_classes: called with the data's classes before any picture is decoded; raises where they can't be used.
+        check_classes: called with the data's classes before any image is decoded; raises where they can't be used.
         download_progress: called with bytes so far and in all.
     Raises:
-        DataError: no such data set or split, it can't be used, or (strict) a picture is damaged.
+        DataError: no such data set or split, it can't be used, or (strict) an image is damaged.
     """
     data = resolve(
         spec,
@@ -195,17 +195,17 @@ def open_splits(data: ResolvedData, opening: Opening) -> dict[str, LabelledImage
     stores: dict[int, PixelStore | None] = {}
     opened: dict[str, LabelledImages] = {}
     for name, split in data.splits.items():
-        pictures = split.pictures
-        if id(pictures) not in stores:
-            num_bytes = len(pictures) * 3 * opening.transform.crop_px**2
+        stored = split.images
+        if id(stored) not in stores:
+            num_bytes = len(stored) * 3 * opening.transform.crop_px**2
             fits = num_bytes <= budget
             budget -= num_bytes if fits else 0
-            stores[id(pictures)] = _open_pixels(pictures, opening, workers) if fits else None
-        store = stores[id(pictures)]
+            stores[id(stored)] = _open_pixels(stored, opening, workers) if fits else None
+        store = stores[id(stored)]
         rows_N, labels_N = (torch.tensor(values, dtype=torch.int64) for values in (split.rows, split.labels))
         if store is None:
             opened[name] = StreamedImages(
-                pictures,
+                stored,
                 rows_N,
                 labels_N,
                 classes=data.classes,
@@ -215,7 +215,7 @@ def open_splits(data: ResolvedData, opening: Opening) -> dict[str, LabelledImage
                 strict=opening.strict,
             )
             continue
-        images = InMemoryImages(store, pictures, rows_N, labels_N, classes=data.classes, description=split.description)
+        images = InMemoryImages(store, stored, rows_N, labels_N, classes=data.classes, description=split.description)
         if opening.strict and images.skipped:
             raise strict_error(images.skipped[0], len(images.skipped))
         if not len(images):
@@ -224,14 +224,14 @@ def open_splits(data: ResolvedData, opening: Opening) -> dict[str, LabelledImage
     return opened
 
 
-def _open_pixels(pictures: Pictures, opening: Opening, workers: int) -> PixelStore:
-    ready = pictures.ready_pixels(opening.transform)
+def _open_pixels(images: StoredImages, opening: Opening, workers: int) -> PixelStore:
+    ready = images.ready_pixels(opening.transform)
     if ready is not None:
         return PixelStore(ready)
-    key = decode_cache.cache_key(pictures.content_key(), opening.transform)
-    found = decode_cache.load_decoded(key, len(pictures))
+    key = decode_cache.cache_key(images.content_key(), opening.transform)
+    found = decode_cache.load_decoded(key, len(images))
     if found is None:
-        found = decode_all(pictures, opening.transform, workers=workers, progress=opening.progress)
+        found = decode_all(images, opening.transform, workers=workers, progress=opening.progress)
         decode_cache.store_decoded(key, found)
     return found
 
@@ -239,7 +239,7 @@ def _open_pixels(pictures: Pictures, opening: Opening, workers: int) -> PixelSto
 def _all_unreadable(name: str, images: InMemoryImages) -> DataError:
     first = images.skipped[0]
     return DataError(
-        f"none of the {len(images.skipped)} pictures of {images.description.name} ({name}) can be read; "
+        f"none of the {len(images.skipped)} images of {images.description.name} ({name}) can be read; "
         f"the first, {first.path}: {first.message}",
         hint="check the files",
     )

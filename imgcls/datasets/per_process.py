@@ -13,7 +13,7 @@ from imgcls.host.memory import available_bytes
 
 
 def memory_for_each_mib(processes: Processes) -> int | None:
-    """Memory for each process's pictures: the same for all, so that all hold them or all stream them.
+    """Memory for each process's images: the same for all, so that all hold them or all stream them.
 
     Returns:
         None for one process, to which the default applies.
@@ -30,8 +30,8 @@ def workers_for_each(workers: int | None, processes: Processes) -> int | None:
     return max(1, available_cores() // processes.local_count)
 
 
-def check_same_pictures(splits: Mapping[str, LabelledImages], classes: tuple[str, ...], processes: Processes) -> None:
-    """Make sure that every process has found the same pictures, by their number, classes and labels.
+def check_same_images(splits: Mapping[str, LabelledImages], classes: tuple[str, ...], processes: Processes) -> None:
+    """Make sure that every process has found the same images, by their number, classes and labels.
 
     Raises:
         DataError: names a machine with others.
@@ -45,8 +45,7 @@ def check_same_pictures(splits: Mapping[str, LabelledImages], classes: tuple[str
     for host, other_counts, other in everybody:
         if (other_counts, other) != (first_counts, first):
             raise DataError(
-                f"{host} has other pictures than {first_host}: "
-                f"{_spelt(other_counts)} there, {_spelt(first_counts)} here",
+                f"{host} has other images than {first_host}: {_spelt(other_counts)} there, {_spelt(first_counts)} here",
                 hint="every machine needs the same data set",
             )
 

@@ -1,4 +1,4 @@
-"""From what `--data` says to the pictures and labels of each split, before any picture is decoded."""
+"""From what `--data` says to the images and labels of each split, before any image is decoded."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from pathlib import Path
 from imgcls.datasets import cifar10
 from imgcls.datasets.cifar10_download import fetch_cifar10
 from imgcls.datasets.folder import LAYOUT_HINT, ScannedFolder, find_split_folders, scan_classes
-from imgcls.datasets.folder_checks import oddities, quoted, same_but_for_case, singles, spell
+from imgcls.datasets.folder_checks import folder_warnings, quoted, same_but_for_case, singles, spell
 from imgcls.datasets.labelled_images import DataDescription
 from imgcls.datasets.splits import split_stratified
-from imgcls.datasets.stored_images import ArrayPictures, FilePictures, Pictures
+from imgcls.datasets.stored_images import ArrayImages, FileImages, StoredImages
 from imgcls.errors import DataError
 from imgcls.host import cache_folders
 from imgcls.host.download import DownloadProgress
@@ -20,23 +20,23 @@ SPLITS = ("train", "val", "test")
 # The split of class folders alone that are evaluated as they are.
 WHOLE = "all"
 # What becomes of a data set that lacks the folder of a split.
-WITHOUT = {"val": "a part of the training pictures then validates", "test": "nothing is measured at the end then"}
+WITHOUT = {"val": "a part of the training images then validates", "test": "nothing is measured at the end then"}
 # Where there is neither a val nor a test folder, training must validate on something.
 DEFAULT_VAL_FRACTION = 0.2
 
 
 @dataclass(frozen=True)
 class ResolvedSplit:
-    """Which pictures a split has.
+    """Which images a split has.
 
     Attributes:
-        pictures: where they lie; splits that were carved from one set share it.
-        rows: indices in `pictures`.
+        images: where they lie; splits that were carved from one set share it.
+        rows: indices in `images`.
         labels: class index of each row.
         description: for results.
     """
 
-    pictures: Pictures
+    images: StoredImages
     rows: Sequence[int]
     labels: Sequence[int]
     description: DataDescription
@@ -67,7 +67,7 @@ def resolve(
     allow_modified: bool = False,
     download_progress: DownloadProgress | None = None,
 ) -> ResolvedData:
-    """Find a data set and the pictures of the splits asked for.
+    """Find a data set and the images of the splits asked for.
 
     Args:
         spec: `cifar10`, a folder that is or holds `cifar-10-batches-py`, or an image folder.
@@ -107,16 +107,16 @@ def _resolve_cifar10(
             continue
         part = cifar10.read_split(folder, stored, allow_modified=allow_modified)
         classes = part.classes
-        pictures = ArrayPictures(part.pixels_NCHW, folder, part.fingerprint)
+        images = ArrayImages(part.pixels_NCHW, folder, part.fingerprint)
         if stored == "test" or not val_fraction:
             description = DataDescription("cifar10", stored, part.fingerprint, part.modified)
-            resolved[stored] = ResolvedSplit(pictures, range(len(pictures)), part.labels, description)
+            resolved[stored] = ResolvedSplit(images, range(len(images)), part.labels, description)
             continue
-        names = [f"{index:05d}" for index in range(len(pictures))]
+        names = [f"{index:05d}" for index in range(len(images))]
         for name, rows in _carve(part.labels, names, val_fraction, seed).items():
             carved = hashlib.sha256(f"{part.fingerprint}/{name}/{val_fraction}/{seed}".encode()).hexdigest()
             description = DataDescription("cifar10", name, carved, part.modified)
-            resolved[name] = ResolvedSplit(pictures, rows, [part.labels[row] for row in rows], description)
+            resolved[name] = ResolvedSplit(images, rows, [part.labels[row] for row in rows], description)
     return ResolvedData(classes, {name: resolved[name] for name in splits if name in resolved})
 
 
@@ -155,32 +155,32 @@ def _resolve_folder(
         train = scan_classes(source)
     classes = train.classes if train else tuple(sorted({name for scan in scans.values() for name in scan.classes}))
     index_of = {name: index for index, name in enumerate(classes)}
-    warnings = [text for scan in (train, *scans.values()) if scan is not None for text in oddities(scan)]
+    warnings = [text for scan in (train, *scans.values()) if scan is not None for text in folder_warnings(scan)]
     resolved: dict[str, ResolvedSplit] = {}
     if train is not None:
-        pictures = FilePictures(train.root, train.files)
+        images = FileImages(train.root, train.files)
         labels = [index_of[file.label] for file in train.files]
-        rows_of: dict[str, Sequence[int]] = {"train": range(len(pictures)), WHOLE: range(len(pictures))}
+        rows_of: dict[str, Sequence[int]] = {"train": range(len(images)), WHOLE: range(len(images))}
         if carve and fraction and WHOLE not in splits:
             carved = _carve(labels, [file.name for file in train.files], fraction, seed)
-            # Where no class has two pictures, nothing is left to validate on.
+            # Where no class has two images, nothing is left to validate on.
             rows_of = {name: rows for name, rows in carved.items() if rows}
             warnings += singles(train)
         for name, rows in rows_of.items():
             if name in splits:
-                description = DataDescription(spec, name, pictures.fingerprint(rows))
-                resolved[name] = ResolvedSplit(pictures, rows, [labels[row] for row in rows], description)
+                description = DataDescription(spec, name, images.fingerprint(rows))
+                resolved[name] = ResolvedSplit(images, rows, [labels[row] for row in rows], description)
     for name, scan in scans.items():
         unknown = [label for label in scan.classes if label not in index_of]
         if unknown:
             raise _unknown_classes(scan, unknown, classes, source)
         absent = [label for label in classes if label not in scan.classes]
         if absent:
-            warnings.append(f"{scan.root} has no pictures of {quoted(absent)}")
-        pictures = FilePictures(scan.root, scan.files)
-        description = DataDescription(spec, name, pictures.fingerprint())
-        rows = range(len(pictures))
-        resolved[name] = ResolvedSplit(pictures, rows, [index_of[file.label] for file in scan.files], description)
+            warnings.append(f"{scan.root} has no images of {quoted(absent)}")
+        images = FileImages(scan.root, scan.files)
+        description = DataDescription(spec, name, images.fingerprint())
+        rows = range(len(images))
+        resolved[name] = ResolvedSplit(images, rows, [index_of[file.label] for file in scan.files], description)
     return ResolvedData(classes, resolved, tuple(warnings))
 
 
@@ -192,7 +192,7 @@ def _unknown_classes(
         name, other = pairs[0]
         return DataError(message, hint=f"rename {scan.root / name} to {other!r}: names must be the same, case included")
     it = "it" if len(unknown) == 1 else "them"
-    return DataError(message, hint=f"add pictures of {it} to {source}, or remove {it} from {scan.root}")
+    return DataError(message, hint=f"add images of {it} to {source}, or remove {it} from {scan.root}")
 
 
 def _carve(labels: Sequence[int], names: Sequence[str], val_fraction: float, seed: int) -> dict[str, list[int]]:

@@ -10,18 +10,18 @@ from imgcls.errors import ConfigError
 def split_stratified(
     labels: Sequence[int], names: Sequence[str], *, val_fraction: float, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Choose the validation pictures of each class.
+    """Choose the validation images of each class.
 
-    A class of two or more gives at least one picture to each side; a class of one goes to training. A picture's place
+    A class of two or more gives at least one image to each side; a class of one goes to training. An image's place
     follows from its own name, so the same files split alike on every machine, and adding some moves few of the others.
 
     Args:
-        labels: class index of each picture.
-        names: a name for each picture, unique.
+        labels: class index of each image.
+        names: a name for each image, unique.
         val_fraction: share of every class to validate on, in [0, 1).
         seed: another seed, another split.
     Returns:
-        Indices of the training and of the validation pictures, both rising.
+        Indices of the training and of the validation images, both rising.
     Raises:
         ConfigError: val_fraction is out of range.
     """

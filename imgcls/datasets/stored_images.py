@@ -1,8 +1,8 @@
-"""Where a data set's pictures lie before any transform: in files, or in CIFAR-10's arrays.
+"""Where a data set's images lie before any transform: in files, or in CIFAR-10's arrays.
 
 Both are pickled into worker processes, so they hold plain values only.
 
-Shapes: N pictures, C channels (3), H height, W width.
+Shapes: N images, C channels (3), H height, W width.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from imgcls.images.decoding import decode_image
 from imgcls.images.transform import Transform
 
 
-class Pictures(Protocol):
-    """Pictures by index."""
+class StoredImages(Protocol):
+    """Images by index."""
 
     def __len__(self) -> int:
         """How many there are, readable or not."""
 
-    def picture(self, index: int) -> Image.Image:
+    def image(self, index: int) -> Image.Image:
         """Decode one: mode RGB, upright.
 
         Raises:
@@ -39,10 +39,10 @@ class Pictures(Protocol):
         """A SHA-256 that changes with the files."""
 
     def ready_pixels(self, transform: Transform) -> Tensor | None:
-        """All pictures as uint8 (N, 3, H, W) if the transform's geometry leaves them as they are, else None."""
+        """All images as uint8 (N, 3, H, W) if the transform's geometry leaves them as they are, else None."""
 
 
-class PictureFile(NamedTuple):
+class ImageFile(NamedTuple):
     """A file as a scan found it.
 
     Attributes:
@@ -59,22 +59,22 @@ class PictureFile(NamedTuple):
     ctime_ns: int
 
 
-class FilePictures:
-    """Pictures in files under one folder."""
+class FileImages:
+    """Images in files under one folder."""
 
-    def __init__(self, root: Path, files: Sequence[PictureFile]) -> None:
+    def __init__(self, root: Path, files: Sequence[ImageFile]) -> None:
         self.root = root
         self.files = list(files)
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def picture(self, index: int) -> Image.Image:
-        """See `Pictures`."""
+    def image(self, index: int) -> Image.Image:
+        """See `Images`."""
         return decode_image(self.path(index)).image
 
     def path(self, index: int) -> Path:
-        """See `Pictures`."""
+        """See `Images`."""
         return self.root / self.files[index].name
 
     def fingerprint(self, indices: Sequence[int] | None = None) -> str:
@@ -83,7 +83,7 @@ class FilePictures:
         return _digest(f"{file.name}\0{file.size}\0{file.mtime_ns}" for file in chosen)
 
     def content_key(self) -> str:
-        """See `Pictures`; beside the fingerprint's values it holds the status times.
+        """See `Images`; beside the fingerprint's values it holds the status times.
 
         Two archives can unpack to files of the same names, sizes and modification times (bitmaps, dated 1970); the
         status time is when they were really written here.
@@ -95,8 +95,8 @@ class FilePictures:
         return None
 
 
-class ArrayPictures:
-    """Pictures that are pixels already, as CIFAR-10's.
+class ArrayImages:
+    """Images that are pixels already, as CIFAR-10's.
 
     Args:
         pixels_NCHW: uint8, shape (N, 3, H, W).
@@ -112,20 +112,20 @@ class ArrayPictures:
     def __len__(self) -> int:
         return len(self.pixels_NCHW)
 
-    def picture(self, index: int) -> Image.Image:
-        """See `Pictures`."""
+    def image(self, index: int) -> Image.Image:
+        """See `Images`."""
         return Image.fromarray(np.ascontiguousarray(self.pixels_NCHW[index].transpose(1, 2, 0)))
 
     def path(self, index: int) -> Path:
-        """The folder: the pictures have no files of their own."""
+        """The folder: the images have no files of their own."""
         return self.folder
 
     def content_key(self) -> str:
-        """See `Pictures`."""
+        """See `Images`."""
         return self.fingerprint
 
     def ready_pixels(self, transform: Transform) -> Tensor | None:
-        """See `Pictures`."""
+        """See `Images`."""
         height, width = self.pixels_NCHW.shape[2:]
         same = height == width == transform.crop_px and transform.resized_size(width, height) == (width, height)
         return torch.from_numpy(self.pixels_NCHW) if same else None

@@ -1,6 +1,6 @@
 """A split too large for memory: worker processes decode it anew in every epoch.
 
-Shapes: N pictures of the split, B batch, C channels (3), H height, W width.
+Shapes: N images of the split, B batch, C channels (3), H height, W width.
 """
 
 import os
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from imgcls.datasets.in_memory import Unreadable
 from imgcls.datasets.labelled_images import Batch, DataDescription, SkippedImage
-from imgcls.datasets.stored_images import Pictures
+from imgcls.datasets.stored_images import StoredImages
 from imgcls.errors import DataError, ImageError
 from imgcls.images.transform import Transform
 
@@ -27,24 +27,24 @@ class _Decoded(NamedTuple):
 class StreamedImages:
     """One split of a data set, decoded as it is walked through; see `LabelledImages`.
 
-    A damaged picture is found when it is first met: it is dropped from its batch, noted once in `skipped`, and stays
+    A damaged image is found when it is first met: it is dropped from its batch, noted once in `skipped`, and stays
     in `labels_N`, so that an order made before stays right. The workers start with the first walk and stay for the
     next ones.
 
     Args:
-        pictures: where they lie; must pickle.
-        rows_N: the split's pictures, as indices in `pictures`.
+        images: where they lie; must pickle.
+        rows_N: the split's images, as indices in `images`.
         labels_N: their class indices, int64.
         classes: labels in the order of the class indices.
-        description: where the pictures came from.
+        description: where the images came from.
         transform: its geometry.
         workers: processes; 0 decodes in this one.
-        strict: a damaged picture is an error.
+        strict: a damaged image is an error.
     """
 
     def __init__(
         self,
-        pictures: Pictures,
+        images: StoredImages,
         rows_N: Tensor,
         labels_N: Tensor,
         *,
@@ -57,8 +57,8 @@ class StreamedImages:
         self.labels_N = labels_N
         self.classes = classes
         self.description = description
-        self._pictures = pictures
-        self._dataset = _CroppedPictures(pictures, rows_N, transform)
+        self._images = images
+        self._dataset = _CroppedImages(images, rows_N, transform)
         self._workers = workers
         self._strict = strict
         self._order = _GivenOrder()
@@ -82,7 +82,7 @@ class StreamedImages:
         """See `LabelledImages`.
 
         Raises:
-            DataError: strict, and a picture is damaged.
+            DataError: strict, and an image is damaged.
         """
         indices = order.tolist()
         self._order.batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
@@ -109,18 +109,18 @@ class StreamedImages:
         return self._loaders[pin]
 
     def _note(self, bad: Unreadable) -> None:
-        path = self._pictures.path(bad.row)
+        path = self._images.path(bad.row)
         if self._strict:
             raise strict_error(SkippedImage(path, bad.kind, bad.message))
         self._skipped.setdefault(bad.row, SkippedImage(path, bad.kind, bad.message))
 
 
 def strict_error(first: SkippedImage, count: int = 1) -> DataError:
-    """What `strict` raises for damaged pictures."""
+    """What `strict` raises for damaged images."""
     more = f" (the first of {count})" if count > 1 else ""
     return DataError(
         f"{first.path} can't be read: {first.kind}: {first.message}{more}",
-        hint="repair or remove it, or leave out --strict to skip such pictures",
+        hint="repair or remove it, or leave out --strict to skip such images",
     )
 
 
@@ -137,18 +137,18 @@ class _GivenOrder:
         return len(self.batches)
 
 
-class _CroppedPictures(Dataset[Any]):
-    """What a worker holds: it opens one picture at a time."""
+class _CroppedImages(Dataset[Any]):
+    """What a worker holds: it opens one image at a time."""
 
-    def __init__(self, pictures: Pictures, rows_N: Tensor, transform: Transform) -> None:
-        self.pictures = pictures
+    def __init__(self, images: StoredImages, rows_N: Tensor, transform: Transform) -> None:
+        self.images = images
         self.rows_N = rows_N
         self.transform = transform
 
     def __getitem__(self, position: int) -> tuple[int, Tensor | Unreadable]:
         row = int(self.rows_N[position])
         try:
-            pixels_HWC = self.transform.crop(self.pictures.picture(row))
+            pixels_HWC = self.transform.crop(self.images.image(row))
         except ImageError as exc:
             return position, Unreadable(row, exc.kind, exc.message)
         return position, torch.from_numpy(pixels_HWC.transpose(2, 0, 1).copy())

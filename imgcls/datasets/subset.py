@@ -1,6 +1,6 @@
-"""Some pictures of a split, walked through as if they were all.
+"""Some images of a split, walked through as if they were all.
 
-Shapes: N pictures of the split, M of these, B batch.
+Shapes: N images of the split, M of these, B batch.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ class SomeImages(SplitOf):
 
     Args:
         images: the split.
-        rows_M: which of its pictures, int64.
+        rows_M: which of its images, int64.
     """
 
     def __init__(self, images: LabelledImages, rows_M: Tensor) -> None:

@@ -120,7 +120,7 @@ def probe_offline(
     advice = (
         f"for alexnet here: put {ALEXNET_FILE} into {weights.path}; or use -m {bundled[0]}"
         if forced
-        else "to have alexnet here too, classify one picture while there is a network: imgcls predict PICTURE"
+        else "to have alexnet here too, classify one image while there is a network: imgcls predict IMAGE"
     )
     return result, Check("offline", Status.WARNING if forced else Status.OK, detail, advice, data)
 

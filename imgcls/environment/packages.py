@@ -18,7 +18,7 @@ FAILURES = (Exception, SystemExit)
 
 
 def check_pillow() -> Check:
-    """Import Pillow, and encode and decode a picture in each format that photographs come in."""
+    """Import Pillow, and encode and decode an image in each format that photographs come in."""
     data = _installed("pillow", "PIL")
     try:
         from PIL import Image, __version__, features

@@ -14,7 +14,7 @@ from imgcls.environment.report import Check, Status
 from imgcls.host.cgroups import Limits, read_limits
 
 MIB = 2**20
-# One picture through AlexNet takes about 900 MiB for the whole process.
+# One image through AlexNet takes about 900 MiB for the whole process.
 LOW_MEMORY_MIB = 1024.0
 
 

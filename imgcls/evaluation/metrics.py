@@ -104,24 +104,24 @@ def evaluate_network(
     progress: Callable[[int, int], None] | None = None,
     processes: Processes | None = None,
 ) -> EvalResult:
-    """Run every picture through a network and count.
+    """Run every image through a network and count.
 
     Args:
         network: on `device`; in eval mode while measured, then as it was.
-        images: the pictures and their labels.
-        transform: its arithmetic; the geometry was applied when the pictures were decoded.
+        images: the images and their labels.
+        transform: its arithmetic; the geometry was applied when the images were decoded.
         device: where the network is.
         batch_size: images at once; changes the speed, and the last digits of the loss.
         autocast_dtype: reduced precision for the forward pass, such as torch.bfloat16.
         label_map: from the data's classes to the network's outputs; None where they are the same.
-        tta: average the logits over several views of each picture; None for one plain forward pass.
+        tta: average the logits over several views of each image; None for one plain forward pass.
         progress: called with images done and in all.
-        processes: share the pictures out, and all get the result; every one calls this.
+        processes: share the images out, and all get the result; every one calls this.
     Raises:
-        DataError: no picture could be read.
+        DataError: no image could be read.
     """
     processes = processes or Processes()
-    # Neither padded nor cut: each picture is measured by one process.
+    # Neither padded nor cut: each image is measured by one process.
     first, end = (len(images) * rank // processes.count for rank in (processes.rank, processes.rank + 1))
     rows_N = torch.arange(first, end)
     if progress is not None and processes.count > 1:
@@ -135,7 +135,7 @@ def evaluate_network(
         network.train(was_training)
     parts = processes.gather_rows(own)
     if parts is None:
-        raise DataError(f"none of the pictures of {images.description.name} can be read", hint="check the files")
+        raise DataError(f"none of the images of {images.description.name} can be read", hint="check the files")
     labels = label_map.classes if label_map else images.classes
     labels_N, guesses_N, in_top5_N, losses_N = parts
     num_classes = len(labels)

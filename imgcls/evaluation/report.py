@@ -47,12 +47,12 @@ class EvalReport:
 
     Attributes:
         model: as `LoadedModel.describe` gives it.
-        data: where the pictures came from.
+        data: where the images came from.
         result: the figures.
         missing: classes of the model that the data lacks.
         skipped: damaged files, which count neither as right nor as wrong.
         device: where the network ran.
-        tta: which views of each picture were averaged; None for one plain forward pass.
+        tta: which views of each image were averaged; None for one plain forward pass.
         versions: of imgcls, torch, ...
     """
 
@@ -127,18 +127,18 @@ def evaluate_model(
     progress: Callable[[int, int], None] | None = None,
     processes: Processes | None = None,
 ) -> EvalReport:
-    """Measure a model on labelled pictures, whose classes are matched to the model's by name or WordNet ID.
+    """Measure a model on labelled images, whose classes are matched to the model's by name or WordNet ID.
 
     Args:
         model: any that `load_model` gives; its network is moved to the device.
         images: opened with the model's own transform.
         device: where to run.
         batch_size: images at once; None chooses by their size.
-        tta: average over several views of each picture; None for one plain forward pass.
+        tta: average over several views of each image; None for one plain forward pass.
         progress: called with images done and in all.
-        processes: share the pictures out, and all get the report; every one calls this.
+        processes: share the images out, and all get the report; every one calls this.
     Raises:
-        DataError: a class that the model doesn't know, or no picture that can be read.
+        DataError: a class that the model doesn't know, or no image that can be read.
     """
     label_map = match_labels(images.classes, model.classes, wordnet_ids=model.wordnet_ids)
     small = model.transform.crop_px <= SMALL_PX

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the network sees each picture several times, a little changed, and its answers are averaged.
+"""Test-time augmentation: the network sees each image several times, a little changed, and its answers are averaged.
 
 What is averaged are the logits, before softmax; the softmax of their mean is the geometric mean of the views'
 probabilities, scaled to add up to one.
@@ -14,18 +14,18 @@ from torch.nn.functional import pad
 
 from imgcls.errors import ConfigError
 
-# A pixel of CIFAR-10's 32, and as large a share of other pictures: a pixel of 224 would change nothing.
+# A pixel of CIFAR-10's 32, and as large a share of other images: a pixel of 224 would change nothing.
 SHIFT_SHARE = 1 / 32
-# Reflecting a border needs a picture that is larger than it.
+# Reflecting a border needs an image that is larger than it.
 SMALLEST_PX = 2
 
 
 class TestTimeAugmentation(StrEnum):
-    """Which views of a picture the network sees.
+    """Which views of an image the network sees.
 
     Source: mirroring as in Krizhevsky et al. 2012, section 4.1 (there with softmax outputs); mirroring with shifts,
     and averaging logits, as the published records on CIFAR-10 do it (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a
-    single GPU"): half of the weight for the picture and its mirror image, half for both of them moved a pixel towards
+    single GPU"): half of the weight for the image and its mirror image, half for both of them moved a pixel towards
     either end of the diagonal.
     """
 
@@ -37,21 +37,21 @@ class TestTimeAugmentation(StrEnum):
 
     @property
     def num_views(self) -> int:
-        """How often the network sees a picture."""
+        """How often the network sees an image."""
         return 2 if self is TestTimeAugmentation.FLIP else 6
 
 
 def averaged_logits(network: nn.Module, input_BCHW: Tensor, tta: TestTimeAugmentation | None) -> Tensor:
-    """The mean of the network's logits over the views of each picture.
+    """The mean of the network's logits over the views of each image.
 
     Args:
         network: in eval mode.
         input_BCHW: normalised, float.
-        tta: None for the pictures alone.
+        tta: None for the images alone.
     Returns:
         Float, shape (batch, num_classes); in float32 where several are averaged.
     Raises:
-        ConfigError: the pictures are too small to be shifted.
+        ConfigError: the images are too small to be shifted.
     """
     if tta is None:
         logits_BK: Tensor = network(input_BCHW)
@@ -78,7 +78,7 @@ def _views(input_BCHW: Tensor, tta: TestTimeAugmentation) -> Iterator[tuple[Tens
             yield view_BCHW, 1 / 2
             continue
         if min(height, width) < SMALLEST_PX:
-            raise ConfigError(f"pictures of {height} x {width} pixels can't be shifted", hint="--tta flip")
+            raise ConfigError(f"images of {height} x {width} pixels can't be shifted", hint="--tta flip")
         yield view_BCHW, 1 / 4
         shift = shift_px(height)
         padded_BCHW = pad(view_BCHW, (shift,) * 4, mode="reflect")

@@ -1,4 +1,4 @@
-"""A model as an ONNX file: float NCHW pictures in, logits out, everything else in the file's metadata.
+"""A model as an ONNX file: float NCHW images in, logits out, everything else in the file's metadata.
 
 The network stands alone in the graph. What turns bytes into its input is arithmetic that every ONNX tool expects to do
 itself, and numpy does it in a millisecond; the constants stand in the metadata.
@@ -51,23 +51,21 @@ def export_onnx(
         model: any that `load_model` gives.
         output: the file; replaced when it is there.
         precision: `fp16` halves the file; `int8` quarters it, and needs a folder to calibrate on.
-        folder: pictures to compare on beside the drawn ones, and to calibrate on.
+        folder: images to compare on beside the drawn ones, and to calibrate on.
         on_step: told what is being done.
     Raises:
         ModelError: it can't be expressed as ONNX, or the file answers differently; then it isn't kept.
         UsageError: the model is an ONNX file already, or `int8` without a folder.
-        DataError: no picture in the folder can be read.
+        DataError: no image in the folder can be read.
         DeviceError: the `onnx` extra isn't installed.
         OutputError: the file can't be written.
     """
     if precision == "int8" and folder is None:
-        raise UsageError(
-            "--int8 needs pictures to calibrate on", hint="add --calibrate DIR, a folder of typical pictures"
-        )
+        raise UsageError("--int8 needs images to calibrate on", hint="add --calibrate DIR, a folder of typical images")
     check_exportable(model)
     drawn = drawn_pixels(model.transform)
     found = None if folder is None else folder_pixels(folder, model.transform)
-    # Lower precision is judged on the pictures that it is meant for.
+    # Lower precision is judged on the images that it is meant for.
     images = drawn if found is None or not len(found) else found
     if precision == "fp32" and found is not None:
         import numpy as np

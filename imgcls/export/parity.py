@@ -1,6 +1,6 @@
 """Whether an exported file answers as the model did, and how fast.
 
-Shapes: N pictures, H height, W width, C channels (3), K classes.
+Shapes: N images, H height, W width, C channels (3), K classes.
 """
 
 import statistics
@@ -29,16 +29,16 @@ Outputs = Callable[[Pixels], Floats]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How a file's answers compare with the model's on the same pictures.
+    """How a file's answers compare with the model's on the same images.
 
     Attributes:
-        num_pictures: how many were compared.
+        num_images: how many were compared.
         top1: share of them with the same most probable class, in [0, 1].
-        largest_difference: of any probability of any picture.
+        largest_difference: of any probability of any image.
         largest_relative_difference: of any output before softmax, over the largest output.
     """
 
-    num_pictures: int
+    num_images: int
     top1: float
     largest_difference: float
     largest_relative_difference: float
@@ -76,7 +76,7 @@ def outputs_of(model: LoadedModel) -> Outputs:
 
 
 def in_batches(outputs: Outputs, images_NHWC: Pixels) -> Floats:
-    """Answers for any number of pictures."""
+    """Answers for any number of images."""
     starts = range(0, len(images_NHWC), BATCH_SIZE)
     return np.concatenate([outputs(images_NHWC[start : start + BATCH_SIZE]) for start in starts])
 
@@ -96,7 +96,7 @@ def compare(expected_NK: Floats, found_NK: Floats) -> Agreement:
         )
     size = max(float(np.abs(expected_NK).max()), 1e-6)
     return Agreement(
-        num_pictures=len(expected_NK),
+        num_images=len(expected_NK),
         top1=float((expected_NK.argmax(1) == found_NK.argmax(1)).mean()),
         largest_difference=float(np.abs(softmax(expected_NK) - softmax(found_NK)).max()),
         largest_relative_difference=float(np.abs(expected_NK - found_NK).max()) / size,
@@ -104,7 +104,7 @@ def compare(expected_NK: Floats, found_NK: Floats) -> Agreement:
 
 
 def median_ms(runs: Mapping[str, Outputs], images_NHWC: Pixels) -> dict[str, float]:
-    """Milliseconds for one picture, each in its turn so that a busy machine is unfair to none; medians."""
+    """Milliseconds for one image, each in its turn so that a busy machine is unfair to none; medians."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(TIMED_RUNS):
         index = turn % len(images_NHWC)

@@ -1,6 +1,6 @@
-"""Smaller ONNX models: half precision, and 8-bit integers calibrated on pictures; onnxruntime's own tools do it.
+"""Smaller ONNX models: half precision, and 8-bit integers calibrated on images; onnxruntime's own tools do it.
 
-Shapes: N pictures, H height, W width, C channels (3).
+Shapes: N images, H height, W width, C channels (3).
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from typing import Any
 from imgcls.errors import ModelError
 from imgcls.images.transform import Pixels, Transform
 
-# How many pictures set the ranges; more change them little and take long.
+# How many images set the ranges; more change them little and take long.
 CALIBRATED = 128
 
 
@@ -47,7 +47,7 @@ def to_int8(model: Path, input_name: str, images_NHWC: Pixels, transform: Transf
     Args:
         model: a float32 ONNX file.
         input_name: of its input.
-        images_NHWC: pictures whose activations set the ranges.
+        images_NHWC: images whose activations set the ranges.
         transform: its arithmetic.
     Raises:
         ModelError: it can't be quantised.
@@ -57,7 +57,7 @@ def to_int8(model: Path, input_name: str, images_NHWC: Pixels, transform: Transf
             from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
             from onnxruntime.quantization.shape_inference import quant_pre_process
 
-            class Pictures(CalibrationDataReader):  # type: ignore[misc, unused-ignore]
+            class StoredImages(CalibrationDataReader):  # type: ignore[misc, unused-ignore]
                 def __init__(self) -> None:
                     self._left = iter(images_NHWC)
 
@@ -70,7 +70,7 @@ def to_int8(model: Path, input_name: str, images_NHWC: Pixels, transform: Transf
             quantize_static(
                 prepared,
                 quantised,
-                Pictures(),
+                StoredImages(),
                 quant_format=QuantFormat.QDQ,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,

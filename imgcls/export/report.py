@@ -13,18 +13,18 @@ PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "pillow
 
 @dataclass(frozen=True)
 class Variant:
-    """One form of the model, measured on the same pictures as the others.
+    """One form of the model, measured on the same images as the others.
 
     Attributes:
         name: `torch` for the model itself, `fp32`, `fp16`, `int8`, or `torch-export`.
         size_bytes: of its file.
-        ms_per_picture: median time for one picture at a time, on the CPU.
+        ms_per_image: median time for one image at a time, on the CPU.
         agreement: with the model's own answers; None for the model itself.
     """
 
     name: str
     size_bytes: int
-    ms_per_picture: float
+    ms_per_image: float
     agreement: Agreement | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -32,10 +32,12 @@ class Variant:
         values: dict[str, Any] = {
             "name": self.name,
             "size_bytes": self.size_bytes,
-            "ms_per_picture": round(self.ms_per_picture, 3),
+            "ms_per_picture": round(self.ms_per_image, 3),
         }
         if self.agreement is not None:
             compared = asdict(self.agreement)
+            # The key stays what version 0.1 wrote.
+            compared["num_pictures"] = compared.pop("num_images")
             values["top1_agreement"] = compared.pop("top1")
             values |= compared
         return values
@@ -51,9 +53,9 @@ class ExportReport:
         sha256: of the file.
         model: `LoadedModel.describe()` of what was exported.
         variants: the model itself first, the written file last.
-        num_drawn: how many of the compared pictures are imgcls's own drawings; the rest are the folder's.
-        folder: where the other pictures came from, or None.
-        num_calibrated: how many of the folder's pictures set the ranges of int8; 0 elsewhere.
+        num_drawn: how many of the compared images are imgcls's own drawings; the rest are the folder's.
+        folder: where the other images came from, or None.
+        num_calibrated: how many of the folder's images set the ranges of int8; 0 elsewhere.
     """
 
     output: Path

@@ -1,6 +1,6 @@
-"""Pictures to compare answers on: some that are drawn here, and a folder's.
+"""Images to compare answers on: some that are drawn here, and a folder's.
 
-Shapes: N pictures, H height, W width, C channels (3).
+Shapes: N images, H height, W width, C channels (3).
 """
 
 import math
@@ -17,7 +17,7 @@ from imgcls.images.transform import Pixels, Transform
 
 DRAWN_SIZE = (320, 240)
 # Enough to show a difference in a thousand answers, and no wait worth mentioning.
-MOST_PICTURES = 512
+MOST_IMAGES = 512
 
 
 def drawn_pixels(transform: Transform) -> Pixels:
@@ -28,18 +28,18 @@ def drawn_pixels(transform: Transform) -> Pixels:
     return np.stack([transform.crop(image) for image in _drawn()])
 
 
-def folder_pixels(folder: Path, transform: Transform, *, most: int = MOST_PICTURES) -> Pixels:
-    """Pictures of a folder, spread evenly over it, shape (N, crop, crop, 3); files that can't be read are passed over.
+def folder_pixels(folder: Path, transform: Transform, *, most: int = MOST_IMAGES) -> Pixels:
+    """Images of a folder, spread evenly over it, shape (N, crop, crop, 3); files that can't be read are passed over.
 
     Args:
         folder: searched recursively.
-        transform: its geometry brings every picture to one size.
-        most: how many pictures at most.
+        transform: its geometry brings every image to one size.
+        most: how many images at most.
     Raises:
-        DataError: no such folder, or no readable picture in it.
+        DataError: no such folder, or no readable image in it.
     """
     if not folder.is_dir():
-        raise DataError(f"no such folder: {folder}", hint="name a folder of pictures: --calibrate DIR")
+        raise DataError(f"no such folder: {folder}", hint="name a folder of images: --calibrate DIR")
     paths = [source.path for source in iterate_sources([str(folder)]) if source.path is not None]
     step = max(math.ceil(len(paths) / most), 1)
     pixels = []
@@ -49,7 +49,7 @@ def folder_pixels(folder: Path, transform: Transform, *, most: int = MOST_PICTUR
         except ImageError:
             continue
     if not pixels:
-        raise DataError(f"no picture in {folder} can be read", hint="name a folder of pictures: --calibrate DIR")
+        raise DataError(f"no image in {folder} can be read", hint="name a folder of images: --calibrate DIR")
     return np.stack(pixels)
 
 

@@ -40,12 +40,12 @@ def export_program(
     Args:
         model: any that `load_model` gives.
         output: the file; replaced when it is there.
-        folder: pictures to compare on beside the drawn ones.
+        folder: images to compare on beside the drawn ones.
         on_step: told what is being done.
     Raises:
         ModelError: it can't be exported, or the file answers differently; then it isn't kept.
         UsageError: the model is an ONNX file.
-        DataError: no picture in the folder can be read.
+        DataError: no image in the folder can be read.
         OutputError: the file can't be written.
     """
     check_exportable(model)

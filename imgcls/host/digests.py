@@ -1,6 +1,6 @@
 """SHA-256 of files, remembered once per version of a file.
 
-Hashing AlexNet's 233 MiB costs more than classifying a picture with it, so the digest is kept with the file's size and
+Hashing AlexNet's 233 MiB costs more than classifying an image with it, so the digest is kept with the file's size and
 modification time and computed again as soon as either changes.
 """
 

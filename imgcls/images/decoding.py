@@ -1,4 +1,4 @@
-"""From a file's bytes to an upright RGB picture, or to the reason why not."""
+"""From a file's bytes to an upright RGB image, or to the reason why not."""
 
 import errno
 import io
@@ -27,7 +27,7 @@ SCALED_MODES = (*MODES_16_BIT, "I", "F")
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """A picture ready for a transform.
+    """An image ready for a transform.
 
     Attributes:
         image: mode RGB, upright.
@@ -40,15 +40,15 @@ class DecodedImage:
 
 
 def decode_image(source: Path | bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, smallest_px: int = 0) -> DecodedImage:
-    """Decode a picture: EXIF orientation applied, then RGB as Pillow converts it, 16-bit and float pixels scaled.
+    """Decode an image: EXIF orientation applied, then RGB as Pillow converts it, 16-bit and float pixels scaled.
 
     Args:
-        source: a file, or an encoded picture's bytes.
-        max_pixels: refuse larger pictures before decoding them.
+        source: a file, or an encoded image's bytes.
+        max_pixels: refuse larger images before decoding them.
         smallest_px: when positive, JPEGs may be scaled while they are decoded, by 2, 4 or 8, as long as the shorter
             side keeps at least this many pixels: several times faster, and the answers shift a little.
     Raises:
-        ImageError: the file is missing, unreadable, no picture, damaged, or too large.
+        ImageError: the file is missing, unreadable, no image, damaged, or too large.
     """
     try:
         with Image.open(_openable(source)) as opened:
@@ -155,7 +155,7 @@ def _openable(source: Path | bytes) -> Path | io.BytesIO:
     if stat.S_ISDIR(mode):
         raise ImageError("not_an_image", "is a folder")
     if not stat.S_ISREG(mode):
-        raise ImageError("not_an_image", "is not a regular file; pipe a picture in with '-'")
+        raise ImageError("not_an_image", "is not a regular file; pipe an image in with '-'")
     return source
 
 
@@ -168,4 +168,4 @@ def _why_unidentified(source: Path | bytes) -> str:
             return "the file has gone"
         if source.suffix.lower() in (".heic", ".heif"):
             return "HEIC, which Pillow doesn't read; convert it to JPEG"
-    return "not a picture in any format that Pillow reads"
+    return "not an image in any format that Pillow reads"

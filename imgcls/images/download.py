@@ -1,4 +1,4 @@
-"""Pictures from the network: one URL's bytes, within limits of size and time."""
+"""Images from the network: one URL's bytes, within limits of size and time."""
 
 from imgcls.errors import ImageError
 
@@ -7,7 +7,7 @@ TIME_LIMIT_SEC = 60.0
 
 
 def fetch_image(url: str, *, max_bytes: int = MAX_IMAGE_BYTES, time_limit_sec: float = TIME_LIMIT_SEC) -> bytes:
-    """Fetch an encoded picture.
+    """Fetch an encoded image.
 
     Args:
         url: `http://` or `https://`.

@@ -77,7 +77,7 @@ def name_filter(include: Iterable[str], exclude: Iterable[str]) -> Callable[[str
     """A test on names; a pattern with a slash is held against the whole path, one without against the last part.
 
     Args:
-        include: at least one must match; none at all means the suffixes of pictures.
+        include: at least one must match; none at all means the suffixes of images.
         exclude: none may match.
     """
     wanted, unwanted = tuple(include), tuple(exclude)

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from imgcls.errors import DataError, ImageError, ImageErrorKind
 
-# What counts as a picture inside a folder. A file that is named outright is always tried, whatever its suffix.
+# What counts as an image inside a folder. A file that is named outright is always tried, whatever its suffix.
 IMAGE_SUFFIXES = frozenset(
     "." + suffix
     for suffix in """
@@ -33,7 +33,7 @@ class Source:
         name: how its record calls it; a path as given, below a folder joined to the folder's; valid Unicode always.
         path: of a file, or None.
         url: `http://` or `https://`, or empty.
-        content: an encoded picture's bytes, or None.
+        content: an encoded image's bytes, or None.
         failure: why it can't even be tried, such as a folder that can't be listed, or None.
         is_old: whether it is wanted only where an earlier run has a record of it.
     """
@@ -53,7 +53,7 @@ def iterate_sources(
     accept: Callable[[str], bool] | None = None,
     has_patterns: bool = True,
 ) -> Iterator[Source]:
-    """Expand arguments one after the other: files, folders, glob patterns, URLs, `-` for a picture on stdin.
+    """Expand arguments one after the other: files, folders, glob patterns, URLs, `-` for an image on stdin.
 
     A path that doesn't exist is a source like any other: its record will say so. Folders are walked recursively, each
     one's files first and its sub-folders after, both sorted by name. A pattern gives its matches sorted by path; a
@@ -61,8 +61,8 @@ def iterate_sources(
 
     Args:
         arguments: as typed, or the lines of a list.
-        stdin: where `-` reads a picture's bytes.
-        accept: a filter on names for what folders and patterns hold; by default the suffix must be a picture's.
+        stdin: where `-` reads an image's bytes.
+        accept: a filter on names for what folders and patterns hold; by default the suffix must be an image's.
         has_patterns: whether `*`, `?` and `[` in the name of something that isn't there stand for other names.
     """
     wanted = accept or has_image_suffix
@@ -114,7 +114,7 @@ def _expand_pattern(pattern: Path, wanted: Callable[[str], bool]) -> Iterator[So
             found = True
             yield Source(display_name(file), path=file)
     if not found:
-        yield Source(display_name(pattern), failure=ImageError("not_found", "no picture matches the pattern"))
+        yield Source(display_name(pattern), failure=ImageError("not_found", "no image matches the pattern"))
 
 
 def walk_folder(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Source]:
@@ -172,7 +172,7 @@ def _why_unlisted(exc: OSError) -> ImageError:
 
 
 def has_image_suffix(name: str) -> bool:
-    """Whether a file's name ends like a picture's."""
+    """Whether a file's name ends like an image's."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - called for every name of a folder
 
 

@@ -1,6 +1,6 @@
 """One preprocessing for validation, eval, predict and export: resize, centre crop, normalise.
 
-The geometry runs on the decoded picture with Pillow, in whichever thread decoded it, and ends in bytes; the arithmetic
+The geometry runs on the decoded image with Pillow, in whichever thread decoded it, and ends in bytes; the arithmetic
 runs once a batch where the network lives. The numbers are those of torchvision's classification presets on a Pillow
 image, without the second that importing torchvision costs.
 
@@ -37,11 +37,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """What happens to a picture between decoding and the network.
+    """What happens to an image between decoding and the network.
 
     Attributes:
         resize_px: the shorter side after resizing; the other follows in proportion.
-        crop_px: side of the square cut from the centre; larger than the picture means black borders.
+        crop_px: side of the square cut from the centre; larger than the image means black borders.
         mean: per channel (red, green, blue), on the scale where white is 1.
         std: per channel, on the same scale.
         interpolation: Pillow's filter; all but `nearest` are antialiased.

@@ -1,1 +1,1 @@
-"""Classifying pictures: inputs in, records out."""
+"""Classifying images: inputs in, records out."""

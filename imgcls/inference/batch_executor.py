@@ -1,7 +1,7 @@
 """Several batches on their way through the model at the same time, their answers in order.
 
 On a CPU, threads that share one batch wait for each other after every layer, and wait by spinning while a decoding
-thread has their core. Batches of their own keep all cores busy: on two of them 1.1 to 1.15 times as many pictures.
+thread has their core. Batches of their own keep all cores busy: on two of them 1.1 to 1.15 times as many images.
 """
 
 import threading
@@ -11,32 +11,33 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from imgcls.images.transform import Floats, Pixels
-from imgcls.inference.backends.backend import Runner
-from imgcls.inference.batching import BatchRunner
+from imgcls.inference.backends.backend import Backend
+from imgcls.inference.batching import Batcher
 
 # More gain little once no core waits for another any more, and each takes memory.
-MAX_LANES = 4
+MAX_AT_ONCE = 4
 
 What = TypeVar("What")
 
 
-class Lanes(Generic[What]):
+class BatchExecutor(Generic[What]):
     """Threads that each answer a batch; made, used and closed by one thread, whose cores they share.
 
     Args:
-        runner: the model.
+        backend: the model.
         batches: feeds it.
-        is_steady: whether every batch gets the same part of the cores, even if it has them to itself: the last digits
+        is_reproducible: whether every batch gets the same part of the cores, even if it has them to itself: the last
+            digits
             of an answer may depend on how many threads computed it.
     """
 
-    def __init__(self, runner: Runner, batches: BatchRunner, *, is_steady: bool) -> None:
-        self._runner, self._batches, self._is_steady = runner, batches, is_steady
+    def __init__(self, backend: Backend, batches: Batcher, *, is_reproducible: bool) -> None:
+        self._backend, self._batches, self._is_reproducible = backend, batches, is_reproducible
         self._lock = threading.Lock()
         self._num_running = 0
-        self._num_threads = runner.num_threads
-        self._num_lanes = min(self._num_threads, MAX_LANES)
-        self._executor = ThreadPoolExecutor(self._num_lanes, thread_name_prefix="classify")
+        self._num_threads = backend.num_threads
+        self._num_at_once = min(self._num_threads, MAX_AT_ONCE)
+        self._executor = ThreadPoolExecutor(self._num_at_once, thread_name_prefix="classify")
         self._pending: deque[tuple[What, Future[list[Floats]]]] = deque()
 
     def add(self, what: What, images: Sequence[Pixels]) -> Iterator[tuple[What, list[Floats]]]:
@@ -52,7 +53,7 @@ class Lanes(Generic[What]):
             Exception: what the model raised for an earlier batch.
         """
         self._pending.append((what, self._executor.submit(self._answer, images)))
-        while len(self._pending) > self._num_lanes + 1 or (self._pending and self._pending[0][1].done()):
+        while len(self._pending) > self._num_at_once + 1 or (self._pending and self._pending[0][1].done()):
             yield self._next()
 
     def drain(self) -> Iterator[tuple[What, list[Floats]]]:
@@ -61,14 +62,14 @@ class Lanes(Generic[What]):
             yield self._next()
 
     def drop_waiting(self) -> None:
-        """Take back the batches for which there was no lane yet."""
-        while len(self._pending) > self._num_lanes and self._pending[-1][1].cancel():
+        """Take back the batches for which there was no thread yet."""
+        while len(self._pending) > self._num_at_once and self._pending[-1][1].cancel():
             self._pending.pop()
 
     def close(self) -> None:
         """Answer nothing more than what is being answered."""
         self._executor.shutdown(wait=False, cancel_futures=True)
-        self._runner.use_threads(self._num_threads)
+        self._backend.use_threads(self._num_threads)
 
     def _next(self) -> tuple[What, list[Floats]]:
         what, answers = self._pending.popleft()
@@ -77,9 +78,9 @@ class Lanes(Generic[What]):
     def _answer(self, images: Sequence[Pixels]) -> list[Floats]:
         with self._lock:
             self._num_running += 1
-            num_sharing = self._num_lanes if self._is_steady else self._num_running
+            num_sharing = self._num_at_once if self._is_reproducible else self._num_running
         try:
-            self._runner.use_threads(max(self._num_threads // num_sharing, 1))
+            self._backend.use_threads(max(self._num_threads // num_sharing, 1))
             return list(self._batches.probabilities(images))
         finally:
             with self._lock:

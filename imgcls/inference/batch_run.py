@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from imgcls.errors import DataError
 from imgcls.images.sources import Source
-from imgcls.inference.backends.backend import Runner
+from imgcls.inference.backends.backend import Backend
 from imgcls.inference.pipeline import StreamSettings, classify_stream
 from imgcls.outputs.destination import Destination
 from imgcls.outputs.opening import open_output
@@ -52,7 +52,7 @@ class BatchResult:
 
 
 def run_batch(
-    runner: Runner,
+    backend: Backend,
     inputs: Iterable[Source],
     destination: Destination,
     settings: StreamSettings,
@@ -65,7 +65,7 @@ def run_batch(
     """Classify inputs into an output.
 
     Args:
-        runner: the model.
+        backend: the model.
         inputs: lazily, in the order that the records will have.
         destination: where records go; `check` it before the model is loaded.
         settings: of the stream; `should_stop` ends the run early with all that is done kept.
@@ -80,15 +80,15 @@ def run_batch(
     """
     settings = replace(
         settings,
-        top_k=min(settings.top_k, len(runner.classes)),
+        top_k=min(settings.top_k, len(backend.classes)),
         # A run that was cut and continued must end with the same bytes as one that wasn't.
         is_padded=settings.is_padded or destination.is_log,
         thumbnail_px=THUMBNAIL_PX if destination.report else settings.thumbnail_px,
     )
     origin = Origin(
-        runner.describe(),
-        runner.classes,
-        runner.transform,
+        backend.describe(),
+        backend.classes,
+        backend.transform,
         device,
         top_k=settings.top_k,
         threshold=settings.threshold,
@@ -98,7 +98,7 @@ def run_batch(
     summary = Summary()
     with contextlib.ExitStack() as stack:
         output = open_output(stack, inputs, destination, origin, summary)
-        for record in classify_stream(output.pending, runner, settings):
+        for record in classify_stream(output.pending, backend, settings):
             summary.add(record)
             for each in output.sinks:
                 each.add(record)
@@ -111,7 +111,7 @@ def run_batch(
         if summary.ended == "finished" and summary.num_ok == 0:
             knows_none = _knows_none(output.earlier)
             if summary.count == 0 and not may_be_empty():
-                raise DataError("no pictures among the inputs", hint="name a file, or a folder that holds pictures")
+                raise DataError("no images among the inputs", hint="name a file, or a folder that holds images")
             if knows_none and summary.count:
                 raise DataError(
                     f"no input could be classified, and none is among the records in {destination.path}, which stays "

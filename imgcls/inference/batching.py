@@ -1,4 +1,4 @@
-"""A runner fed with as much as fits: batches of one size, halved when memory runs out."""
+"""A backend fed with as much as fits: batches of one size, halved when memory runs out."""
 
 import contextlib
 import threading
@@ -7,31 +7,31 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from imgcls.images.transform import Floats, Pixels
-from imgcls.inference.backends.backend import DeviceMemoryError, Runner
+from imgcls.inference.backends.backend import Backend, DeviceMemoryError
 
 
-class BatchRunner:
-    """Classifies any number of pictures in batches; a batch that memory can't hold is halved and tried again.
+class Batcher:
+    """Classifies any number of images in batches; a batch that memory can't hold is halved and tried again.
 
     Several threads may ask it at the same time.
 
     Args:
-        runner: the model.
-        batch_size: pictures it sees at once, at most.
-        is_padded: whether batches are filled up with black pictures. The last digits of an answer depend on how many
-            pictures the network sees at once, as kernels differ; with padding they depend on the picture alone.
+        backend: the model.
+        batch_size: images it sees at once, at most.
+        is_padded: whether batches are filled up with black images. The last digits of an answer depend on how many
+            images the network sees at once, as kernels differ; with padding they depend on the image alone.
         on_smaller_batch: called with the new size, once a batch of it has fitted.
     """
 
     def __init__(
         self,
-        runner: Runner,
+        backend: Backend,
         *,
         batch_size: int,
         is_padded: bool = False,
         on_smaller_batch: Callable[[int], None] = lambda _size: None,
     ) -> None:
-        self._runner = runner
+        self._backend = backend
         self._batch_size = self._announced = batch_size
         self._lock = threading.Lock()
         self._turns = _Turns()
@@ -39,14 +39,14 @@ class BatchRunner:
         self._on_smaller_batch = on_smaller_batch
 
     def probabilities(self, images: Sequence[Pixels]) -> Iterator[Floats]:
-        """Classify pictures.
+        """Classify images.
 
         Args:
             images: uint8, each of shape (crop, crop, 3).
         Yields:
-            For each picture its softmax outputs, float32, shape (num_classes,).
+            For each image its softmax outputs, float32, shape (num_classes,).
         Raises:
-            DeviceMemoryError: not even one picture fits.
+            DeviceMemoryError: not even one image fits.
         """
         start = 0
         while start < len(images):
@@ -55,7 +55,7 @@ class BatchRunner:
             tried = size if self._is_padded else len(batch)
             try:
                 with self._turns.together():
-                    answers_BK = self._runner.probabilities(self._stacked(batch, size))
+                    answers_BK = self._backend.probabilities(self._stacked(batch, size))
             except DeviceMemoryError:
                 if tried > 1:
                     with self._lock:
@@ -63,7 +63,7 @@ class BatchRunner:
                     continue
                 # What other threads have in hand takes memory too.
                 with self._turns.alone():
-                    answers_BK = self._runner.probabilities(self._stacked(batch, size))
+                    answers_BK = self._backend.probabilities(self._stacked(batch, size))
             self._announce()
             yield from answers_BK[: len(batch)]
             start += len(batch)

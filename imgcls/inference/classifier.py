@@ -1,4 +1,4 @@
-"""Classifying pictures from Python."""
+"""Classifying images from Python."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,8 +10,8 @@ from imgcls.errors import ImageError
 from imgcls.images.decoding import decode_image, to_rgb, upright
 from imgcls.images.sources import iterate_sources
 from imgcls.images.transform import Transform
-from imgcls.inference.backends.backend import Runner, top_classes
-from imgcls.inference.backends.loading import load_runner
+from imgcls.inference.backends.backend import Backend, top_classes
+from imgcls.inference.backends.loading import load_backend
 from imgcls.inference.pipeline import StreamSettings, classify_stream
 from imgcls.models.entries import DEFAULT_MODEL
 from imgcls.outputs.record import ImageRecord, Prediction
@@ -21,50 +21,50 @@ if TYPE_CHECKING:
 
     from imgcls.inference.precision import Precision
 
-    Picture = str | Path | bytes | Image | np.ndarray[Any, np.dtype[np.uint8]]
+    ImageInput = str | Path | bytes | Image | np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Classifier:
     """A model that is ready to classify; `load_classifier` makes one.
 
     Args:
-        runner: the model.
+        backend: the model.
     """
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Labels in the order of the network's outputs."""
-        return self._runner.classes
+        return self._backend.classes
 
     @property
     def id(self) -> str:
         """Name and first 12 digits of the weights' SHA-256."""
-        return self._runner.id
+        return self._backend.id
 
-    def predict(self, picture: "Picture", *, top_k: int = 5) -> ImageRecord:
-        """Classify one picture.
+    def predict(self, image: "ImageInput", *, top_k: int = 5) -> ImageRecord:
+        """Classify one image.
 
         Args:
-            picture: a path, an encoded picture's bytes, a Pillow image, or uint8 pixels of shape (H, W, 3) or (H, W).
+            image: a path, an encoded image's bytes, a Pillow image, or uint8 pixels of shape (H, W, 3) or (H, W).
             top_k: how many classes to name.
         Raises:
             ImageError: it can't be read; `kind` and `message` say why.
         """
-        name, image = _load(picture)
-        pixels_BHWC = np.stack([self._runner.transform.crop(image)])
-        probabilities_K = self._runner.probabilities(pixels_BHWC)[0]
+        name, decoded = _load(image)
+        pixels_BHWC = np.stack([self._backend.transform.crop(decoded)])
+        probabilities_K = self._backend.probabilities(pixels_BHWC)[0]
         return ImageRecord(
             input=name,
-            model=self._runner.id,
+            model=self._backend.id,
             predictions=tuple(
                 Prediction(index, self.classes[index], float(probabilities_K[index]))
                 for index in top_classes(probabilities_K, top_k)
             ),
-            width=image.width,
-            height=image.height,
+            width=decoded.width,
+            height=decoded.height,
         )
 
     def predict_many(
@@ -75,11 +75,11 @@ class Classifier:
         Args:
             inputs: what the command line takes, except `-`.
             top_k: how many classes to name.
-            batch_size: pictures that the network sees at once.
+            batch_size: images that the network sees at once.
             num_threads: that decode; None for one a core.
         """
         settings = StreamSettings(top_k=top_k, batch_size=batch_size, num_threads=num_threads)
-        for record in classify_stream(iterate_sources(str(item) for item in inputs), self._runner, settings):
+        for record in classify_stream(iterate_sources(str(item) for item in inputs), self._backend, settings):
             assert isinstance(record, ImageRecord)
             yield record
 
@@ -114,7 +114,7 @@ def load_classifier(
         DeviceError: the device isn't there or has no such arithmetic, or onnxruntime isn't installed.
         UsageError: arguments that don't go with this kind of model.
     """
-    loaded = load_runner(
+    loaded = load_backend(
         str(model),
         weights=Path(weights) if weights else None,
         device=device,
@@ -123,20 +123,20 @@ def load_classifier(
         transform=transform,
         progress=progress,
     )
-    return Classifier(loaded.runner)
+    return Classifier(loaded.backend)
 
 
-def _load(picture: "Picture") -> "tuple[str, Image]":
-    if isinstance(picture, (str, Path)):
-        return str(picture), decode_image(Path(picture)).image
-    if isinstance(picture, bytes):
-        return "<bytes>", decode_image(picture).image
-    if isinstance(picture, np.ndarray):
+def _load(image: "ImageInput") -> "tuple[str, Image]":
+    if isinstance(image, (str, Path)):
+        return str(image), decode_image(Path(image)).image
+    if isinstance(image, bytes):
+        return "<bytes>", decode_image(image).image
+    if isinstance(image, np.ndarray):
         from PIL import Image
 
-        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] != 3):
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
             raise ImageError(
-                "not_an_image", f"pixels must be uint8 (H, W, 3) or (H, W), not {picture.dtype} {picture.shape}"
+                "not_an_image", f"pixels must be uint8 (H, W, 3) or (H, W), not {image.dtype} {image.shape}"
             )
-        return "<array>", Image.fromarray(picture).convert("RGB")
-    return getattr(picture, "filename", "") or "<image>", to_rgb(upright(picture))
+        return "<array>", Image.fromarray(image).convert("RGB")
+    return getattr(image, "filename", "") or "<image>", to_rgb(upright(image))

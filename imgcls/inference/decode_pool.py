@@ -1,7 +1,7 @@
 """Threads that turn inputs into cropped pixels while the model works.
 
 Threads, not processes: Pillow and NumPy let go of the interpreter while they decode and resize, so threads use all
-cores without copying pictures between processes.
+cores without copying images between processes.
 """
 
 import queue
@@ -24,7 +24,7 @@ class Crop:
 
     Attributes:
         pixels_HWC: uint8, after the transform's geometry.
-        width, height: of the upright picture, in pixels.
+        width, height: of the upright image, in pixels.
         thumbnail: a small JPEG, where the pool makes them.
     """
 
@@ -55,16 +55,16 @@ class DecodeTask:
 
 
 class DecodePool:
-    """A fixed number of decoding threads; a thread that a picture holds up too long is given up and replaced.
+    """A fixed number of decoding threads; a thread that an image holds up too long is given up and replaced.
 
     Args:
-        transform: whose geometry the pictures get.
+        transform: whose geometry the images get.
         num_threads: at least 1.
-        max_pixels: larger pictures are refused.
-        time_limit_sec: how long one picture may take.
+        max_pixels: larger images are refused.
+        time_limit_sec: how long one image may take.
         fetch_limit_sec: how much longer one that must be fetched first may take.
         fetch: turns a URL into bytes; raises ImageError.
-        fast_decode: let the JPEG decoder scale pictures down to what the transform needs.
+        fast_decode: let the JPEG decoder scale images down to what the transform needs.
         thumbnail_px: side of the thumbnails to make, 0 for none.
     """
 
@@ -125,7 +125,7 @@ class DecodePool:
         return True
 
     def close(self) -> None:
-        """Let the threads end after the picture that each has in hand; what still waits is not decoded."""
+        """Let the threads end after the image that each has in hand; what still waits is not decoded."""
         self._is_closed = True
         for _ in range(self._num_threads):
             self._tasks.put(None)
@@ -159,7 +159,7 @@ class DecodePool:
                     return
                 task.version, task.outcome = version, outcome
                 task.done.set()
-            # An idle thread must not keep the last picture in memory.
+            # An idle thread must not keep the last image in memory.
             del task, outcome
 
     def _decode(self, source: Source) -> Crop:

@@ -3,7 +3,7 @@
     reader thread      iterates the inputs, hands each to the decode pool, queues the task
     decode threads     bytes -> upright RGB -> resized and cropped pixels
     caller's thread    gathers decoded inputs into batches, yields records
-    lanes              each runs the model on a batch
+    batch executor    each runs the model on a batch
 
 The queue is bounded, so memory doesn't grow with the number of inputs. A batch is full while there is input; when the
 input pauses, what is there is answered at once.
@@ -20,9 +20,9 @@ from imgcls.images.decoding import DEFAULT_MAX_PIXELS
 from imgcls.images.download import fetch_image
 from imgcls.images.sources import Source
 from imgcls.images.transform import Floats, Pixels
-from imgcls.inference.backends.backend import Runner, top_classes
-from imgcls.inference.batch_executor import Lanes
-from imgcls.inference.batching import BatchRunner
+from imgcls.inference.backends.backend import Backend, top_classes
+from imgcls.inference.batch_executor import BatchExecutor
+from imgcls.inference.batching import Batcher
 from imgcls.inference.decode_pool import Crop, DecodePool, DecodeTask
 from imgcls.outputs.record import ImageRecord, KeptRecord, Prediction, failed_record
 
@@ -47,13 +47,13 @@ class StreamSettings:
         top_k: how many classes a record names.
         batch_size: inputs the model sees at once, at most.
         num_threads: that decode; None for one a core.
-        max_pixels: larger pictures are refused.
-        decode_limit_sec: how long one picture may take to decode.
+        max_pixels: larger images are refused.
+        decode_limit_sec: how long one image may take to decode.
         fetch_limit_sec: how much longer one that must be fetched first may take.
         threshold: answers less probable are marked uncertain; None marks none.
         fast_decode: scale JPEGs while decoding them: faster, and slightly other answers.
         thumbnail_px: side of the thumbnails that records carry, 0 for none.
-        is_padded: whether an answer depends to its last digit on the picture alone, and not on which others it shares
+        is_padded: whether an answer depends to its last digit on the image alone, and not on which others it shares
             a batch with; part-full batches then cost as much as full ones.
         fetch: turns a URL into bytes.
         should_stop: asked all the time; once it is true, the batches in hand are answered and the stream ends.
@@ -76,20 +76,20 @@ class StreamSettings:
 
 
 def classify_stream(
-    inputs: Iterable[Source | KeptRecord], runner: Runner, settings: StreamSettings
+    inputs: Iterable[Source | KeptRecord], backend: Backend, settings: StreamSettings
 ) -> Iterator[ImageRecord | KeptRecord]:
     """Classify inputs as they come: exactly one record an input, in their order.
 
     Args:
         inputs: any iterable; it is read ahead by a few batches, in a thread of its own. Records that are kept from
             an earlier run pass through in their place.
-        runner: the model.
+        backend: the model.
         settings: see `StreamSettings`.
     Raises:
         Exception: whatever the iterable of inputs or the model raises.
     """
     pool = DecodePool(
-        runner.transform,
+        backend.transform,
         num_threads=settings.num_threads or available_cores(),
         max_pixels=settings.max_pixels,
         time_limit_sec=settings.decode_limit_sec,
@@ -98,26 +98,26 @@ def classify_stream(
         fetch=settings.fetch,
         thumbnail_px=settings.thumbnail_px,
     )
-    batches = BatchRunner(
-        runner,
+    batches = Batcher(
+        backend,
         batch_size=settings.batch_size,
         is_padded=settings.is_padded,
         on_smaller_batch=settings.on_smaller_batch,
     )
-    lanes: Lanes[list[Item]] = Lanes(runner, batches, is_steady=settings.is_padded)
+    executor: BatchExecutor[list[Item]] = BatchExecutor(backend, batches, is_reproducible=settings.is_padded)
     reader = _Reader(inputs, pool, depth=2 * settings.batch_size)
     try:
         for items in _gather(reader, pool, settings):
-            for answered, answers in lanes.add(items, _pixels(items)) if items else lanes.drain():
-                yield from _records(answered, answers, runner, settings)
+            for answered, answers in executor.add(items, _pixels(items)) if items else executor.drain():
+                yield from _records(answered, answers, backend, settings)
         if settings.should_stop():
-            lanes.drop_waiting()
-        for answered, answers in lanes.drain():
-            yield from _records(answered, answers, runner, settings)
+            executor.drop_waiting()
+        for answered, answers in executor.drain():
+            yield from _records(answered, answers, backend, settings)
     finally:
         reader.stop()
         pool.close()
-        lanes.close()
+        executor.close()
 
 
 class _Reader:
@@ -234,30 +234,30 @@ def _pixels(items: list[Item]) -> list[Pixels]:
 
 
 def _records(
-    items: list[Item], answers: list[Floats], runner: Runner, settings: StreamSettings
+    items: list[Item], answers: list[Floats], backend: Backend, settings: StreamSettings
 ) -> Iterator[ImageRecord | KeptRecord]:
     remaining = iter(answers)
     for item in items:
         if isinstance(item, KeptRecord):
             yield item
         elif isinstance(item.outcome, Crop):
-            yield _record(item, item.outcome, next(remaining), runner, settings)
+            yield _record(item, item.outcome, next(remaining), backend, settings)
         else:
             assert item.outcome is not None
-            yield failed_record(item.source.name, runner.id, item.outcome, item.version)
+            yield failed_record(item.source.name, backend.id, item.outcome, item.version)
 
 
 def _record(
-    task: DecodeTask, crop: Crop, probabilities_K: Floats, runner: Runner, settings: StreamSettings
+    task: DecodeTask, crop: Crop, probabilities_K: Floats, backend: Backend, settings: StreamSettings
 ) -> ImageRecord:
     predictions = tuple(
-        Prediction(index, runner.classes[index], float(probabilities_K[index]))
+        Prediction(index, backend.classes[index], float(probabilities_K[index]))
         for index in top_classes(probabilities_K, settings.top_k)
     )
     threshold = settings.threshold
     return ImageRecord(
         input=task.source.name,
-        model=runner.id,
+        model=backend.id,
         predictions=predictions,
         width=crop.width,
         height=crop.height,

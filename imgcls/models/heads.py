@@ -71,7 +71,7 @@ class FeatureRecorder:
     """Runs a network and gives what reaches its head.
 
     Args:
-        network: stays as it is; in eval mode, where the features are those of the picture alone.
+        network: stays as it is; in eval mode, where the features are those of the image alone.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -79,7 +79,7 @@ class FeatureRecorder:
         self._features: Tensor | None = None
 
     def __call__(self, images_BCHW: Tensor) -> Tensor:
-        """The features of normalised pictures."""
+        """The features of normalised images."""
         handle = head_of(self._network).register_forward_pre_hook(self._keep)
         try:
             self._network(images_BCHW)
@@ -112,6 +112,6 @@ class HeadNetwork(nn.Module):
             self.head = nn.Sequential(*list(block.children())[1:], nn.Flatten())
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits, one row a picture."""
+        """Logits, one row an image."""
         logits_BK: Tensor = self._answer(features) if self._answer is not None else self.head(features)
         return logits_BK

@@ -28,7 +28,7 @@ from imgcls.models.weights_cache import cached_weights
 
 # What GoogLeNet's and Inception's second outputs are called in their files.
 AUXILIARY_PREFIXES = ("aux1.", "aux2.", "AuxLogits.")
-# The table of a vision transformer that has one row a patch of the picture, and one more.
+# The table of a vision transformer that has one row a patch of the image, and one more.
 POSITIONS = "encoder.pos_embedding"
 
 
@@ -185,7 +185,7 @@ def _start(
 
 
 def _fit_positions(network: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Interpolate a vision transformer's positions to another size of picture, as torchvision does."""
+    """Interpolate a vision transformer's positions to another size of image, as torchvision does."""
     wanted, found = network.state_dict().get(POSITIONS), state.get(POSITIONS)
     if wanted is None or found is None or wanted.shape == found.shape:
         return state

@@ -26,7 +26,7 @@ def part_path(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-class OutputLog:
+class Journal:
     """The part file of a run, and the order in which its records end up.
 
     Args:

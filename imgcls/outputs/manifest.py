@@ -47,7 +47,7 @@ def describe_holder(output: Path) -> str:
 
 
 @dataclass
-class RunNote:
+class Manifest:
     """The note of one run; written when it starts and again when it ends, each time whole.
 
     Attributes:

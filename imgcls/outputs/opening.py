@@ -11,9 +11,9 @@ from imgcls.images.sources import Source
 from imgcls.outputs.destination import Destination
 from imgcls.outputs.formats.parquet import ParquetWriter
 from imgcls.outputs.formats.text import RecordWriter, build_writer
-from imgcls.outputs.journal import OutputLog
+from imgcls.outputs.journal import Journal
 from imgcls.outputs.lock import exclusive
-from imgcls.outputs.manifest import RunNote, last_finished, read_note
+from imgcls.outputs.manifest import Manifest, last_finished, read_note
 from imgcls.outputs.origin import Origin
 from imgcls.outputs.record import KeptRecord, Summary
 from imgcls.outputs.report.page import build_report
@@ -58,7 +58,7 @@ def open_output(
     else:
         stack.enter_context(exclusive(path))
         remove_stale_parts(path)
-        note = RunNote(output=path, origin=origin, last=last_finished(read_note(path)))
+        note = Manifest(output=path, origin=origin, last=last_finished(read_note(path)))
         stack.enter_context(note.kept(summary))
         if destination.is_log:
             earlier, log = _open_log(stack, path, destination, origin)
@@ -77,7 +77,7 @@ def _open_log(
     earlier = None
     if destination.resume:
         earlier = stack.enter_context(contextlib.closing(EarlierRecords(path, format_, settings=origin.digest)))
-    log = OutputLog(
+    log = Journal(
         path,
         format_,
         top_k=origin.top_k,

@@ -21,7 +21,7 @@ class Origin:
         top_k: how many classes a record names.
         threshold: below which answers are marked uncertain; None marks none.
         fast_decode: whether JPEGs were scaled while they were decoded.
-        max_pixels: larger pictures were refused.
+        max_pixels: larger images were refused.
     """
 
     model: dict[str, Any]

@@ -66,7 +66,7 @@ class ImageRecord:
         input: the input's name.
         model: name and first digits of the weights' SHA-256.
         predictions: most probable first; empty when the input failed.
-        width, height: of the upright picture, in pixels; None when the input failed.
+        width, height: of the upright image, in pixels; None when the input failed.
         error: why it failed, or None.
         uncertain: whether the most probable class stays under the threshold; None when none was asked for.
         version: which version of the file was classified; None for URLs and stdin.

@@ -9,7 +9,7 @@ from typing import Protocol, Self, TextIO
 from imgcls.errors import OutputError
 from imgcls.host.files import output_error, replacing
 from imgcls.outputs.formats.text import RecordWriter
-from imgcls.outputs.journal import OutputLog
+from imgcls.outputs.journal import Journal
 from imgcls.outputs.record import ImageRecord, KeptRecord, Summary
 
 
@@ -155,9 +155,9 @@ class ClosingWriter(RecordWriter, Protocol):
 
 
 class LogSink:
-    """A log that a later run continues: see `OutputLog`."""
+    """A log that a later run continues: see `Journal`."""
 
-    def __init__(self, log: OutputLog) -> None:
+    def __init__(self, log: Journal) -> None:
         self._log = log
 
     def add(self, record: ImageRecord | KeptRecord) -> None:

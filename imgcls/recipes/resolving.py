@@ -19,7 +19,7 @@ CIFAR10_PX = 32
 # Own networks are small: this side keeps a photograph recognisable and an epoch on two CPU cores bearable.
 FOLDER_PX = 64
 TORCHVISION_PX = 224
-# Pictures at a time in validation, by their largest side: as many as an ordinary network and memory bear.
+# Images at a time in validation, by their largest side: as many as an ordinary network and memory bear.
 EVAL_BATCH_SIZES = {64: 500, 256: 128, 1024: 32}
 # Built without their second outputs: a run has one loss, and the weights then fit the network that predicts.
 ARGUMENTS_FOR_TRAINING: dict[str, dict[str, Any]] = {
@@ -31,7 +31,7 @@ REWEIGHTED_INPUT = ("googlenet", "inception_v3")
 
 
 def is_cifar10(recipe: Recipe) -> bool:
-    """Whether the recipe's pictures are CIFAR-10's, by name or as a folder that holds its files."""
+    """Whether the recipe's images are CIFAR-10's, by name or as a folder that holds its files."""
     source = recipe.data.source
     if source == "cifar10":
         return True
@@ -135,7 +135,7 @@ def _resolve_data(recipe: Recipe, own: bool, transform: Transform | None) -> Dat
         mean, std = (CIFAR10_MEAN, CIFAR10_STD) if cifar10 else (IMAGENET_MEAN, IMAGENET_STD)
         transform = Transform(image_px, image_px, mean=mean, std=std)
     image_px = data.image_px or transform.crop_px
-    # Another size is cut from the same share of the picture.
+    # Another size is cut from the same share of the image.
     resize_px = data.resize_px or round(image_px * transform.resize_px / transform.crop_px)
     return data.model_copy(
         update={
@@ -149,14 +149,14 @@ def _resolve_data(recipe: Recipe, own: bool, transform: Transform | None) -> Dat
 
 
 def size_argument(name: str) -> str | None:
-    """What the builder calls the size of the pictures, of a network that takes but one."""
+    """What the builder calls the size of the images, of a network that takes but one."""
     if name.startswith("vit_"):
         return "image_size"
     return {"mlp": "image_px", "maxvit_t": "input_size"}.get(name)
 
 
 def _sized(model: ModelSettings, image_px: int) -> dict[str, Any]:
-    """The builder's arguments with the picture's size, where that belongs to the network."""
+    """The builder's arguments with the image's size, where that belongs to the network."""
     key = size_argument(model.name)
     sized = {} if key is None else {key: [image_px, image_px] if key == "input_size" else image_px}
     return (model.arguments or {}) | sized

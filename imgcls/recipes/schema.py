@@ -46,7 +46,7 @@ class ModelSettings(Section):
 
 
 class DataSettings(Section):
-    """[data]: which pictures, and the one preprocessing that stays with the model."""
+    """[data]: which images, and the one preprocessing that stays with the model."""
 
     source: str = Field(default="", description="cifar10, or a folder of class folders")
     image_px: int | None = Field(default=None, ge=8, le=1024, description="side of the square that the network sees")
@@ -64,12 +64,12 @@ class DataSettings(Section):
         default=None,
         ge=0,
         lt=1,
-        description="share of the training pictures kept for validation; left out: the data set's own rule",
+        description="share of the training images kept for validation; left out: the data set's own rule",
     )
     allow_modified: bool = Field(
         default=False, description="take CIFAR-10 files whose checksums are not the published ones"
     )
-    strict: bool = Field(default=False, description="refuse damaged pictures instead of skipping them")
+    strict: bool = Field(default=False, description="refuse damaged images instead of skipping them")
 
 
 class OptimSettings(Section):
@@ -93,7 +93,7 @@ class OptimSettings(Section):
     grad_clip: float = Field(default=0.0, ge=0, description="largest norm of the gradient; 0 leaves it alone")
     class_weights: Literal["off", "balanced"] = Field(
         default="off",
-        description="balanced: pictures count N / (K n) in the loss, n of N being of their class, one of K, so that "
+        description="balanced: images count N / (K n) in the loss, n of N being of their class, one of K, so that "
         "small classes of an uneven folder aren't lost",
     )
 
@@ -136,24 +136,24 @@ class ScheduleSettings(Section):
 
 
 class AugmentSettings(Section):
-    """[augment]: random changes of the training pictures, drawn anew each epoch.
+    """[augment]: random changes of the training images, drawn anew each epoch.
 
-    Their order: crop, policy, flip and shift, cutout, erasing; then, on normalised pictures, mixup or cutmix.
+    Their order: crop, policy, flip and shift, cutout, erasing; then, on normalised images, mixup or cutmix.
     """
 
     crop_scale: float = Field(
         default=1.0,
         ge=0.01,
         le=1,
-        description="smallest share of the picture's area that a random crop keeps: objects of any size and place; "
+        description="smallest share of the image's area that a random crop keeps: objects of any size and place; "
         "0.08 is usual for photographs and long runs, 0.35 for short ones, 1 takes the whole",
     )
     policy: Literal["off", "randaugment", "trivialaugment"] = Field(
         default="off",
         description="random colours, contrast, turns and shears, for runs long enough to overfit; trivialaugment has "
-        "nothing to set; costs tenths of a millisecond a picture of 32 px, milliseconds at 224",
+        "nothing to set; costs tenths of a millisecond an image of 32 px, milliseconds at 224",
     )
-    policy_ops: int = Field(default=2, ge=1, le=10, description="with randaugment: changes of a picture")
+    policy_ops: int = Field(default=2, ge=1, le=10, description="with randaugment: changes of an image")
     policy_magnitude: int = Field(default=9, ge=0, le=30, description="with randaugment: their strength")
     flip: Literal["off", "random", "alternate"] = Field(
         default="random", description="mirror left and right: at random, or every second epoch from a random start"
@@ -176,14 +176,14 @@ class AugmentSettings(Section):
         default=0.0,
         ge=0,
         le=10,
-        description="alpha of blending each picture and its label with another, against overconfidence; 0.2 is usual, "
+        description="alpha of blending each image and its label with another, against overconfidence; 0.2 is usual, "
         "0 for none",
     )
     cutmix: float = Field(
         default=0.0,
         ge=0,
         le=10,
-        description="alpha of pasting a rectangle of another picture, the label in proportion; 1 is usual, 0 for none; "
+        description="alpha of pasting a rectangle of another image, the label in proportion; 1 is usual, 0 for none; "
         "beside mixup each batch takes one of them",
     )
 
@@ -191,24 +191,24 @@ class AugmentSettings(Section):
 class TrainSettings(Section):
     """[train]: how long, in what portions and with what arithmetic."""
 
-    epochs: int = Field(default=20, ge=1, le=100_000, description="passes over the training pictures")
-    batch_size: int = Field(default=64, ge=1, le=65_536, description="pictures in a step")
+    epochs: int = Field(default=20, ge=1, le=100_000, description="passes over the training images")
+    batch_size: int = Field(default=64, ge=1, le=65_536, description="images in a step")
     accumulate: int = Field(
         default=1,
         ge=1,
         le=1024,
         description="portions in which a batch goes through the network, gradients added up, to fit into memory; "
-        "batch_size stays the pictures in a step",
+        "batch_size stays the images in a step",
     )
     patience: int = Field(
         default=0,
         ge=0,
         le=100_000,
-        description="epochs without a better one on the validation pictures that end the run; 0 for never. "
+        description="epochs without a better one on the validation images that end the run; 0 for never. "
         "Goes with the schedules constant and step: the others only reach their best at the last epoch",
     )
     eval_batch_size: int | None = Field(
-        default=None, ge=1, le=65_536, description="pictures at a time in validation; by default what their size bears"
+        default=None, ge=1, le=65_536, description="images at a time in validation; by default what their size bears"
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="of weights, order, augmentation and the validation split")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
@@ -219,7 +219,7 @@ class TrainSettings(Section):
     channels_last: bool = Field(default=True, description="memory layout; faster for convolutions, slower for mlp")
     compile: bool = Field(
         default=False,
-        description="torch.compile: half a minute or more at the start for each size of picture, then faster steps on "
+        description="torch.compile: half a minute or more at the start for each size of image, then faster steps on "
         "GPUs; measured slower on the CPU; needs a compiler",
     )
     deterministic: bool = Field(
@@ -238,7 +238,7 @@ class TrainSettings(Section):
         description="minutes after which last.pt is saved within an epoch too; 0 for at its end only",
     )
     resolution: Stages = Field(
-        default=(), description="[until, px] pairs: smaller pictures until that fraction of the run, e.g. [[0.5, 24]]"
+        default=(), description="[until, px] pairs: smaller images until that fraction of the run, e.g. [[0.5, 24]]"
     )
 
     @model_validator(mode="after")
@@ -250,10 +250,10 @@ class TrainSettings(Section):
 
     @model_validator(mode="after")
     def _portions_hold_two(self) -> "TrainSettings":
-        # Batch norm needs two pictures to measure their spread.
+        # Batch norm needs two images to measure their spread.
         if self.accumulate > 1 and self.batch_size < 2 * self.accumulate:
             raise ValueError(
-                f"train.accumulate = {self.accumulate} leaves portions of less than two pictures of "
+                f"train.accumulate = {self.accumulate} leaves portions of less than two images of "
                 f"train.batch_size = {self.batch_size}"
             )
         return self

@@ -47,7 +47,7 @@ class Run:
 
     @property
     def test_top1(self) -> float | None:
-        """Of best.pt on the test pictures, where the run has come so far."""
+        """Of best.pt on the test images, where the run has come so far."""
         test = self.result["test"] if self.result else None
         return float(test["top1"]) if test else None
 

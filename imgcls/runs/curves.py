@@ -53,7 +53,7 @@ def draw_run(run: Path) -> Path | None:
     """Draw a run's metrics.jsonl as curves.png in the same folder.
 
     Returns:
-        The picture, or None where no epoch has ended yet.
+        The image, or None where no epoch has ended yet.
     Raises:
         UsageError: matplotlib isn't installed.
         OutputError: it can't be written.
@@ -66,10 +66,10 @@ def draw_run(run: Path) -> Path | None:
 
 
 def draw_curves(runs: Mapping[str, Metrics], path: Path) -> None:
-    """Draw one or several runs into one picture.
+    """Draw one or several runs into one image.
 
     Args:
-        runs: the lines of their metrics.jsonl, by the name that they have in the picture; at least one line each.
+        runs: the lines of their metrics.jsonl, by the name that they have in the image; at least one line each.
         path: ends in .png, .svg or .pdf.
     Raises:
         UsageError: matplotlib isn't installed, or another ending.
@@ -85,7 +85,7 @@ def draw_curves(runs: Mapping[str, Metrics], path: Path) -> None:
 
 
 def build_figure(runs: Mapping[str, Metrics]) -> "Figure":
-    """The picture, not yet written; see `draw_curves`.
+    """The image, not yet written; see `draw_curves`.
 
     It is made without pyplot, whose state belongs to whoever else draws in this process.
     """
@@ -151,7 +151,7 @@ def _line(axes: "Axes", metrics: Metrics, key: str, **look: Any) -> None:
 
 
 def _mark_kept(axes: "Axes", metrics: Metrics, colour: str) -> tuple[float, int]:
-    """A star at the epoch of best.pt: the best one, or the last where the test pictures stand in."""
+    """A star at the epoch of best.pt: the best one, or the last where the test images stand in."""
     kept = best_score(metrics)
     if kept is None or kept.top1 is None:
         return 0.0, 0

@@ -11,7 +11,7 @@ from imgcls.models.initial_weights import Origin
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stretch of a run in which pictures have one size.
+    """A stretch of a run in which images have one size.
 
     Attributes:
         num_steps: how long.
@@ -32,12 +32,12 @@ class Started:
         origin: where its first weights came from; None for random ones.
         num_parameters: that are trained at some time.
         frozen_epochs: at the start, in which the head alone is trained.
-        changing: settings by which pictures differ from epoch to epoch, so that a frozen body runs at every step.
+        changing: settings by which images differ from epoch to epoch, so that a frozen body runs at every step.
         num_classes: of the data.
-        num_train, num_val, num_test: pictures; no validation, or no test at the end, if 0.
+        num_train, num_val, num_test: images; no validation, or no test at the end, if 0.
         validates_on: `val`; `test` where that stands in, and nothing is chosen by it; None without validation.
         epochs, steps_per_epoch: of the whole run.
-        stages: the sizes of the pictures, over all steps of the run.
+        stages: the sizes of the images, over all steps of the run.
         done_epochs, done_steps: where a resumed run goes on; done_steps counts within its epoch.
         device: such as `cuda:0`.
         reason: why that device.
@@ -73,10 +73,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class FeatureProgress:
-    """A frozen body has been run on some of the pictures, whose features are kept for all epochs.
+    """A frozen body has been run on some of the images, whose features are kept for all epochs.
 
     Attributes:
-        done: pictures so far.
+        done: images so far.
         total: in all.
     """
 
@@ -92,7 +92,7 @@ class StepProgress:
         epoch: counted from 1.
         step: done in this epoch.
         steps_per_epoch: in all.
-        loss: mean over this epoch's pictures so far.
+        loss: mean over this epoch's images so far.
         lr: learning rate of the last step.
         images_per_sec: of this epoch.
     """
@@ -107,11 +107,11 @@ class StepProgress:
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """Some pictures have been validated on, or tested; sent after every batch of them.
+    """Some images have been validated on, or tested; sent after every batch of them.
 
     Attributes:
-        split: which pictures, `val` or `test`; after the last epoch, the test of the best one.
-        done, total: pictures.
+        split: which images, `val` or `test`; after the last epoch, the test of the best one.
+        done, total: images.
     """
 
     split: str
@@ -127,13 +127,13 @@ class EpochEnd:
         epoch: counted from 1.
         step: steps since the run began.
         lr: learning rate of the last step.
-        train_loss: mean over the epoch's pictures, as they were augmented.
-        split: of the pictures that are validated on: `val`, or `test` where that stands in; None without any.
-        loss, top1, top5: on these pictures; None without any.
+        train_loss: mean over the epoch's images, as they were augmented.
+        split: of the images that are validated on: `val`, or `test` where that stands in; None without any.
+        loss, top1, top5: on these images; None without any.
         seconds: of training, without validation.
         images_per_sec: of training.
-        images: pictures trained on since the run began.
-        validation_sec: that measuring took; None without validation pictures.
+        images: images trained on since the run began.
+        validation_sec: that measuring took; None without validation images.
         elapsed_sec: since the run began, with validation and saving; without the time that a cut run lay still.
     """
 
@@ -164,7 +164,7 @@ ShouldStop = Callable[[], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """An epoch's figures on the validation pictures; None where there are none.
+    """An epoch's figures on the validation images; None where there are none.
 
     Attributes:
         epoch: counted from 1.
@@ -192,17 +192,17 @@ class TrainResult:
         best, last: scores of the epochs behind best.pt and the last whole epoch; None before the first has ended.
         epochs: whole epochs done.
         train_sec: in training steps alone: loading, validation and saving are left out.
-        images_per_sec: training pictures over train_sec.
+        images_per_sec: training images over train_sec.
         skipped: damaged files that were left out of training and validation.
         device: that the run ended on.
         num_processes: that trained together, at the end.
         seed: of the recipe.
         precision: `fp32`, `bf16` or `fp16`.
-        data: where the training pictures came from, as `DataDescription.to_dict` has it.
+        data: where the training images came from, as `DataDescription.to_dict` has it.
         start: where the weights came from that it began with, as `Origin.to_dict` has it; None for random ones.
         stopped: why the run ended before its last epoch: a signal's name, `max-time`, `diverged`, or `early` where
             nothing got better; None if it didn't.
-        test: figures of best.pt on the data set's test pictures, if it has any and the run is complete, be it early.
+        test: figures of best.pt on the data set's test images, if it has any and the run is complete, be it early.
     """
 
     run: Path

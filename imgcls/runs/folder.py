@@ -250,7 +250,7 @@ def best_score(metrics: Sequence[Mapping[str, Any]]) -> Score | None:
     best: Score | None = None
     for line in metrics:
         score = Score(line["epoch"], line["top1"], line["loss"])
-        # Nothing is chosen by the test pictures.
+        # Nothing is chosen by the test images.
         if line.get("split") == "test" or score.beats(best):
             best = score
     return best

@@ -14,7 +14,7 @@ FORWARD_SHARE = 1 / 3
 
 
 def stages_of(recipe: Recipe, *, total_steps: int) -> tuple[Stage, ...]:
-    """The stretches of a run in which pictures have one size.
+    """The stretches of a run in which images have one size.
 
     Args:
         recipe: resolved.
@@ -42,7 +42,7 @@ class _Stretch:
 class Pace:
     """Watches a run's events and says how many seconds are left, validation and saving included.
 
-    A step's work is taken to grow with the area of its pictures, so that a run which begins with small ones isn't
+    A step's work is taken to grow with the area of its images, so that a run which begins with small ones isn't
     promised too early an end. What a step costs once a frozen body moves can't be known before.
 
     Args:

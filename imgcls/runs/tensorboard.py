@@ -76,7 +76,7 @@ class TensorBoardLog:
             self._write(figures, event.epoch * self._started.steps_per_epoch)
 
     def finish(self, result: TrainResult) -> None:
-        """Write the figures on the test pictures, if the run has any.
+        """Write the figures on the test images, if the run has any.
 
         Raises:
             OutputError: it can't be written.

@@ -1,1 +1,1 @@
-"""The training loop: a network, its pictures and a recipe, to weights."""
+"""The training loop: a network, its images and a recipe, to weights."""

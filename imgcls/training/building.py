@@ -11,9 +11,9 @@ from imgcls.models.networks.cnn import CNN
 from imgcls.recipes.schema import Recipe
 from imgcls.training.rng import own_global_stream, seed_for
 
-# As many as the filters need to come out the same, nearly, whichever pictures are drawn.
-WHITENING_PICTURES = 5000
-# At a time: all patches of a picture in float64 take some 30 times its bytes.
+# As many as the filters need to come out the same, nearly, whichever images are drawn.
+WHITENING_IMAGES = 5000
+# At a time: all patches of an image in float64 take some 30 times its bytes.
 WHITENING_BATCH = 100
 
 
@@ -29,7 +29,7 @@ def build_for_training(
 
     Args:
         recipe: resolved.
-        images: the training pictures; a first layer may be computed from them.
+        images: the training images; a first layer may be computed from them.
         transform: its arithmetic turns bytes into the network's input.
         device: where the network goes.
         start: weights that were trained before; None for random ones.
@@ -56,6 +56,6 @@ def placed(network: nn.Module, recipe: Recipe, device: torch.device) -> nn.Modul
 
 
 def _whiten(network: CNN, images: LabelledImages, transform: Transform) -> None:
-    order_N = torch.randperm(len(images))[:WHITENING_PICTURES]
+    order_N = torch.randperm(len(images))[:WHITENING_IMAGES]
     batches = images.batches(order_N, batch_size=WHITENING_BATCH, device=torch.device("cpu"))
     network.whiten(transform.normalise(batch.images_BCHW) for batch in batches if len(batch.labels_B))

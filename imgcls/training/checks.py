@@ -16,7 +16,7 @@ def check_recipe_fits(recipe: Recipe) -> None:
 
     Raises:
         UsageError: no data set.
-        ConfigError: keys that contradict each other, or a size of picture that the network doesn't take.
+        ConfigError: keys that contradict each other, or a size of image that the network doesn't take.
         ModelError: unknown model, or one that doesn't take its arguments.
     """
     if not recipe.data.source:
@@ -28,7 +28,7 @@ def check_recipe_fits(recipe: Recipe) -> None:
     if too_large:
         raise ConfigError(
             f"train.resolution has {too_large[0]} px, more than data.image_px = {transform.crop_px}",
-            hint="it is for smaller pictures at first; raise data.image_px",
+            hint="it is for smaller images at first; raise data.image_px",
         )
     _check_phases(recipe)
     _check_sizes(recipe, sorted({transform.crop_px, *(px for _until, px in recipe.train.resolution)}))
@@ -50,7 +50,7 @@ def _check_phases(recipe: Recipe) -> None:
 
 
 def _check_sizes(recipe: Recipe, sides_px: list[int]) -> None:
-    """Make sure that the network takes pictures of these sizes, before all of them are decoded in vain."""
+    """Make sure that the network takes images of these sizes, before all of them are decoded in vain."""
     name = recipe.model.name
     try:
         # On the meta device a network has no weights and computes shapes only, so that this takes no time.
@@ -61,7 +61,7 @@ def _check_sizes(recipe: Recipe, sides_px: list[int]) -> None:
             raise
         said = str(exc.__cause__).partition("\n")[0]
         raise ConfigError(
-            f"{name} can't be built for pictures of {sides_px[-1]} px: {said}",
+            f"{name} can't be built for images of {sides_px[-1]} px: {said}",
             hint="another data.image_px, such as --set data.image_px=224",
         ) from exc
     for px in sides_px:
@@ -70,7 +70,7 @@ def _check_sizes(recipe: Recipe, sides_px: list[int]) -> None:
         except (RuntimeError, AssertionError, ValueError) as exc:
             said = str(exc).partition("\n")[0]
             raise ConfigError(
-                f"{name} can't be trained on pictures of {px} x {px}: {said}",
+                f"{name} can't be trained on images of {px} x {px}: {said}",
                 hint="raise data.image_px: --set data.image_px=224"
                 + ("; or --batch-size 2 or more" if recipe.train.batch_size == 1 else ""),
             ) from exc
@@ -98,11 +98,11 @@ def check_data_fits(recipe: Recipe, dataset: Dataset) -> None:
     """Check what the recipe asks of the data, before the run has a folder.
 
     Raises:
-        ConfigError: early stopping without validation pictures.
+        ConfigError: early stopping without validation images.
     """
     if recipe.train.patience and dataset.val is None:
-        stand_in = "; the test pictures choose nothing" if dataset.test is not None else ""
+        stand_in = "; the test images choose nothing" if dataset.test is not None else ""
         raise ConfigError(
-            f"train.patience = {recipe.train.patience} needs validation pictures{stand_in}",
-            hint="keep a share of the training pictures: --set data.val_fraction=0.1",
+            f"train.patience = {recipe.train.patience} needs validation images{stand_in}",
+            hint="keep a share of the training images: --set data.val_fraction=0.1",
         )

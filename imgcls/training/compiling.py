@@ -53,7 +53,7 @@ class CompiledNetwork:
 
 
 def compiled_sizes(batch_size: int, portions: int) -> frozenset[int]:
-    """How many pictures a full batch's portions hold."""
+    """How many images a full batch's portions hold."""
     return frozenset({math.ceil(batch_size / portions), batch_size // portions})
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-class AveragedNetwork:
+class EmaNetwork:
     """A copy of a network whose weights follow it slowly.
 
     `torch.optim.swa_utils.AveragedModel` asks the device at every update whether it is the first; this one counts here.

@@ -1,6 +1,6 @@
 """The training loop: one epoch after the other, interruptible after any step and exact when it goes on.
 
-Shapes: N training pictures, B batch, C channels (3), H height, W width.
+Shapes: N training images, B batch, C channels (3), H height, W width.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from imgcls.runs.events import OnEvent, ShouldStop, StepProgress
 from imgcls.training.augmentation.inputs import TrainingInput
 from imgcls.training.control import Agreement
 from imgcls.training.early_stopping import but_for_time
-from imgcls.training.ema import AveragedNetwork
+from imgcls.training.ema import EmaNetwork
 from imgcls.training.fine_tuning.stages import Staging
 from imgcls.training.loss_monitor import LossMonitor
 from imgcls.training.optimizer import Optimisers, rate_factor
@@ -40,7 +40,7 @@ class Position:
         batch: batches done of the epoch that is under way.
         step: optimiser steps done in all.
         loss_total, loss_count: of this process in the epoch under way, for its mean loss.
-        images: pictures trained on in all, by all processes.
+        images: images trained on in all, by all processes.
         train_sec: spent in steps.
         epoch_images, epoch_sec: the same of the epoch under way.
         elapsed_sec: since the run began, without the time that a cut run lay still.
@@ -73,14 +73,14 @@ class Loop:
 
     Args:
         network: on the device, in the memory format that the recipe asks for.
-        images: the training pictures.
+        images: the training images.
         recipe: resolved.
         transform: its arithmetic turns bytes into the network's input.
         device: where the network is.
         precision: of the arithmetic.
         processes: that share the batches; each has a loop, and calls the same methods at the same time.
     Raises:
-        DataError: fewer than two pictures.
+        DataError: fewer than two images.
         ConfigError: batches too small to be shared.
     """
 
@@ -110,15 +110,13 @@ class Loop:
             processes=self.processes,
         )
         self.agreement = Agreement(self.processes, save_sec=60 * train.save_every_min)
-        self.average = (
-            AveragedNetwork(network, decay=train.ema_decay, every=train.ema_every) if train.ema_decay else None
-        )
+        self.average = EmaNetwork(network, decay=train.ema_decay, every=train.ema_every) if train.ema_decay else None
         self.position = Position()
         self.num_images = len(images)
         if self.num_images < 2:
             raise DataError(
-                f"{self.num_images} training picture(s): nothing can be learnt from that",
-                hint="add pictures, or check the folder given with --data",
+                f"{self.num_images} training image(s): nothing can be learnt from that",
+                hint="add images, or check the folder given with --data",
             )
         self.steps_per_epoch = math.ceil(self._num_used() / train.batch_size)
         self.total_steps = self.steps_per_epoch * train.epochs
@@ -210,7 +208,7 @@ class Loop:
         return EpochSummary(monitor.mean, self.optimisers.rate, seconds, speed)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on, beside the recipe and the pictures: tensors and plain values.
+        """All that the next step depends on, beside the recipe and the images: tensors and plain values.
 
         Within an epoch each process has something of its own, which is under `processes` in the order of the ranks.
         """
@@ -234,7 +232,7 @@ class Loop:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` returned in a loop with the same recipe and pictures.
+        """Take up what `state_dict` returned in a loop with the same recipe and images.
 
         With as many processes as before all goes on exactly; with another number only their own generators and batch
         norms, and the last digits, are others.
@@ -274,14 +272,14 @@ class Loop:
         """
         step, phase = self.position.step, self.staging.phase
         begun = phase.first_epoch * self.steps_per_epoch
-        # Batches whose pictures were all damaged made no step.
+        # Batches whose images were all damaged made no step.
         in_phase = max(step - begun, 0)
         self.optimisers.set_rate(rate_factor(in_phase, phase.epochs * self.steps_per_epoch, self.recipe.schedule))
         if self.staging.kept is None:
             inputs, target = self.inputs.prepare(batch, share, mirrored_B, done=step / self.total_steps)
         else:
             inputs, target = self.inputs.choose_view(batch, share, mirrored_B), batch.labels_B
-        # The mean of the processes' gradients becomes that of the whole batch's pictures, however they are shared.
+        # The mean of the processes' gradients becomes that of the whole batch's images, however they are shared.
         weight = len(batch.labels_B) * self.processes.count / num_images if share.counts else 0.0
         loss = self.staging.step(inputs, target, weight=weight)
         if self.average and (step + 1) % self.average.every == 0:
@@ -289,7 +287,7 @@ class Loop:
         return loss
 
     def _num_to_train_on(self, batch: Batch, share: Share) -> int:
-        """Pictures of the whole batch, or 0 where it is passed over: damaged ones drop out, and one may be left."""
+        """Images of the whole batch, or 0 where it is passed over: damaged ones drop out, and one may be left."""
         num = len(batch.labels_B)
         if self.processes.count == 1:
             return num if num >= min(2, self.recipe.train.batch_size) else 0
@@ -303,7 +301,7 @@ class Loop:
         return [self.network, self.average.network] if self.average else [self.network]
 
     def _num_used(self) -> int:
-        # A last batch of one has no spread for batch norm to measure. The picture that is left out, another one in
+        # A last batch of one has no spread for batch norm to measure. The image that is left out, another one in
         # each epoch, costs less than a batch of another size.
         size = self.recipe.train.batch_size
         return self.num_images - 1 if size > 1 and self.num_images % size == 1 else self.num_images

@@ -33,8 +33,8 @@ class LossMonitor:
     Args:
         device: where the losses are.
         peak_lr: of the recipe, for the advice.
-        total, count: sum and number of this process's pictures, of an epoch that was begun before.
-        processes: that share the pictures.
+        total, count: sum and number of this process's images, of an epoch that was begun before.
+        processes: that share the images.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class LossMonitor:
 
     @property
     def mean(self) -> float:
-        """Mean loss over the epoch's pictures that were checked; 0 before the first."""
+        """Mean loss over the epoch's images that were checked; 0 before the first."""
         return self._all_total / self._all_count if self._all_count else 0.0
 
 

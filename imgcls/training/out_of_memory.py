@@ -36,7 +36,7 @@ def told_what_to_do(recipe: Recipe, device: torch.device) -> Iterator[None]:
         if train.batch_size > 1:
             hints.append(f"--batch-size {train.batch_size // 2} makes smaller steps")
         raise OutOfMemoryError(
-            f"out of memory on {device}, with {train.batch_size} pictures of {recipe.data.image_px} px in a step"
+            f"out of memory on {device}, with {train.batch_size} images of {recipe.data.image_px} px in a step"
             + (f" of {train.accumulate} portions" if train.accumulate > 1 else ""),
-            hint="; ".join(hints) or "smaller pictures (data.image_px), or another network",
+            hint="; ".join(hints) or "smaller images (data.image_px), or another network",
         ) from exc

@@ -25,7 +25,7 @@ def generator_for(seed: int, purpose: str, epoch: int = 0, *, device: torch.devi
 
 
 def epoch_order(seed: int, epoch: int, num_images: int) -> Tensor:
-    """The order of an epoch's pictures: a permutation, int64, made on the CPU to be the same on every device."""
+    """The order of an epoch's images: a permutation, int64, made on the CPU to be the same on every device."""
     return torch.randperm(num_images, generator=generator_for(seed, "order", epoch))
 
 

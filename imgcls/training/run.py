@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from imgcls.datasets.opening import Dataset, open_dataset
-from imgcls.datasets.per_process import check_same_pictures, memory_for_each_mib, workers_for_each
+from imgcls.datasets.per_process import check_same_images, memory_for_each_mib, workers_for_each
 from imgcls.datasets.resolving import SPLITS
 from imgcls.distributed.process_group import Processes, choose_device_of
 from imgcls.errors import UsageError
@@ -57,7 +57,7 @@ def train(
         should_stop: asked after every step; a reason makes the run save its state and end.
         max_sec: seconds after which the run saves its state and ends, counted from this call; a resumed run has them
             anew. At least one step is made.
-        progress: called with pictures decoded and in all, while the data set is opened.
+        progress: called with images decoded and in all, while the data set is opened.
         download_progress: called with bytes so far and in all, while a data set is downloaded.
         weights_progress: the same while published weights to begin with are downloaded.
         dataset: as `open_data` opened it for a recipe with the same [data] and seed; None opens it here.
@@ -86,7 +86,7 @@ def train(
         launch, base = processes.launch.name, name or recipe.model.name
         resume = processes.from_first(lambda: find_launched(output, name=base, launch=launch))
 
-    def pictures(recipe: Recipe) -> Dataset:
+    def images(recipe: Recipe) -> Dataset:
         if dataset is not None:
             return dataset
         memory_mib = memory_for_each_mib(processes)
@@ -98,7 +98,7 @@ def train(
                 progress=progress,
                 download_progress=download_progress,
             )
-        check_same_pictures(found.splits, found.classes, processes)
+        check_same_images(found.splits, found.classes, processes)
         return found
 
     def weights(recipe: Recipe) -> Start | None:
@@ -112,7 +112,7 @@ def train(
         if output is not None and processes.is_first:
             refuse_filled(output)
         start = weights(recipe)
-        opened = pictures(recipe)
+        opened = images(recipe)
         check_data_fits(recipe, opened)
         base = name or recipe.model.name
         with _held_by_first(lambda: RunFolder.create(output, name=base), processes) as folder:
@@ -129,7 +129,7 @@ def train(
         # A run that was killed before it saved anything just begins again.
         saved = processes.from_first(lambda: load_saved(folder.last_path) if folder.last_path.exists() else None)
         start = weights(recipe) if saved is None else None
-        return _run(recipe, pictures(recipe), folder, choice, start, saved, processes, on_event, should_stop)
+        return _run(recipe, images(recipe), folder, choice, start, saved, processes, on_event, should_stop)
 
 
 def _run(
@@ -163,7 +163,7 @@ def _held_by_first(open_folder: Callable[[], RunFolder], processes: Processes) -
 
 
 def with_whole_paths(recipe: Recipe) -> Recipe:
-    """The same recipe with its pictures and weights named from the root, so that they are found from anywhere."""
+    """The same recipe with its images and weights named from the root, so that they are found from anywhere."""
     model: dict[str, str] = {}
     if recipe.model.weights:
         model["weights"] = whole_spec(recipe.model.weights)
@@ -200,7 +200,7 @@ def open_data(
     progress: Progress | None = None,
     download_progress: DownloadProgress | None = None,
 ) -> Dataset:
-    """Open the pictures that a resolved recipe names; see `train` for the arguments and `open_dataset` for errors."""
+    """Open the images that a resolved recipe names; see `train` for the arguments and `open_dataset` for errors."""
     return open_dataset(
         recipe.data.source,
         transform=transform_of(recipe),

@@ -31,8 +31,8 @@ from imgcls.training.precision import choose_precision
 from imgcls.training.rng import own_global_stream
 from imgcls.training.validation import Scoring, figures
 
-# Networks of torchvision's, trained from nothing on fewer pictures, stay behind the same ones pretrained.
-FEW_PICTURES = 10_000
+# Networks of torchvision's, trained from nothing on fewer images, stay behind the same ones pretrained.
+FEW_IMAGES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Session:
         processes: Processes | None = None,
     ) -> None:
         if dataset.train is None:
-            raise DataError(f"{recipe.data.source} has no training pictures", hint="check --data")
+            raise DataError(f"{recipe.data.source} has no training images", hint="check --data")
         self.recipe, self.dataset, self.folder, self.choice = recipe, dataset, folder, choice
         self.processes = processes or Processes()
         self.device = choice.device
@@ -101,10 +101,10 @@ class Session:
         """Go on from where a run was cut.
 
         Raises:
-            DataError: the pictures are others.
+            DataError: the images are others.
         """
         if self.processes.is_first:
-            # Another machine's copy of the pictures has other times; that it is one, they have compared.
+            # Another machine's copy of the images has other times; that it is one, they have compared.
             check_same_data(saved, self.images, self.folder.path)
         self.loop.load_state_dict(saved.loop)
         if self.folder.writes:
@@ -163,7 +163,7 @@ class Session:
             )
         self.folder.append_metrics(measured.epoch.to_dict())
         self.last = measured.score
-        # Nothing is chosen by the test pictures: where they stand in for validation, the latest epoch is the one kept.
+        # Nothing is chosen by the test images: where they stand in for validation, the latest epoch is the one kept.
         best = None
         if self.dataset.val is None or self.last.beats(self.best):
             self.best = self.last
@@ -181,7 +181,7 @@ class Session:
         return reason
 
     def _measure(self, summary: EpochSummary, on_event: OnEvent) -> _Measured:
-        # As long as training keeps what a frozen body makes of its pictures, so does validation.
+        # As long as training keeps what a frozen body makes of its images, so does validation.
         keep = self.loop.staging.kept is not None
         images, position = self.dataset.validation, self.loop.position
         begun = time.perf_counter()
@@ -293,9 +293,9 @@ class Session:
 
     def _too_few(self) -> str | None:
         name, count = self.recipe.model.name, len(self.images)
-        if self.origin is not None or name in OWN or count >= FEW_PICTURES:
+        if self.origin is not None or name in OWN or count >= FEW_IMAGES:
             return None
-        few = f"{name} begins with random weights, for which {count:,} pictures are few"
+        few = f"{name} begins with random weights, for which {count:,} images are few"
         return f"{few}: --pretrained begins with those of ImageNet"
 
     def _result(self, stopped: str | None, test: dict[str, Any] | None) -> TrainResult:

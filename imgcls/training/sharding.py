@@ -1,6 +1,6 @@
-"""Which pictures of a batch a process trains on, so that together they make the step that one process would make.
+"""Which images of a batch a process trains on, so that together they make the step that one process would make.
 
-Shapes: N pictures in the order of an epoch, B those of a whole batch.
+Shapes: N images in the order of an epoch, B those of a whole batch.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Share:
     """A process's part of a batch.
 
     Attributes:
-        batch_B: the whole batch, as indices of pictures, int64, on the CPU.
+        batch_B: the whole batch, as indices of images, int64, on the CPU.
         start, end: of this process's part.
         counts: whether the part is this process's own; else it repeats another's, and its gradient is left out.
     """
@@ -35,7 +35,7 @@ class Share:
         return self.end - self.start
 
     def places(self, batch: Batch) -> slice | Tensor:
-        """Where the pictures that came stand in the whole batch; damaged ones may be missing."""
+        """Where the images that came stand in the whole batch; damaged ones may be missing."""
         if len(batch.indices_B) == len(self):
             return slice(self.start, self.end)
         wanted_B = self.batch_B[self.start : self.end]
@@ -45,7 +45,7 @@ class Share:
 def share_of(batch_B: Tensor, processes: Processes) -> Share:
     """A process's part of a batch: sizes differ by one at most.
 
-    Of a last batch that leaves less than two pictures a process, some get two or three. The others repeat the first's,
+    Of a last batch that leaves less than two images a process, some get two or three. The others repeat the first's,
     since all have to take part in a step.
     """
     num, rank = len(batch_B), processes.rank
@@ -57,7 +57,7 @@ def share_of(batch_B: Tensor, processes: Processes) -> Share:
 
 
 def own_order(order_N: Tensor, batch_size: int, processes: Processes) -> tuple[Tensor, int]:
-    """The pictures that this process is to be handed, and how many at a time.
+    """The images that this process is to be handed, and how many at a time.
 
     Args:
         order_N: of the epoch, int64.
@@ -76,14 +76,14 @@ def own_order(order_N: Tensor, batch_size: int, processes: Processes) -> tuple[T
 
 
 def check_can_be_shared(batch_size: int, processes: Processes) -> None:
-    """Refuse batches with too few pictures for each process.
+    """Refuse batches with too few images for each process.
 
     Raises:
         ConfigError: says how many there must be.
     """
     if processes.count > 1 and batch_size < LEAST_SHARE * processes.count:
         raise ConfigError(
-            f"train.batch_size = {batch_size} is the number of pictures in a step of all {processes.count} processes, "
+            f"train.batch_size = {batch_size} is the number of images in a step of all {processes.count} processes, "
             f"and leaves less than {LEAST_SHARE} to each",
             hint=f"--batch-size {LEAST_SHARE * processes.count} or more, or fewer processes",
         )

@@ -57,7 +57,7 @@ class TrainingStep:
         """Make the step, at the rate that is set.
 
         Args:
-            input_BCHW: normalised pictures.
+            input_BCHW: normalised images.
             target: class indices, int64, shape (batch,), or probabilities, float32, shape (batch, num_classes).
             weight: of this batch's gradient, where it is averaged with those of other processes.
         Returns:
@@ -82,7 +82,7 @@ class TrainingStep:
 
     def _backward_in_portions(self, input_BCHW: Tensor, target: Tensor, *, weight: float) -> Tensor:
         size = len(target)
-        # One picture alone has no spread for batch norm to measure.
+        # One image alone has no spread for batch norm to measure.
         num_portions = max(min(self._portions, size // 2), 1)
         parts = zip(input_BCHW.tensor_split(num_portions), target.tensor_split(num_portions), strict=True)
         losses = []
@@ -94,12 +94,12 @@ class TrainingStep:
 
 
 def _loss(label_smoothing: float, weights_K: Tensor | None) -> Loss:
-    """Mean cross-entropy over the pictures of a batch, or of its portion."""
+    """Mean cross-entropy over the images of a batch, or of its portion."""
     if weights_K is None:
         return lambda logits_BK, target: F.cross_entropy(logits_BK, target, label_smoothing=label_smoothing)
 
     def weighted(logits_BK: Tensor, target: Tensor) -> Tensor:
-        # Over the number of pictures, not the sum of their weights, as `reduction="mean"` would for class indices: that
+        # Over the number of images, not the sum of their weights, as `reduction="mean"` would for class indices: that
         # sum differs from batch to batch, so that a rare class would count least where it is alone with its like.
         total = F.cross_entropy(logits_BK, target, weight=weights_K, label_smoothing=label_smoothing, reduction="sum")
         return total / len(target)

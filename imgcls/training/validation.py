@@ -1,4 +1,4 @@
-"""Measuring a run's network on the pictures it doesn't learn from, as `eval` would."""
+"""Measuring a run's network on the images it doesn't learn from, as `eval` would."""
 
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ class Scoring:
 
     Args:
         recipe: resolved.
-        dataset: its validation and test pictures.
+        dataset: its validation and test images.
         transform: its arithmetic turns bytes into the network's input.
         device: where networks are measured.
-        processes: that share the pictures, and measure at the same time.
+        processes: that share the images, and measure at the same time.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Scoring:
         self._kept: KeptFeatures | None = None
 
     def validate(self, network: nn.Module, on_event: OnEvent, *, keep: bool = False) -> EvalResult | None:
-        """The network's figures on the validation pictures; None where there are none.
+        """The network's figures on the validation images; None where there are none.
 
         Args:
             network: on the device.
             on_event: told of progress.
-            keep: whether its body is frozen, so that what it makes of the pictures may be kept for the next time.
+            keep: whether its body is frozen, so that what it makes of the images may be kept for the next time.
         """
         images = self.dataset.validation
         if images is None:
@@ -69,7 +69,7 @@ class Scoring:
         return self._evaluate_head(network, self._kept)
 
     def test(self, checkpoint: Path, on_event: OnEvent) -> dict[str, Any] | None:
-        """The figures of a stored network on the test pictures; None where there are none."""
+        """The figures of a stored network on the test images; None where there are none."""
         images = self.dataset.test
         if images is None:
             return None

@@ -21,7 +21,7 @@ def best_recipe_text(
         best: that trial.
         path: of the file, for the command at its head.
         num_complete: how many trials it was chosen among.
-        num_val: pictures that it was measured on.
+        num_val: images that it was measured on.
         val_fraction: what the search alone kept back for validation, or None.
     Raises:
         ConfigError: a string that TOML can't hold.
@@ -29,7 +29,7 @@ def best_recipe_text(
     used = versions(("torch", "optuna"))
     lines = [
         f"The best of {num_complete} complete trials: trial {best.number}, top-1 {best.top1:.2%} of {num_val:,} "
-        f"validation pictures after epoch {best.epoch}.",
+        f"validation images after epoch {best.epoch}.",
         f"Found by imgcls tune ({', '.join(f'{name} {used[name]}' for name in NAMED if name in used)}).",
         "",
         f"  imgcls train -c {shlex.quote(str(path))}",
@@ -37,8 +37,8 @@ def best_recipe_text(
     if val_fraction is not None:
         lines += [
             "",
-            f"The trial kept {val_fraction:.0%} of the training pictures back to be measured on. This recipe trains on",
-            "all of them, and is measured on the test pictures, which the search has never seen. For the trial itself:",
+            f"The trial kept {val_fraction:.0%} of the training images back to be measured on. This recipe trains on",
+            "all of them, and is measured on the test images, which the search has never seen. For the trial itself:",
             f"--set data.val_fraction={val_fraction}",
         ]
     # A line break in a folder's name would end the comment.

@@ -24,7 +24,7 @@ class TrialRecord:
         number: counted from 0, as Optuna does.
         state: see `TrialState`.
         values: by the recipe's dotted key.
-        top1: fraction of the validation pictures; after the best epoch of a complete trial, else after the last one.
+        top1: fraction of the validation images; after the best epoch of a complete trial, else after the last one.
         loss: mean cross-entropy after the same epoch, of a complete trial.
         epoch: the epoch behind `top1`, counted from 1.
         seconds: from start to end, with validation, without time in which nothing ran.
@@ -77,7 +77,7 @@ def best_of(trials: tuple[TrialRecord, ...]) -> TrialRecord | None:
 
 @dataclass(frozen=True, slots=True)
 class StudyStarted:
-    """The study is open, and its pictures are.
+    """The study is open, and its images are.
 
     Attributes:
         study: its folder.
@@ -87,8 +87,8 @@ class StudyStarted:
         best: of those.
         pruner: by name.
         begins_with_recipe: whether the first trial is the recipe as it stands.
-        num_train, num_val: pictures.
-        val_fraction: what the search keeps back for validation where the recipe would measure on the test pictures;
+        num_train, num_val: images.
+        val_fraction: what the search keeps back for validation where the recipe would measure on the test images;
             None where the recipe's own rule holds.
         device, reason: where it runs, and why there.
         warnings: about the data.
@@ -161,7 +161,7 @@ class StudyResult:
         pruner: by name.
         seed: of the search, and of every trial.
         device: where it ran.
-        data: where the validation pictures came from, as `DataDescription.to_dict` has it.
+        data: where the validation images came from, as `DataDescription.to_dict` has it.
         stopped: why this process ended before the last trial, such as `SIGINT` or `max-time`; None if it didn't.
     """
 

@@ -22,10 +22,10 @@ RANGE_KEYS = ("low", "high", "step", "log")
 HINT = 'a range is {low = 1e-4, high = 0.1, log = true}, choices are ["sgd", "adamw"]; see configs/space.toml'
 # Settings that would make trials incomparable, and why.
 NOT_SEARCHED = {
-    "data.source": "every trial has to be measured on the same pictures",
-    "data.val_fraction": "every trial has to be measured on the same pictures",
-    "data.allow_modified": "every trial has to be measured on the same pictures",
-    "data.strict": "every trial has to be measured on the same pictures",
+    "data.source": "every trial has to be measured on the same images",
+    "data.val_fraction": "every trial has to be measured on the same images",
+    "data.allow_modified": "every trial has to be measured on the same images",
+    "data.strict": "every trial has to be measured on the same images",
     "train.seed": "the search would only find the luckiest draw",
 }
 

@@ -116,7 +116,7 @@ class StudyStorage:
         self._space, self._seed, self._epochs = space, seed, epochs
         self._states = optuna.trial.TrialState
         self._distributions = {key: distribution_of(dimension) for key, dimension in space.dimensions.items()}
-        # Whoever else uses Optuna in this process gets its talk back in the end.
+        # Whoever else uses Optuna in this process gets its log back in the end.
         self._verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         try:

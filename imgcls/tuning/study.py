@@ -21,7 +21,7 @@ from imgcls.tuning.space import load_space, plain_values, recipe_with
 from imgcls.tuning.storage import RunningTrial, StudyStorage, require_optuna
 from imgcls.tuning.strategy import PRUNERS, PrunerName
 from imgcls.tuning.task import Task, stored_search
-from imgcls.tuning.trial import OpenPictures, Surroundings, free_memory, run_trial
+from imgcls.tuning.trial import OpenImages, Surroundings, free_memory, run_trial
 
 NUM_TRIALS = 20
 
@@ -69,7 +69,7 @@ def tune(
         UsageError: Optuna is missing, neither a space nor a study is given, or `resume` isn't a study's folder.
         ConfigError: the recipe or the space is wrong, or differs from that of the study to resume; or no trial at all
             could be built.
-        DataError: the pictures can't be used, aren't those of the study, or every trial diverged.
+        DataError: the images can't be used, aren't those of the study, or every trial diverged.
         ModelError: unknown model.
         DeviceError: the device isn't there, or no trial fits into its memory.
         OutputError: the folder isn't empty, can't be written, or a process that hangs holds it.
@@ -94,7 +94,7 @@ def tune(
     resolved = resolve_recipe(recipe)
     # Fails where a path can't be written down.
     recipe_text(resolved)
-    task = Task.prepare(recipe, searched, OpenPictures(workers, progress, download_progress), device)
+    task = Task.prepare(recipe, searched, OpenImages(workers, progress, download_progress), device)
     if resume is None:
         assert space is not None
         folder = StudyFolder.create(output, name=name or resolved.model.name)
@@ -111,7 +111,7 @@ def tune(
             Surroundings(
                 task.tried,
                 folder,
-                task.pictures,
+                task.images,
                 str(task.choice.device),
                 on_event=on_event,
                 should_stop=should_stop,
@@ -132,14 +132,14 @@ class _Study:
         """Settle what was asked for now or before, and put the recipe itself first.
 
         Raises:
-            DataError: the pictures aren't those that the study began with.
+            DataError: the images aren't those that the study began with.
         """
         task, storage = self.task, self.storage
         with self.folder.locked():
             before = storage.settings
             if before.get("fingerprint", task.fingerprint) != task.fingerprint:
                 raise DataError(
-                    f"the pictures are not those that the study in {self.folder.path} began with",
+                    f"the images are not those that the study in {self.folder.path} began with",
                     hint="restore the data, or start a new study",
                 )
             # Those that are over can't be unwanted any more.
@@ -198,7 +198,7 @@ class _Study:
             if ended is None:
                 ended = run_trial(trial, around)
         except Exception as exc:
-            # A full disk or missing pictures are no trial's fault. What nobody foresaw may well be, and happen again.
+            # A full disk or missing images are no trial's fault. What nobody foresaw may well be, and happen again.
             was_trials_fault = not isinstance(exc, ImgclsError)
             raise
         finally:
@@ -219,7 +219,7 @@ class _Study:
         if best is not None:
             assert task.dataset.val is not None
             recipe = recipe_with(task.recipe, best.values, origin=f"trial {best.number}")
-            # Stopping early needs pictures to choose by, in the final training too; and nothing else may be there.
+            # Stopping early needs images to choose by, in the final training too; and nothing else may be there.
             needs_some = recipe.train.patience > 0 or not task.has_test
             is_kept_back = task.val_fraction is not None and needs_some
             if is_kept_back:

@@ -14,27 +14,27 @@ from imgcls.recipes.schema import Recipe
 from imgcls.training.checkpointing.resume import describe_differences
 from imgcls.tuning.folder import StudyFolder
 from imgcls.tuning.space import SearchSpace, load_space
-from imgcls.tuning.trial import OpenPictures
+from imgcls.tuning.trial import OpenImages
 
-# What the search keeps back of the training pictures where a recipe would measure itself on the test pictures.
+# What the search keeps back of the training images where a recipe would measure itself on the test images.
 VAL_FRACTION = 0.1
 
 
 def fraction_to_keep_back(given: float | None, splits: set[str]) -> float | None:
-    """What the search has to keep back for validation; None where the recipe and its pictures have something already.
+    """What the search has to keep back for validation; None where the recipe and its images have something already.
 
-    Choosing among trials by the test pictures would leave nothing to measure the choice with.
+    Choosing among trials by the test images would leave nothing to measure the choice with.
 
     Args:
         given: the recipe's own fraction.
-        splits: that the pictures come with.
+        splits: that the images come with.
     """
     has_own = given or "val" in splits or (given is None and "test" not in splits)
     return None if has_own else VAL_FRACTION
 
 
 def own_splits(recipe: Recipe) -> set[str]:
-    """Which of `train`, `val` and `test` the pictures come with.
+    """Which of `train`, `val` and `test` the images come with.
 
     Raises:
         DataError: the folder can't be listed.
@@ -51,12 +51,12 @@ class Task:
 
     Attributes:
         recipe: as the user has it, not resolved.
-        tried: what every trial begins from: the same with pictures to validate on.
+        tried: what every trial begins from: the same with images to validate on.
         space: what is searched.
         val_fraction: what `tried` keeps back and `recipe` doesn't, or None.
-        pictures: open.
+        images: open.
         dataset: of the recipe itself.
-        has_test: whether the pictures come with some to test on.
+        has_test: whether the images come with some to test on.
         choice: the device.
     """
 
@@ -64,33 +64,33 @@ class Task:
     tried: Recipe
     space: SearchSpace
     val_fraction: float | None
-    pictures: OpenPictures
+    images: OpenImages
     dataset: Dataset
     has_test: bool
     choice: DeviceChoice
 
     @classmethod
-    def prepare(cls, recipe: Recipe, space: SearchSpace, pictures: OpenPictures, device: str) -> Self:
-        """Open the pictures and see that a search makes sense with them."""
+    def prepare(cls, recipe: Recipe, space: SearchSpace, images: OpenImages, device: str) -> Self:
+        """Open the images and see that a search makes sense with them."""
         choice = choose_device(device)
         splits = own_splits(recipe)
         val_fraction = fraction_to_keep_back(recipe.data.val_fraction, splits)
         data = recipe.data if val_fraction is None else recipe.data.model_copy(update={"val_fraction": val_fraction})
         tried = recipe.model_copy(update={"data": data})
-        dataset = pictures.of(resolve_recipe(tried))
+        dataset = images.of(resolve_recipe(tried))
         if dataset.train is None or dataset.val is None:
-            raise DataError(f"{recipe.data.source} has no pictures to validate on", hint="--set data.val_fraction=0.2")
-        return cls(recipe, tried, space, val_fraction, pictures, dataset, "test" in splits, choice)
+            raise DataError(f"{recipe.data.source} has no images to validate on", hint="--set data.val_fraction=0.2")
+        return cls(recipe, tried, space, val_fraction, images, dataset, "test" in splits, choice)
 
     @property
     def data(self) -> dict[str, Any]:
-        """Where the validation pictures came from."""
+        """Where the validation images came from."""
         assert self.dataset.val is not None
         return self.dataset.val.description.to_dict()
 
     @property
     def fingerprint(self) -> str:
-        """Tells the pictures, of both splits, from any others."""
+        """Tells the images, of both splits, from any others."""
         assert self.dataset.train is not None
         return f"{self.dataset.train.description.fingerprint}/{self.data['fingerprint']}"
 

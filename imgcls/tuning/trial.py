@@ -25,12 +25,12 @@ from imgcls.tuning.space import recipe_with
 from imgcls.tuning.storage import RunningTrial
 
 PRUNED = "pruned"
-# Trials never see the test pictures: what is chosen by them can't be measured on them.
+# Trials never see the test images: what is chosen by them can't be measured on them.
 SEARCH_SPLITS = tuple(split for split in SPLITS if split != "test")
 
 
-class OpenPictures:
-    """The pictures of the latest trial, kept open for the next one that wants the same.
+class OpenImages:
+    """The images of the latest trial, kept open for the next one that wants the same.
 
     Args:
         workers: as for `train`.
@@ -45,10 +45,10 @@ class OpenPictures:
         self._opened: tuple[str, Dataset] | None = None
 
     def of(self, recipe: Recipe) -> Dataset:
-        """The training and validation pictures of a resolved recipe; for errors see `open_dataset`."""
+        """The training and validation images of a resolved recipe; for errors see `open_dataset`."""
         key = f"{recipe.train.seed}/{recipe.data.model_dump_json()}"
         if self._opened is None or self._opened[0] != key:
-            # Let go of the former pictures first: both might not fit into memory.
+            # Let go of the former images first: both might not fit into memory.
             self._opened = None
             dataset = open_data(
                 recipe,
@@ -68,7 +68,7 @@ class Surroundings:
     Attributes:
         recipe: what every trial begins from, not resolved.
         folder: of the study.
-        pictures: for training and validation.
+        images: for training and validation.
         device: as `choose_device` takes it.
         on_event: told of the trial's start and of the run's events.
         should_stop: asked after every step; a reason cuts the trial.
@@ -77,7 +77,7 @@ class Surroundings:
 
     recipe: Recipe
     folder: StudyFolder
-    pictures: OpenPictures
+    images: OpenImages
     device: str
     on_event: OnStudyEvent
     should_stop: ShouldStop
@@ -90,7 +90,7 @@ def run_trial(task: RunningTrial, around: Surroundings) -> TrialRecord | str:
     Returns:
         What it came to, or the reason why it was cut; it can go on later.
     Raises:
-        DataError: the pictures can't be used.
+        DataError: the images can't be used.
         OutputError: the study or the run can't be written.
     """
     number, started = task.number, time.perf_counter()
@@ -117,7 +117,7 @@ def run_trial(task: RunningTrial, around: Surroundings) -> TrialRecord | str:
         check_device_fits(recipe, choose_device(around.device).device)
     except (ConfigError, ModelError, DeviceError) as exc:
         return record("refused", exc.message)
-    dataset = around.pictures.of(recipe)
+    dataset = around.images.of(recipe)
     try:
         end = _train(task, recipe, dataset, around)
     except DivergedError as exc:
@@ -189,7 +189,7 @@ def _train(task: RunningTrial, recipe: Recipe, dataset: Dataset, around: Surroun
     if result.stopped is not None and result.stopped in (PRUNED, cut):
         return result.stopped
     assert result.best is not None
-    assert result.best.top1 is not None, "the pictures to validate on were made sure of"
+    assert result.best.top1 is not None, "the images to validate on were made sure of"
     return result.best
 
 

@@ -12,7 +12,7 @@ from imgcls.datasets.cifar10 import read_split
 
 
 def write_archive(path, names):
-    """An archive of pictures whose red is a number of their own."""
+    """An archive of images whose red is a number of their own."""
     with tarfile.open(path, "w:xz") as tar:
         for number, name in enumerate(names):
             content = io.BytesIO()

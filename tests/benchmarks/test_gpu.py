@@ -9,7 +9,7 @@ from labelled_data import write_cifar10
 
 @pytest.fixture
 def measure(tmp_path, monkeypatch):
-    """Run the script on the CPU with a few pictures; its exit code, and the figures that it wrote."""
+    """Run the script on the CPU with a few images; its exit code, and the figures that it wrote."""
     data = write_cifar10(tmp_path / "data" / "cifar-10-batches-py", per_file=10).parent
 
     def run(*options):

@@ -53,9 +53,9 @@ def test_the_bare_loop_takes_the_same_step(cifar10, tmp_path, settings):
 
 
 def test_it_says_what_it_measured(cifar10, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["overhead.py", "--data", str(cifar10), "--rounds", "2", "--pictures", "11"])
+    monkeypatch.setattr(sys, "argv", ["overhead.py", "--data", str(cifar10), "--rounds", "2", "--images", "11"])
     overhead.main()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == "mlp.toml: 2 rounds each of 11 pictures, in turn"
+    assert lines[1] == "mlp.toml: 2 rounds each of 11 images, in turn"
     assert [line.split(":")[0] for line in lines if "ratio" in line] == ["  wall", "  CPU"] * 2
     assert any("train.resolution" in line for line in lines)

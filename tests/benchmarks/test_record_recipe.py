@@ -12,12 +12,12 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def pictures():
+def images():
     return torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def test_the_first_layer_whitens_patches(pictures):
-    images = record_recipe.normalise(pictures, torch.float32)
+def test_the_first_layer_whitens_patches(images):
+    images = record_recipe.normalise(images, torch.float32)
     network = RecordNetwork(10, (4, 8, 8))
     network.whiten(images)
     answers = F.conv2d(images, network.stem.weight)
@@ -42,10 +42,10 @@ def test_a_network_begins_by_passing_on_and_with_calm_logits():
     assert frozen == ["stem.weight", *(f"stages.{s}.{n}.weight" for s in range(3) for n in (2, 5))]
 
 
-def test_an_epoch_shows_each_picture_once_and_shifted_as_numpy_pads(pictures):
+def test_an_epoch_shows_each_image_once_and_shifted_as_numpy_pads(images):
     labels = torch.arange(24)
-    batches = Batches(pictures, labels, SMALL, torch.Generator().manual_seed(1))
-    padded = np.pad(pictures.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
+    batches = Batches(images, labels, SMALL, torch.Generator().manual_seed(1))
+    padded = np.pad(images.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
     mirrored = {}
     for epoch in (0, 1):
         shown = [pair for images, rows in batches.epoch(epoch) for pair in zip(images, rows.tolist(), strict=True)]
@@ -60,8 +60,8 @@ def test_an_epoch_shows_each_picture_once_and_shifted_as_numpy_pads(pictures):
     assert 4 < sum(first for first, _second in mirrored.values()) < 20
 
 
-def test_what_is_left_over_of_an_epoch_is_not_shown(pictures):
-    batches = Batches(pictures[:21], torch.arange(21), SMALL, torch.Generator().manual_seed(1))
+def test_what_is_left_over_of_an_epoch_is_not_shown(images):
+    batches = Batches(images[:21], torch.arange(21), SMALL, torch.Generator().manual_seed(1))
     assert [len(rows) for _images, rows in batches.epoch(0)] == [8, 8]
 
 
@@ -86,7 +86,7 @@ def test_a_step_is_the_published_arithmetic():
     gradients = {p: p.grad.clone() for p in (filters, head, bias)}
     before = {p: p.detach().clone() for p in (filters, head, bias)}
     optimisers.step(stem_factor=0.5, factor=0.25)
-    # A first step of Nesterov's momentum m moves by 1 + m gradients; decay is 2e-6 a picture whatever the rate is.
+    # A first step of Nesterov's momentum m moves by 1 + m gradients; decay is 2e-6 an image whatever the rate is.
     for parameter, rate, factor in ((head, 0.67, 0.25), (bias, 0.053, 0.5)):
         gradient = gradients[parameter] + 0.004 / rate * before[parameter]
         torch.testing.assert_close(parameter.detach(), before[parameter] - factor * rate * 1.85 * gradient)
@@ -98,18 +98,18 @@ def test_a_step_is_the_published_arithmetic():
 
 
 def test_six_views_are_weighed_as_published():
-    picture = torch.rand(2, 3, 32, 32)
+    image = torch.rand(2, 3, 32, 32)
 
     def corner(images):
         return images[:, :, 0, 0]
 
     expected = (
-        (picture[:, :, 0, 0] + picture[:, :, 0, 31]) / 4
+        (image[:, :, 0, 0] + image[:, :, 0, 31]) / 4
         # A pixel up and left the corner shows what the padding mirrored: row 1, column 1.
-        + (picture[:, :, 1, 1] + picture[:, :, 1, 30]) / 8
-        + (picture[:, :, 1, 1] + picture[:, :, 1, 30]) / 8
+        + (image[:, :, 1, 1] + image[:, :, 1, 30]) / 8
+        + (image[:, :, 1, 1] + image[:, :, 1, 30]) / 8
     )
-    torch.testing.assert_close(six_views(corner, picture), expected)
+    torch.testing.assert_close(six_views(corner, image), expected)
 
 
 @pytest.mark.parametrize("precision", ["autocast", "bf16"])

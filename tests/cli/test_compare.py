@@ -65,7 +65,7 @@ def test_the_best_comes_first_and_the_differences_are_named(compare):
     assert "\x1b" not in table
 
 
-def test_where_test_pictures_stand_in_the_last_epoch_counts(compare):
+def test_where_test_images_stand_in_the_last_epoch_counts(compare):
     make("a", 2, split="test", top1=0.5)
     answer = json.loads(compare("a", "-f", "json").stdout)
     assert (answer["runs"][0]["best"]["epoch"], answer["differ_in"]) == (2, [])

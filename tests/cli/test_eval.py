@@ -1,4 +1,4 @@
-"""`imgcls eval` through its command line: answers on stdout, talk on stderr, the contract's exit codes."""
+"""`imgcls eval` through its command line: answers on stdout, messages on stderr, the contract's exit codes."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from labelled_data import damage, write_cifar10, write_classes, write_picture
+from labelled_data import damage, write_cifar10, write_classes, write_image
 from typer.testing import CliRunner, Result
 
 from imgcls.cli.app import app
@@ -98,7 +98,7 @@ def test_output_takes_the_answer(checkpoint: Path, pets: Path, tmp_path: Path) -
     assert json.loads((tmp_path / "new" / "report.json").read_text())["count"] == 10
 
 
-def test_damaged_pictures_are_named_counted_and_exit_4(checkpoint: Path, pets: Path, tmp_path: Path) -> None:
+def test_damaged_images_are_named_counted_and_exit_4(checkpoint: Path, pets: Path, tmp_path: Path) -> None:
     torn = damage(pets / "cat" / "003.png")
     result = run(checkpoint, "--data", pets, "-f", "json", "-q")
     assert result.exit_code == 4
@@ -114,7 +114,7 @@ def test_damaged_pictures_are_named_counted_and_exit_4(checkpoint: Path, pets: P
 def test_a_missing_class_is_reported(checkpoint: Path, tmp_path: Path) -> None:
     result = run(checkpoint, "--data", write_classes(tmp_path / "cats", {"cat": 2}), "-f", "json")
     assert result.exit_code == 0
-    assert "no pictures of 1 of the model's classes: dog" in result.stderr
+    assert "no images of 1 of the model's classes: dog" in result.stderr
     report = json.loads(result.stdout)
     assert report["missing_classes"] == ["dog"]
     assert report["classes"][1] == {"label": "dog", "count": 0, "correct": 0, "accuracy": None}
@@ -174,7 +174,7 @@ def test_imagenet_folders_by_wordnet_id_or_name(alexnet_weights: Path, tmp_path:
     settings = ("alexnet", "--weights", alexnet_weights, "--data", data, "-f", "json")
     result = run(*settings)
     assert result.exit_code == 0
-    assert "no pictures of 998 of the model's classes" in result.stderr
+    assert "no images of 998 of the model's classes" in result.stderr
     report = json.loads(result.stdout)
     assert {c["label"]: c["count"] for c in report["classes"] if c["count"]} == {"espresso": 1, "cup": 2}
     (data / "cup").rename(data / "crane")
@@ -192,9 +192,9 @@ def test_usage_errors(checkpoint: Path, pets: Path) -> None:
 def test_data_errors(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(run(checkpoint, "--data", tmp_path / "nowhere"), 5, "no such data set")
     (tmp_path / "empty").mkdir()
-    refused(run(checkpoint, "--data", tmp_path / "empty"), 5, "no pictures in class folders", "DIR/train/CLASS")
-    damage(write_picture(tmp_path / "torn" / "cat" / "x.png"))
-    refused(run(checkpoint, "--data", tmp_path / "torn"), 5, "none of the 1 pictures")
+    refused(run(checkpoint, "--data", tmp_path / "empty"), 5, "no images in class folders", "DIR/train/CLASS")
+    damage(write_image(tmp_path / "torn" / "cat" / "x.png"))
+    refused(run(checkpoint, "--data", tmp_path / "torn"), 5, "none of the 1 images")
     monkeypatch.setenv("IMGCLS_OFFLINE", "1")
     refused(run(checkpoint, "--data", "cifar10"), 5, "CIFAR-10 is not in", "by hand")
     moved = save(tmp_path / "moved.pt", data={"source": str(tmp_path / "gone")})

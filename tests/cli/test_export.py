@@ -42,7 +42,7 @@ def foreign(tmp_path: Path) -> Path:
     return write_foreign(tmp_path / "m.onnx", scale=0.05)
 
 
-def test_the_answer_is_json_and_the_talk_is_elsewhere(exported: tuple[Path, Path, Result]) -> None:
+def test_the_answer_is_json_and_messages_are_elsewhere(exported: tuple[Path, Path, Result]) -> None:
     _checkpoint, path, result = exported
     assert result.exit_code == 0, result.stderr
     report = json.loads(result.stdout)
@@ -54,9 +54,9 @@ def test_the_answer_is_json_and_the_talk_is_elsewhere(exported: tuple[Path, Path
 
 def test_predict_answers_the_same_with_the_file(exported: tuple[Path, Path, Result], tmp_path: Path) -> None:
     checkpoint, path, _result = exported
-    pictures = write_classes(tmp_path / "pictures", {"cat": 3, "dog": 2})
-    (pictures / "torn.png").write_bytes(b"\x89PNG\r\n")
-    answers = [run("predict", pictures, "-m", model, "-f", "json", "-k", 3) for model in (checkpoint, path)]
+    images = write_classes(tmp_path / "images", {"cat": 3, "dog": 2})
+    (images / "torn.png").write_bytes(b"\x89PNG\r\n")
+    answers = [run("predict", images, "-m", model, "-f", "json", "-k", 3) for model in (checkpoint, path)]
     assert [answer.exit_code for answer in answers] == [4, 4]
     torch_answer, onnx_answer = (json.loads(answer.stdout) for answer in answers)
     assert onnx_answer["summary"] == torch_answer["summary"]
@@ -69,11 +69,11 @@ def test_predict_answers_the_same_with_the_file(exported: tuple[Path, Path, Resu
 
 
 def test_a_run_with_the_file_is_resumed(exported: tuple[Path, Path, Result], tmp_path: Path) -> None:
-    pictures = write_classes(tmp_path / "pictures", {"cat": 3})
+    images = write_classes(tmp_path / "images", {"cat": 3})
     out = tmp_path / "out.jsonl"
-    arguments = ("predict", pictures, "-m", exported[1], "-f", "jsonl", "-o", out)
+    arguments = ("predict", images, "-m", exported[1], "-f", "jsonl", "-o", out)
     assert run(*arguments).exit_code == 0
-    (pictures / "cat" / "more.png").write_bytes((pictures / "cat" / "000.png").read_bytes())
+    (images / "cat" / "more.png").write_bytes((images / "cat" / "000.png").read_bytes())
     assert run(*arguments, "--resume").exit_code == 0
     assert len(out.read_text(encoding="utf-8").splitlines()) == 4
     assert json.loads(out.with_suffix(".run.json").read_text(encoding="utf-8"))["device"] == "cpu"
@@ -94,8 +94,8 @@ def test_eval_counts_the_same_with_the_file(exported: tuple[Path, Path, Result],
 
 
 def test_the_table_shows_every_variant(exported: tuple[Path, Path, Result], tmp_path: Path) -> None:
-    pictures = write_classes(tmp_path / "pictures", {"cat": 3})
-    result = run("export", exported[0], "-o", tmp_path / "h.onnx", "--fp16", "--calibrate", pictures, "-q")
+    images = write_classes(tmp_path / "images", {"cat": 3})
+    result = run("export", exported[0], "-o", tmp_path / "h.onnx", "--fp16", "--calibrate", images, "-q")
     assert (result.exit_code, result.stderr) == (0, "")
     assert "largest difference of any probability" in result.stdout
     assert [line.split()[0] for line in result.stdout.splitlines()[-3:]] == ["torch", "fp32", "fp16"]
@@ -151,14 +151,14 @@ def test_a_folder_that_can_not_be_written(exported: tuple[Path, Path, Result], t
 
 
 def test_a_foreign_file_with_labels_and_preset(foreign: Path) -> None:
-    labels, picture = foreign.with_name("labels.txt"), foreign.with_name("p.png")
+    labels, image = foreign.with_name("labels.txt"), foreign.with_name("p.png")
     told = ("--labels", labels, "--mean", "0.4,0.5,0.6", "--std", "0.2,0.3,0.4", "--size", "8")
-    result = run("predict", picture, "-m", foreign, *told, "-f", "json")
+    result = run("predict", image, "-m", foreign, *told, "-f", "json")
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
     assert answer["model"]["transform"]["crop_px"] == 8
     assert answer["results"][0]["predictions"][0]["label"] in LABELS
-    with_preset = run("predict", picture, "-m", foreign, "--labels", labels, "--preset", "imagenet", "--size", "9,8")
+    with_preset = run("predict", image, "-m", foreign, "--labels", labels, "--preset", "imagenet", "--size", "9,8")
     assert with_preset.exit_code == 0, with_preset.stderr
 
 

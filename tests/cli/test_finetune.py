@@ -68,8 +68,8 @@ def test_pretrained_weights_are_fetched_and_every_command_takes_the_result(comma
     assert (best.transform.resize_px, best.transform.crop_px, best.classes) == (73, 64, ("cat", "owl", "ship"))
     measured = command("eval", "run", "--data", photos, "--split", "val", "-f", "json")
     assert json.loads(measured.stdout)["correct"] == best.metrics["correct"]
-    picture = next((photos / "cat").iterdir())
-    assert command("predict", "-m", "run", picture, "-f", "jsonl").exit_code == 0
+    image = next((photos / "cat").iterdir())
+    assert command("predict", "-m", "run", image, "-f", "jsonl").exit_code == 0
     exported = command("export", "run", "-o", "run.onnx")
     assert exported.exit_code == 0, exported.output
     # Once here, nothing is asked of the network any more; nor does a run that goes on need the weights.
@@ -133,11 +133,11 @@ def test_a_plain_state_dict_needs_the_networks_name(command, photos, published_w
     assert "the weights don't fit 'squeezenet1_0'" in result.stderr
 
 
-def test_few_pictures_and_random_weights(command, photos):
+def test_few_images_and_random_weights(command, photos):
     settings = ("--data", photos, "--epochs", 1, "--set", "data.image_px=32")
     result = command("train", "-m", NAME, *settings)
     assert result.exit_code == 0, result.output
-    assert f"warning: {NAME} begins with random weights, for which 15 pictures are few: --pretrained" in result.stderr
+    assert f"warning: {NAME} begins with random weights, for which 15 images are few: --pretrained" in result.stderr
     assert "random weights" not in command("train", *settings).stderr
 
 
@@ -148,10 +148,10 @@ def test_what_freeze_needs(command, photos):
     assert "--pretrained, --weights FILE, or --model RUN" in result.stderr
     result = command("train", "-m", "cifar10-cnn", "--freeze", "--data", photos, "--epochs", 2, "-o", "run")
     assert result.exit_code == 0, result.output
-    assert "the body is frozen, and runs once on every picture" in result.stderr
+    assert "the body is frozen, and runs once on every image" in result.stderr
     shifted = command("train", "-m", "cifar10-cnn", "--freeze", "--data", photos, "--epochs", 1,
                      "--set", "augment.translate_px=2", "--set", "augment.erasing=0.1", "-o", "shifted")  # fmt: skip
-    text = "the body is frozen, but runs at every step: augment.translate_px and augment.erasing change the pictures"
+    text = "the body is frozen, but runs at every step: augment.translate_px and augment.erasing change the images"
     assert text in shifted.stderr
 
 

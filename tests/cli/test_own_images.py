@@ -1,4 +1,4 @@
-"""Folders of pictures as people have them, through `imgcls train`: what it makes of them, and what it says."""
+"""Folders of images as people have them, through `imgcls train`: what it makes of them, and what it says."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from labelled_data import damage, write_classes, write_picture
+from labelled_data import damage, write_classes, write_image
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -32,10 +32,10 @@ def classes_of(run="run"):
     return load_checkpoint(Path(run, "best.pt")).classes
 
 
-def test_any_kind_of_picture(train):
+def test_any_kind_of_image(train):
     write_classes(Path("pets"), {"cat": 2, "dog": 2})
     grey = (np.arange(600).reshape(20, 30) % 256).astype(np.uint8)
-    pictures = {
+    images = {
         "grey.png": Image.fromarray(grey),
         "deep.png": Image.fromarray(grey.astype(np.uint16) * 257),
         "alpha.png": Image.new("RGBA", (30, 21), (9, 8, 7, 100)),
@@ -47,24 +47,24 @@ def test_any_kind_of_picture(train):
         "dot.png": Image.new("RGB", (1, 1)),
         "thread.png": Image.new("L", (1, 3000)),
     }
-    for name, picture in pictures.items():
-        picture.save(Path("pets/cat", name))
+    for name, image in images.items():
+        image.save(Path("pets/cat", name))
     turned = Image.Exif()
     turned[0x0112] = 6
     Image.new("RGB", (40, 20), (200, 0, 0)).save("pets/dog/turned.jpg", exif=turned)
     result = train("--set", "data.val_fraction=0")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["skipped_images"] == 0
-    assert "15 pictures to train on" in result.stderr
+    assert "15 images to train on" in result.stderr
 
 
-def test_what_is_no_picture(train):
+def test_what_is_no_image(train):
     write_classes(Path("pets"), {"cat": 4, "dog": 4, "owl": 0})
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", "cat/._000.png", "cat/notes.txt", "dog/.hidden.png"):
         Path("pets", name).write_bytes(b"x")
     Path("pets/cat/.ipynb_checkpoints").mkdir()
-    write_picture(Path("pets/cat/.ipynb_checkpoints/a.png"))
-    Path("pets/dog/words.jpg").write_text("no picture at all")
+    write_image(Path("pets/cat/.ipynb_checkpoints/a.png"))
+    Path("pets/dog/words.jpg").write_text("no image at all")
     Path("pets/dog/phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
     damage(Path("pets/dog/001.png"))
     for name in ("a.CR2", "b.cr2", "c.mov"):
@@ -76,7 +76,7 @@ def test_what_is_no_picture(train):
         "words.jpg: not_an_image",
         "phone.heic: not_an_image: HEIC, which Pillow doesn't read; convert it to JPEG",
         "001.png: corrupt_image",
-        "1 class folder has no pictures and is left out: 'owl' (2 .cr2, 1 .mov); convert files of other types",
+        "1 class folder has no images and is left out: 'owl' (2 .cr2, 1 .mov); convert files of other types",
     ):
         assert text in result.stderr
     for text in ("DS_Store", "Thumbs", "_000", "notes", "hidden", "ipynb"):
@@ -85,10 +85,10 @@ def test_what_is_no_picture(train):
     assert (refused.exit_code, refused.stdout) == (5, "")
 
 
-def test_a_picture_too_large_to_decode_is_skipped(train, monkeypatch):
+def test_an_image_too_large_to_decode_is_skipped(train, monkeypatch):
     write_classes(Path("pets"), {"cat": 3, "dog": 3})
     monkeypatch.setattr("imgcls.images.decoding.decode_image.__kwdefaults__", {"max_pixels": 1000, "smallest_px": 0})
-    write_picture(Path("pets/cat/huge.png"), px=40)
+    write_image(Path("pets/cat/huge.png"), px=40)
     result = train()
     assert result.exit_code == 0, result.output
     assert "huge.png: too_large: 43 x 40 is more than 1,000 pixels" in result.stderr
@@ -107,10 +107,10 @@ def test_names_of_any_letters(train):
     assert {row["label"] for row in json.loads(evaluated.stdout)["classes"]} == set(names)
 
 
-def test_the_first_level_is_the_class_however_deep_the_pictures_lie(train):
+def test_the_first_level_is_the_class_however_deep_the_images_lie(train):
     for name in ("cat/indoors/2024", "cat/outdoors", "dog/a/b/c/d"):
         for number in range(3):
-            write_picture(Path("pets", name, f"{number}.png"), seed=number)
+            write_image(Path("pets", name, f"{number}.png"), seed=number)
     assert train().exit_code == 0
     assert classes_of() == ("cat", "dog")
 
@@ -130,20 +130,20 @@ def test_what_people_call_their_splits(train, folders, splits):
     result = train()
     assert result.exit_code == 0, result.output
     assert classes_of() == ("cat", "dog")
-    assert "8 pictures to train on, 8 to validate on" in result.stderr
+    assert "8 images to train on, 8 to validate on" in result.stderr
     assert load_checkpoint(Path("run/best.pt")).metrics["data"]["split"] == splits
 
 
-def test_classes_of_a_single_picture(train):
+def test_classes_of_a_single_image(train):
     write_classes(Path("pets"), {"cat": 4, "dog": 1, "owl": 1})
     result = train()
     assert result.exit_code == 0
-    text = "2 classes have a single picture, which goes to training, so that validation never sees it: 'dog', 'owl'"
+    text = "2 classes have a single image, which goes to training, so that validation never sees it: 'dog', 'owl'"
     assert text in result.stderr
     write_classes(Path("ones"), {"cat": 1, "dog": 1, "owl": 1})
     alone = train("--data", "ones", "-o", "alone")
     assert alone.exit_code == 0, alone.output
-    assert "every class of ones has a single picture, which goes to training: there is no validation" in alone.stderr
+    assert "every class of ones has a single image, which goes to training: there is no validation" in alone.stderr
     assert json.loads(alone.stdout)["best"] == {"epoch": 1, "top1": None, "loss": None}
 
 
@@ -179,7 +179,7 @@ def empty_val():
 
 
 def flat():
-    write_picture(Path("pets/a.png"))
+    write_image(Path("pets/a.png"))
 
 
 def nothing():
@@ -203,12 +203,12 @@ def unreadable():
         (nested, "only one class, 'animals'", f"if the 2 folders in it are the classes: --data {Path('pets/animals')}"),
         (alone, "only one class, 'cat'", "DIR/CLASS"),
         (other_case_in_val, "train lacks: 'cat'", f"rename {Path('pets/val/cat')} to 'Cat'"),
-        (more_in_val, "has 2 classes that", "add pictures of them to"),
-        (empty_val, "holds no pictures in class folders", "remove it: a part of the training pictures then validates"),
-        (flat, "pictures, but not in class folders", "DIR/CLASS"),
-        (nothing, "no pictures in class folders", "DIR/CLASS"),
+        (more_in_val, "has 2 classes that", "add images of them to"),
+        (empty_val, "holds no images in class folders", "remove it: a part of the training images then validates"),
+        (flat, "images, but not in class folders", "DIR/CLASS"),
+        (nothing, "no images in class folders", "DIR/CLASS"),
         (twice, "has both val and validation", "rename or remove one"),
-        (unreadable, "none of the 4 pictures of pets (train) can be read", "check the files"),
+        (unreadable, "none of the 4 images of pets (train) can be read", "check the files"),
         (lambda: Path("pets").write_text("x"), "pets is not a folder", "DIR/CLASS"),
         (lambda: None, "no such data set: pets", "use cifar10 or a folder"),
     ],
@@ -233,13 +233,13 @@ def test_an_archive_is_to_be_unpacked(train):
 
 def test_what_is_probably_not_meant_is_said(train):
     write_classes(Path("pets"), {"dog": 4, ".net": 4, "owl": 4})
-    write_picture(Path("pets/stray.png"))
+    write_image(Path("pets/stray.png"))
     for number in range(3):
-        damage(write_picture(Path("pets/fox", f"{number}.png")))
+        damage(write_image(Path("pets/fox", f"{number}.png")))
     expected = [
-        "in pets, 1 picture lies beside the class folders, in none of them: 'stray.png'",
-        "1 folder of pictures is left out for the dot that its name begins with: '.net'; rename it if it is a class",
-        "no training picture of 1 class can be read: 'fox'",
+        "in pets, 1 image lies beside the class folders, in none of them: 'stray.png'",
+        "1 folder of images is left out for the dot that its name begins with: '.net'; rename it if it is a class",
+        "no training image of 1 class can be read: 'fox'",
     ]
     if sys.platform == "linux":
         write_classes(Path("pets"), {"Cat": 4, "cat": 4})

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from labelled_data import damage, write_classes
-from tiny_model import save_picture, save_pictures
+from tiny_model import save_image, save_images
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and file systems of Unix")
 
@@ -25,7 +25,7 @@ LONG_SEC = 120.0
 @pytest.fixture
 def inbox(tmp_path: Path) -> Path:
     folder = tmp_path / "in"
-    save_pictures(folder, 20)
+    save_images(folder, 20)
     return folder
 
 
@@ -166,7 +166,7 @@ def test_a_full_disk(imgcls, tiny_model, inbox, tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("format_", ["table", "json"])
 def test_a_full_disk_under_an_evaluation(imgcls, tmp_path, tiny_model, format_):
-    """Also where another code was due: a damaged picture was passed over."""
+    """Also where another code was due: a damaged image was passed over."""
     write_classes(tmp_path / "in", {"cat": 2, "dog": 2})
     damage(tmp_path / "in" / "cat" / "000.png")
     with open("/dev/full", "wb") as full:  # noqa: PTH123
@@ -259,7 +259,7 @@ def test_what_a_killed_run_left_is_tidied_up_by_the_next(imgcls, tiny_model, inb
 
 def test_records_that_go_are_told(imgcls, tiny_model, inbox, tmp_path):
     other, output = tmp_path / "other", tmp_path / "r.jsonl"
-    save_pictures(other, 3)
+    save_images(other, 3)
     command = ("predict", inbox, other, "-m", tiny_model, "-f", "jsonl", "-o", output, "--resume")
     assert imgcls(*command).code == 0
     # As a folder that isn't mounted.
@@ -315,15 +315,15 @@ def test_killed_at_any_moment_a_growing_run_loses_nothing(imgcls, tiny_model, tm
     rng.shuffle(names)
     command = ("predict", inbox, "-m", tiny_model, "-f", format_, "--batch-size", 4)
     began = time.monotonic()
-    save_pictures(tmp_path / "first", 300)
+    save_images(tmp_path / "first", 300)
     for name in names[:150]:
-        save_picture(inbox / name)
+        save_image(inbox / name)
     assert imgcls(*command, "-o", tmp_path / "timed").code == 0
     whole_sec = time.monotonic() - began
     num_killed = 0
     for kill in range(5):
         for name in names[150 + 30 * kill : 180 + 30 * kill]:
-            save_picture(inbox / name)
+            save_image(inbox / name)
         running = imgcls.start(*command, "-o", output, "--resume")
         time.sleep(rng.uniform(0, whole_sec))
         running.kill(signal.SIGKILL)
@@ -342,25 +342,25 @@ def test_a_batch_that_memory_cant_hold_is_halved(tmp_path):
     script.write_text("""
 import resource, sys
 import numpy as np, torch
-from imgcls.inference.batching import BatchRunner
-from imgcls.inference.backends.torch_backend import TorchRunner
+from imgcls.inference.batching import Batcher
+from imgcls.inference.backends.torch_backend import TorchBackend
 from imgcls.images.transform import Transform
 torch.set_num_threads(1)
 
 class Network(torch.nn.Module):
     def forward(self, images_BCHW):
-        # 128 MiB a picture.
+        # 128 MiB an image.
         return images_BCHW.new_zeros(len(images_BCHW), 1 << 25).add_(1)[:, :3]
 
 class Model:
     id, classes, transform, network = "hungry@0", ("a", "b", "c"), Transform(8, 8), Network()
 
-runner = TorchRunner(Model(), torch.device("cpu"))
-pictures = [np.zeros((8, 8, 3), np.uint8)] * 20
-runner.probabilities(np.stack(pictures[:1]))
+backend = TorchBackend(Model(), torch.device("cpu"))
+images = [np.zeros((8, 8, 3), np.uint8)] * 20
+backend.probabilities(np.stack(images[:1]))
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (900 << 20), -1))
-print(len(list(BatchRunner(runner, batch_size=16, on_smaller_batch=print).probabilities(pictures))))
+print(len(list(Batcher(backend, batch_size=16, on_smaller_batch=print).probabilities(images))))
 """)
     run = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, check=False, timeout=LONG_SEC,

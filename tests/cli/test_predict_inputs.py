@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from forked_cli import Imgcls
 from PIL import Image
-from tiny_model import CLASSES, save_picture
+from tiny_model import CLASSES, save_image
 
 from imgcls.images.selection import Shard
 
@@ -39,7 +39,7 @@ def png(width: int, height: int, *, rows: bool = True) -> bytes:
 def inbox(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A folder of trouble, and what each input should be: `ok`, or the kind of its error."""
     folder = tmp_path_factory.mktemp("trouble") / "in"
-    good = save_picture(folder / "good.png", 1)
+    good = save_image(folder / "good.png", 1)
     expected = {"good.png": "ok"}
 
     def put(name: str, content: bytes, kind: str) -> None:
@@ -47,7 +47,7 @@ def inbox(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
         (folder / name).write_bytes(content)
         expected[name] = kind
 
-    jpeg = save_picture(folder / "good.jpg", 2).read_bytes()
+    jpeg = save_image(folder / "good.jpg", 2).read_bytes()
     expected["good.jpg"] = "ok"
     put("truncated.jpg", jpeg[: len(jpeg) // 2], "corrupt_image")
     put("truncated.png", good.read_bytes()[:300], "corrupt_image")
@@ -214,7 +214,7 @@ def test_a_single_name_that_no_file_can_have(imgcls, tiny_model):
     assert json.loads(run.stdout)["error"]["kind"] == "not_found"
 
 
-def test_stdin_can_be_a_picture(inbox, imgcls, tiny_model):
+def test_stdin_can_be_an_image(inbox, imgcls, tiny_model):
     content = (inbox[0] / "good.png").read_bytes()
     run = imgcls("predict", "-", "-m", tiny_model, "-f", "jsonl", input=content)
     assert kinds([json.loads(run.stdout)]) == [("-", "ok")]
@@ -224,7 +224,7 @@ def test_stdin_can_be_a_picture(inbox, imgcls, tiny_model):
     assert (run.code, run.stdout) == (2, b"")
 
 
-def test_a_huge_picture_within_the_limit_is_classified(tmp_path, imgcls, tiny_model):
+def test_a_huge_image_within_the_limit_is_classified(tmp_path, imgcls, tiny_model):
     huge = tmp_path / "huge.png"
     huge.write_bytes(png(20_000, 20_000))
     run = imgcls("predict", huge, "-m", tiny_model, "-f", "jsonl")
@@ -256,8 +256,8 @@ def test_what_may_not_be_read(tmp_path):
             pytest.skip("root may read everything, and setpriv is not installed")
         unprivileged = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
     inbox = tmp_path / "in"
-    save_picture(inbox / "good.png")
-    locked = [save_picture(inbox / "locked.png"), save_picture(inbox / "sub" / "a.png").parent]
+    save_image(inbox / "good.png")
+    locked = [save_image(inbox / "locked.png"), save_image(inbox / "sub" / "a.png").parent]
     model, output, folder = write_own(tmp_path / "m.onnx"), tmp_path / "r.jsonl", tmp_path / "out"
     output.write_text("mine")
     folder.mkdir()
@@ -287,7 +287,7 @@ def test_what_may_not_be_read(tmp_path):
 
 
 def test_a_file_that_vanishes_between_listing_and_opening(tmp_path, imgcls, tiny_model):
-    paths = [save_picture(tmp_path / f"{number}.png", number) for number in range(3)]
+    paths = [save_image(tmp_path / f"{number}.png", number) for number in range(3)]
     reader, writer = os.pipe()
     # A list that is still open is a listing that goes on.
     running = imgcls.start("predict", "-m", tiny_model, "-f", "jsonl", "--files-from", "-", stdin=reader)
@@ -306,7 +306,7 @@ def test_a_file_that_vanishes_between_listing_and_opening(tmp_path, imgcls, tiny
 
 @pytest.mark.parametrize("nul", [False, True])
 def test_a_list_is_answered_while_it_is_still_open(tmp_path, imgcls, tiny_model, nul):
-    paths = [save_picture(tmp_path / f"{number}.png", number) for number in range(3)]
+    paths = [save_image(tmp_path / f"{number}.png", number) for number in range(3)]
     list_read, list_write = os.pipe()
     answer_read, answer_write = os.pipe()
     options = ["-0"] if nul else []
@@ -325,7 +325,7 @@ def test_a_list_is_answered_while_it_is_still_open(tmp_path, imgcls, tiny_model,
 
 
 def test_a_lists_entries_are_names_and_no_patterns(tmp_path, imgcls, tiny_model):
-    save_picture(tmp_path / "a1.png")
+    save_image(tmp_path / "a1.png")
     run = imgcls(
         "predict", "-m", tiny_model, "-f", "jsonl", "--files-from", "-", cwd=tmp_path, input=b"a[1].png\n*.png\n"
     )
@@ -336,7 +336,7 @@ def test_a_lists_entries_are_names_and_no_patterns(tmp_path, imgcls, tiny_model)
 
 
 def test_shards_part_a_folder_exactly(tmp_path, imgcls, tiny_model):
-    names = [str(save_picture(tmp_path / f"{number}.png", number)) for number in range(12)]
+    names = [str(save_image(tmp_path / f"{number}.png", number)) for number in range(12)]
     shares = [
         [
             json.loads(line)["input"]
@@ -351,7 +351,7 @@ def test_shards_part_a_folder_exactly(tmp_path, imgcls, tiny_model):
 
 
 def test_an_empty_share_or_nothing_new_is_no_fault(tmp_path, imgcls, tiny_model):
-    save_picture(tmp_path / "in" / "a.png")
+    save_image(tmp_path / "in" / "a.png")
     run = imgcls("predict", tmp_path / "in", "-m", tiny_model, "-f", "json", "--newer-than", "2100-01-01")
     assert (run.code, json.loads(run.stdout)["results"], run.stderr) == (0, [], "0 images: 0 ok\n")
     output = tmp_path / "r.jsonl"
@@ -372,7 +372,7 @@ def test_an_empty_share_or_nothing_new_is_no_fault(tmp_path, imgcls, tiny_model)
     )
     assert (run.code, output.read_bytes()) == (0, before)
     assert run.stderr.startswith("1 image: 1 ok (1 kept from before)")
-    save_picture(tmp_path / "in" / "b.png")
+    save_image(tmp_path / "in" / "b.png")
     again = ("predict", tmp_path / "in", "-m", tiny_model, "-f", "jsonl", "-o", output, "--resume")
     run = imgcls(*again, "--shard", "1/1", "--newer-than", "2100-01-01")
     assert (run.code, output.read_bytes()) == (0, before)
@@ -384,7 +384,7 @@ def test_an_empty_share_or_nothing_new_is_no_fault(tmp_path, imgcls, tiny_model)
 
 def test_names_can_be_chosen(tmp_path, imgcls, tiny_model):
     for name in ("a.png", "b.jpg", "sub/c.png", "sub/no.png", "old/d.png"):
-        save_picture(tmp_path / name)
+        save_image(tmp_path / name)
     run = imgcls(
         "predict",
         tmp_path,
@@ -404,7 +404,7 @@ def test_names_can_be_chosen(tmp_path, imgcls, tiny_model):
 
 
 def test_urls(server, imgcls, tiny_model, tmp_path):
-    content = save_picture(tmp_path / "a.png").read_bytes()
+    content = save_image(tmp_path / "a.png").read_bytes()
     good = server.add("/a.png", content)
     moved = server.add("/moved", status=302, headers={"Location": "/a.png"})
     off = server.add("/off", status=302, headers={"Location": (tmp_path / "a.png").as_uri()})

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_model import save_picture, save_pictures
+from tiny_model import save_image, save_images
 
 from imgcls.outputs.lock import exclusive
 
@@ -28,7 +28,7 @@ def recipes() -> list[str]:
 
 
 class Machine:
-    """A folder that stands for a machine: commands, pictures, results, and the mail that was sent."""
+    """A folder that stands for a machine: commands, images, results, and the mail that was sent."""
 
     def __init__(self, root: Path) -> None:
         from onnx_files import write_own
@@ -71,11 +71,11 @@ def test_cron(machine):
     inbox, output = machine.root / "srv" / "inbox", machine.root / "srv" / "results.jsonl"
     log = machine.root / "var" / "log" / "classify-inbox.log"
     log.parent.mkdir(parents=True)
-    save_pictures(inbox, 3)
+    save_images(inbox, 3)
     assert machine.run(recipe) == 0
     assert not machine.mail.exists()
     assert re.fullmatch(r".*20\d\d.*\n3 images: 3 ok, .*\n", log.read_text())
-    save_picture(inbox / "new.png")
+    save_image(inbox / "new.png")
     (inbox / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     assert machine.run(recipe) == 4
     assert "5 images: 4 ok (3 kept from before), 1 failed" in log.read_text()
@@ -87,7 +87,7 @@ def test_cron(machine):
     machine.model.unlink()
     assert machine.run(recipe) == 6
     assert re.findall(r"-s\|(.*?)\|ops\|", machine.mail.read_text()) == [
-        "inbox: some pictures failed, and their records say why",
+        "inbox: some images failed, and their records say why",
         "inbox: the last run still goes on, or there is no room",
         "inbox: imgcls ended with 6",
     ]
@@ -101,11 +101,11 @@ def test_a_slurm_array(machine):
     assert recipe.count("1-8") == recipe.count("/8 ") == 1
     recipe = recipe.replace("1-8", "1-3").replace("/8 ", "/3 ")
     photos = machine.root / "data" / "photos"
-    names = [str(path) for path in save_pictures(photos, 12)]
+    names = [str(path) for path in save_images(photos, 12)]
     (photos / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     names.append(str(photos / "torn.jpg"))
     tasks = range(1, 1 + int(re.search(r"^#SBATCH --array=1-(\d+)$", recipe, re.MULTILINE)[1]))
-    # A failed picture is no failed task. The one that Slurm runs again adds nothing.
+    # A failed image is no failed task. The one that Slurm runs again adds nothing.
     assert [machine.run(recipe, SLURM_ARRAY_TASK_ID=str(task)) for task in (*tasks, 1)] == [0] * 4
     shares = [(machine.root / f"results-{task}.jsonl").read_text().splitlines() for task in tasks]
     assert sorted(json.loads(line)["input"] for share in shares for line in share) == names

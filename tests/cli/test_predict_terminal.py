@@ -6,12 +6,12 @@ import time
 
 import pytest
 from terminal import Terminal, lines
-from tiny_model import save_pictures
+from tiny_model import save_images
 
 
 @pytest.mark.parametrize("columns", [80, 200])
 def test_a_bar_on_the_terminal_while_the_records_go_elsewhere(imgcls, tiny_model, tmp_path, columns):
-    paths = save_pictures(tmp_path / "in", 30)
+    paths = save_images(tmp_path / "in", 30)
     (tmp_path / "in" / "0003.png").write_bytes(b"text")
     terminal = Terminal(columns)
     reader, writer = os.pipe()
@@ -39,7 +39,7 @@ def test_a_bar_on_the_terminal_while_the_records_go_elsewhere(imgcls, tiny_model
 
 def test_a_list_that_is_a_pipe_is_read_once(imgcls, tiny_model, tmp_path):
     """Counting it for the bar would take half of it away."""
-    paths = save_pictures(tmp_path / "in", 200)
+    paths = save_images(tmp_path / "in", 200)
     pipe, printed, terminal = tmp_path / "pipe", tmp_path / "printed", Terminal(80)
     os.mkfifo(pipe)
     with printed.open("wb") as stdout:
@@ -55,7 +55,7 @@ def test_a_list_that_is_a_pipe_is_read_once(imgcls, tiny_model, tmp_path):
 
 
 def test_the_bar_knows_the_end_of_a_folder(imgcls, tiny_model, tmp_path):
-    save_pictures(tmp_path / "in", 400)
+    save_images(tmp_path / "in", 400)
     terminal = Terminal(80)
     with (tmp_path / "printed").open("wb") as stdout:
         run = imgcls(
@@ -79,7 +79,7 @@ def test_the_bar_knows_the_end_of_a_folder(imgcls, tiny_model, tmp_path):
 def test_a_table_on_the_terminal(imgcls, tiny_model, tmp_path, columns):
     for options, has_colour in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
         terminal = Terminal(columns)
-        save_pictures(tmp_path / "in", 2)
+        save_images(tmp_path / "in", 2)
         environment = {"TERM": "xterm-256color", "COLUMNS": "", **options}
         imgcls("predict", "in", "-m", tiny_model, stdout=terminal.end, stderr=terminal.end, cwd=tmp_path, **environment)
         seen = terminal.close()
@@ -92,7 +92,7 @@ def test_a_table_on_the_terminal(imgcls, tiny_model, tmp_path, columns):
 
 
 def test_quiet_shows_no_bar(imgcls, tiny_model, tmp_path):
-    save_pictures(tmp_path / "in", 50)
+    save_images(tmp_path / "in", 50)
     terminal = Terminal(80)
     with (tmp_path / "printed").open("wb") as stdout:
         imgcls("predict", tmp_path / "in", "-m", tiny_model, "-q", "-f", "jsonl", stdout=stdout, stderr=terminal.end)

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_model import save_picture, save_pictures
+from tiny_model import save_image, save_images
 
 
 @pytest.fixture
-def picture_path(tmp_path: Path) -> Path:
-    return save_picture(tmp_path / "a.png")
+def image_path(tmp_path: Path) -> Path:
+    return save_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(
@@ -36,27 +36,27 @@ def picture_path(tmp_path: Path) -> Path:
         (("--device", "tpu"), "unknown device 'tpu'"),
     ],
 )
-def test_wrong_usage_is_code_2(imgcls, tiny_model, picture_path, arguments, words):
-    inputs = [picture_path] if arguments else []
-    run = imgcls("predict", *inputs, *arguments, "-m", tiny_model, cwd=picture_path.parent)
+def test_wrong_usage_is_code_2(imgcls, tiny_model, image_path, arguments, words):
+    inputs = [image_path] if arguments else []
+    run = imgcls("predict", *inputs, *arguments, "-m", tiny_model, cwd=image_path.parent)
     assert (run.code, run.stdout) == (2, b""), run.stderr
     assert words in " ".join(run.stderr.replace("│", " ").split())
-    assert [path.name for path in picture_path.parent.iterdir()] == ["a.png"]
+    assert [path.name for path in image_path.parent.iterdir()] == ["a.png"]
 
 
 @pytest.mark.parametrize("name", ["r.json", "r.jsonl", "r.CSV", "r.txt"])
-def test_an_outputs_suffix_says_the_format_unless_somebody_does(imgcls, tiny_model, picture_path, name):
-    output = picture_path.parent / name
-    assert imgcls("predict", picture_path, "-m", tiny_model, "-o", output).code == 0
+def test_an_outputs_suffix_says_the_format_unless_somebody_does(imgcls, tiny_model, image_path, name):
+    output = image_path.parent / name
+    assert imgcls("predict", image_path, "-m", tiny_model, "-o", output).code == 0
     format_ = {"r.txt": "table"}.get(name, output.suffix[1:].lower())
-    named = picture_path.parent / "named.txt"
-    assert imgcls("predict", picture_path, "-m", tiny_model, "-f", format_, "-o", named).code == 0
+    named = image_path.parent / "named.txt"
+    assert imgcls("predict", image_path, "-m", tiny_model, "-f", format_, "-o", named).code == 0
     assert output.read_text() == named.read_text()
 
 
 @pytest.mark.parametrize("format_", ["table", "json", "jsonl", "csv"])
-def test_an_unknown_model_is_code_6_and_names_the_nearest(imgcls, picture_path, format_):
-    run = imgcls("predict", picture_path, "-m", "alexnett", "-f", format_)
+def test_an_unknown_model_is_code_6_and_names_the_nearest(imgcls, image_path, format_):
+    run = imgcls("predict", image_path, "-m", "alexnett", "-f", format_)
     assert (run.code, run.stdout) == (6, b"")
     assert run.stderr.startswith("error: unknown model 'alexnett'; did you mean 'alexnet'?\n  hint: ")
 
@@ -71,7 +71,7 @@ def test_an_empty_folder_is_code_5(imgcls, tiny_model, tmp_path, format_, output
         "predict", tmp_path / "in", "-m", tiny_model, "-f", format_, *(["-o", tmp_path / output] if output else [])
     )
     assert run.code == 5
-    assert run.stderr.startswith("error: no pictures among the inputs\n  hint: ")
+    assert run.stderr.startswith("error: no images among the inputs\n  hint: ")
     # What is printed parses even so; what is a file isn't there at all.
     if format_ == "json" and not output:
         assert json.loads(run.stdout)["results"] == []
@@ -81,8 +81,8 @@ def test_an_empty_folder_is_code_5(imgcls, tiny_model, tmp_path, format_, output
 
 
 @pytest.mark.parametrize("format_", ["json", "jsonl", "csv"])
-def test_a_list_that_cant_be_read_leaves_stdout_parseable(imgcls, tiny_model, picture_path, format_):
-    run = imgcls("predict", picture_path, "--files-from", "missing.txt", "-m", tiny_model, "-f", format_)
+def test_a_list_that_cant_be_read_leaves_stdout_parseable(imgcls, tiny_model, image_path, format_):
+    run = imgcls("predict", image_path, "--files-from", "missing.txt", "-m", tiny_model, "-f", format_)
     assert run.code == 5
     assert "can't read the list missing.txt: No such file" in run.stderr
     text = run.stdout.decode()
@@ -93,16 +93,16 @@ def test_a_list_that_cant_be_read_leaves_stdout_parseable(imgcls, tiny_model, pi
         assert text.count("\n") == 1 + (format_ == "csv")
 
 
-def test_an_existing_output_is_refused_before_the_model_is_loaded(imgcls, picture_path, tmp_path):
+def test_an_existing_output_is_refused_before_the_model_is_loaded(imgcls, image_path, tmp_path):
     output = tmp_path / "r.jsonl"
     output.write_text("mine")
-    run = imgcls("predict", picture_path, "-m", "no-such-model", "-f", "jsonl", "-o", output)
+    run = imgcls("predict", image_path, "-m", "no-such-model", "-f", "jsonl", "-o", output)
     assert (run.code, output.read_text()) == (8, "mine")
     assert run.stderr == f"error: {output} exists already\n  hint: --resume continues it, --overwrite replaces it\n"
 
 
 def test_quiet_says_nothing_but_errors(imgcls, tiny_model, tmp_path):
-    save_pictures(tmp_path / "in", 3)
+    save_images(tmp_path / "in", 3)
     (tmp_path / "in" / "bad.png").write_bytes(b"text")
     run = imgcls("predict", tmp_path / "in", "-m", tiny_model, "-q", "-f", "jsonl", "-o", tmp_path / "r.jsonl")
     assert (run.code, run.stdout, run.stderr) == (4, b"", "")
@@ -116,7 +116,7 @@ def test_quiet_says_nothing_but_errors(imgcls, tiny_model, tmp_path):
 )
 def test_a_run_that_is_ended_by_failures_keeps_what_is_done(imgcls, tiny_model, tmp_path, option, kept):
     inbox = tmp_path / "in"
-    for number, path in enumerate(save_pictures(inbox, 8)):
+    for number, path in enumerate(save_images(inbox, 8)):
         if number in (2, 4, 6):
             path.write_bytes(b"text")
     output = tmp_path / "r.jsonl"
@@ -132,12 +132,12 @@ def test_a_run_that_is_ended_by_failures_keeps_what_is_done(imgcls, tiny_model, 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
-def test_closed_streams_are_no_defect(tiny_model, picture_path):
+def test_closed_streams_are_no_defect(tiny_model, image_path):
     command = [sys.executable, "-m", "imgcls", "predict", "-m", str(tiny_model), "-f", "jsonl"]
     script = f"""
-{shlex.join(command)} {picture_path} >&-; echo $?
+{shlex.join(command)} {image_path} >&-; echo $?
 {shlex.join(command)} - <&-; echo $?
-{shlex.join(command)} {picture_path} 2>&- >{picture_path.parent}/out; echo $?
+{shlex.join(command)} {image_path} 2>&- >{image_path.parent}/out; echo $?
 """
     run = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, timeout=300)
     assert run.stdout.split() == ["8", "5", "0"]

@@ -18,7 +18,7 @@ from imgcls.models.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="torch's Windows packages have no gloo that torchrun can use")
-# Uneven on purpose: 24 pictures in batches of 9, 9 and 6, of which two processes take 5 and 4, 5 and 4, 3 and 3.
+# Uneven on purpose: 24 images in batches of 9, 9 and 6, of which two processes take 5 and 4, 5 and 4, 3 and 3.
 COMMON = ("--set", "data.image_px=8", "--batch-size", "9", "--set", "train.precision=fp32")
 CNN = (*COMMON, "--set", "model.arguments.widths=[4, 4, 8, 8]", "--set", "train.ema_decay=0.9")
 # Without batch norm, whose figures are each process's own.
@@ -146,7 +146,7 @@ def test_a_killed_process_ends_the_run_with_a_word_and_what_was_saved(imgcls, ph
     assert imgcls("train", "--resume", run, "--max-time", "1s").code == 0
 
 
-def test_an_evaluation_is_shared_and_counts_every_picture_once(imgcls, photos, tmp_path):
+def test_an_evaluation_is_shared_and_counts_every_image_once(imgcls, photos, tmp_path):
     run = tmp_path / "run"
     assert imgcls("train", "--data", photos, *CNN, "--epochs", 1, "-o", run, "-q").code == 0
     data = write_classes(tmp_path / "data", {"red": 7, "green": 5, "blue": 3})
@@ -183,14 +183,14 @@ def test_what_several_processes_cannot_share_is_refused(imgcls, photos):
     assert "--shard 2/2" in predicted.stderr
 
 
-def test_another_machine_with_other_pictures_is_noticed(imgcls, tmp_path):
+def test_another_machine_with_other_images_is_noticed(imgcls, tmp_path):
     machines = [tmp_path / "here", tmp_path / "there"]
     for machine, count in zip(machines, (6, 5), strict=True):
         write_classes(machine / "data", {"cat": 6, "dog": count})
     runs = together(imgcls, "train", "--data", "data", *CNN, cwds=machines)
     assert {run.code for run in runs} == {5}
     for run in runs:
-        assert "has other pictures than" in run.stderr
+        assert "has other images than" in run.stderr
         assert "every machine needs the same data set" in run.stderr
 
 
@@ -253,7 +253,7 @@ def test_torchrun_starts_a_killed_run_again_and_it_goes_on(whole, tmp_path, kill
 def test_a_head_first_and_then_all_is_shared_too(imgcls, photos, tmp_path):
     trained = tmp_path / "trained"
     assert imgcls("train", "--data", photos, *MLP, "--epochs", 1, "-o", trained, "-q").code == 0
-    # Mirrored at random, so that two views of each picture are kept while the body is frozen.
+    # Mirrored at random, so that two views of each image are kept while the body is frozen.
     settings = ("--set", "finetune.head_epochs=2", "--set", "finetune.body_lr_factor=0.5", "--epochs", 4)
     command = ("train", "--data", photos, "-m", trained, *COMMON, "--set", "train.channels_last=false", *settings)
     assert imgcls(*command, "-o", tmp_path / "alone").code == 0
@@ -277,7 +277,7 @@ def test_three_share_what_two_began(imgcls, photos, tmp_path):
     assert_close_weights(tmp_path / "alone", cut)
 
 
-# Pictures that are decoded anew in every epoch, some of them damaged, as if memory were short.
+# Images that are decoded anew in every epoch, some of them damaged, as if memory were short.
 STREAMED = """
 import json, sys
 from pathlib import Path
@@ -315,7 +315,7 @@ def run_streamed(folder, recipe, count):
 
 
 @pytest.mark.slow
-def test_damaged_pictures_of_a_streamed_set_change_no_gradient(tmp_path):
+def test_damaged_images_of_a_streamed_set_change_no_gradient(tmp_path):
     data = write_classes(tmp_path / "data", {"red": 16, "green": 15, "blue": 14})
     damaged = [damage(data / name) for name in ("red/001.png", "red/007.png", "green/002.png", "blue/005.png")]
     (tmp_path / "streamed.py").write_text(STREAMED)

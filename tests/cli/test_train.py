@@ -74,9 +74,9 @@ def test_a_run_for_people(imgcls, photos):
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["run", str(run)]
     assert f"imgcls eval {run}" in result.stdout
-    assert f"imgcls predict -m {run} picture.jpg" in result.stdout
+    assert f"imgcls predict -m {run} image.jpg" in result.stdout
     told = result.stderr.splitlines()
-    assert "24 pictures to train on, 6 to validate on" in told[0]
+    assert "24 images to train on, 6 to validate on" in told[0]
     assert [line.split("   ")[0] for line in told[2:]] == ["epoch 1/2", "epoch 2/2"]
 
 
@@ -140,8 +140,8 @@ def test_a_dry_run_says_what_the_run_would_take_and_keeps_nothing(imgcls, photos
     assert (result.exit_code, result.stderr) == (0, "")
     answer = {line[:12].strip(): line[12:] for line in result.stdout.splitlines() if line[:12].strip()}
     assert list(answer)[:6] == ["network", "a step", "an epoch", "the run", "memory", "disk"]
-    assert "24 pictures to train on, 6 to validate on" in answer["network"]
-    assert "8 pictures of 8 px: " in answer["a step"]
+    assert "24 images to train on, 6 to validate on" in answer["network"]
+    assert "8 images of 8 px: " in answer["a step"]
     assert "; 3 steps" in answer["an epoch"]
     assert answer["the run"].endswith(" for 2 epochs")
     assert not list(Path().iterdir())
@@ -208,14 +208,14 @@ def test_mistakes_have_a_message_a_hint_and_a_code(imgcls, photos, arguments, co
     assert not Path("runs").exists()
 
 
-def test_damaged_pictures_are_named(imgcls, photos, tmp_path):
+def test_damaged_images_are_named(imgcls, photos, tmp_path):
     data = tmp_path / "data"
     for path in photos.rglob("*.png"):
         copy = data / path.relative_to(photos)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     for number in range(7):
-        (data / "red" / f"torn-{number}.png").write_bytes(b"no picture")
+        (data / "red" / f"torn-{number}.png").write_bytes(b"no image")
     result = imgcls("--data", data, *TINY, "-o", "run", "-f", "json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["skipped_images"] == 7

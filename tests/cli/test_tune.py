@@ -55,7 +55,7 @@ def test_a_study_for_people(tune, photos):
         "2 settings to search in 2 trials",
         "trials below the median of the others are given up",
     ]
-    assert told[3] == "30 pictures to train on, 6 to validate on"
+    assert told[3] == "30 images to train on, 6 to validate on"
     assert told[4] == "trial 0 is the recipe as it stands"
     assert [line[:17] for line in told[5:]] == ["trial 0  complete", "trial 1  complete"]
     assert told[5].endswith("lr 0.001  hidden [4]")

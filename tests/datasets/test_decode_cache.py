@@ -1,4 +1,4 @@
-"""Decoded pictures are kept, found again, and forgotten as soon as a file, the geometry or the decoder changes."""
+"""Decoded images are kept, found again, and forgotten as soon as a file, the geometry or the decoder changes."""
 
 import os
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from labelled_data import damage, write_classes, write_picture
+from labelled_data import damage, write_classes, write_image
 
 from imgcls.datasets import decode_cache, opening
 from imgcls.datasets.in_memory import PixelStore, Unreadable
@@ -22,13 +22,13 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of pictures of each set that was decoded and not found."""
+    """The number of images of each set that was decoded and not found."""
     counts: list[int] = []
     real = opening.decode_all
 
-    def counting(pictures: opening.Pictures, *args: object, **settings: object) -> PixelStore:
-        counts.append(len(pictures))
-        return real(pictures, *args, **settings)  # type: ignore[arg-type]
+    def counting(images: opening.StoredImages, *args: object, **settings: object) -> PixelStore:
+        counts.append(len(images))
+        return real(images, *args, **settings)  # type: ignore[arg-type]
 
     monkeypatch.setattr(opening, "decode_all", counting)
     return counts
@@ -59,7 +59,7 @@ def test_changes_are_noticed(root: Path, decoded: list[int]) -> None:
     open_all(root)
     os.utime(root / "cat" / "000.png", ns=(0, 0))
     open_all(root)
-    write_picture(root / "dog" / "new.png")
+    write_image(root / "dog" / "new.png")
     open_all(root)
     (root / "dog" / "new.png").rename(root / "cat" / "new.png")
     open_all(root)
@@ -67,10 +67,10 @@ def test_changes_are_noticed(root: Path, decoded: list[int]) -> None:
 
 
 def test_same_size_and_date_but_other_bytes(root: Path, decoded: list[int]) -> None:
-    path = write_picture(root / "cat" / "plain.bmp", seed=1)
+    path = write_image(root / "cat" / "plain.bmp", seed=1)
     os.utime(path, ns=(0, 0))
     before = all_pixels(open_all(root))
-    write_picture(path, seed=2)
+    write_image(path, seed=2)
     os.utime(path, ns=(0, 0))
     assert decoded == [6]
     assert not torch.equal(all_pixels(open_all(root)), before)

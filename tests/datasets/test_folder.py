@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from labelled_data import write_classes, write_picture
+from labelled_data import write_classes, write_image
 
 from imgcls.datasets.folder import scan_classes
 from imgcls.datasets.opening import Opening, open_dataset, open_for_evaluation
@@ -34,11 +34,11 @@ def test_one_class_however_its_name_is_composed(tmp_path: Path) -> None:
 
 def test_nested_files_count_and_foreign_ones_do_not(tmp_path: Path) -> None:
     write_classes(tmp_path, {"cat": 1})
-    write_picture(tmp_path / "cat" / "2024" / "may" / "x.JPG")
-    write_picture(tmp_path / "cat" / ".hidden.png")
-    write_picture(tmp_path / ".thumbnails" / "x.png")
-    (tmp_path / "cat" / "notes.txt").write_text("no picture")
-    (tmp_path / "readme.md").write_text("no picture")
+    write_image(tmp_path / "cat" / "2024" / "may" / "x.JPG")
+    write_image(tmp_path / "cat" / ".hidden.png")
+    write_image(tmp_path / ".thumbnails" / "x.png")
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    (tmp_path / "readme.md").write_text("no image")
     scan = scan_classes(tmp_path)
     assert scan.classes == ("cat",)
     assert [file.name for file in scan.files] == ["cat/000.png", "cat/2024/may/x.JPG"]
@@ -46,7 +46,7 @@ def test_nested_files_count_and_foreign_ones_do_not(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
 def test_links_are_followed_and_loops_survived(tmp_path: Path) -> None:
-    elsewhere = write_picture(tmp_path / "elsewhere" / "a.png").parent
+    elsewhere = write_image(tmp_path / "elsewhere" / "a.png").parent
     root = write_classes(tmp_path / "data", {"cat": 1})
     (root / "dog").symlink_to(elsewhere)
     (root / "cat" / "again").symlink_to(root / "cat")
@@ -58,7 +58,7 @@ def test_links_are_followed_and_loops_survived(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
-def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+def test_a_pipe_is_no_image(tmp_path: Path) -> None:
     write_classes(tmp_path, {"cat": 1})
     os.mkfifo(tmp_path / "cat" / "pipe.png")
     assert len(scan_classes(tmp_path).files) == 1
@@ -128,9 +128,9 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refuse("not a folder", "file")
     (tmp_path / "empty").mkdir()
-    assert "DIR/CLASS" in refuse("no pictures in class folders", "empty").hint
-    write_picture(tmp_path / "flat" / "x.png")
-    refuse("pictures, but not in class folders", "flat")
+    assert "DIR/CLASS" in refuse("no images in class folders", "empty").hint
+    write_image(tmp_path / "flat" / "x.png")
+    refuse("images, but not in class folders", "flat")
     write_classes(tmp_path / "one", {"animals": 3})
     refuse("only one class, 'animals'", "one")
     write_classes(tmp_path / "more" / "train", {"cat": 1, "dog": 1})
@@ -147,7 +147,7 @@ def test_a_class_that_validation_lacks_is_said(tmp_path: Path) -> None:
     write_classes(tmp_path / "train", {"cat": 1, "dog": 1})
     write_classes(tmp_path / "val", {"cat": 1})
     (warning,) = open_dataset(str(tmp_path), transform=TRANSFORM).warnings
-    assert "no pictures of 'dog'" in warning
+    assert "no images of 'dog'" in warning
 
 
 def test_what_eval_chooses(tmp_path: Path) -> None:

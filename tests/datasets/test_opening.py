@@ -1,4 +1,4 @@
-"""Splits in memory and streamed are the same pictures; damaged ones are counted, never shift the others."""
+"""Splits in memory and streamed are the same images; damaged ones are counted, never shift the others."""
 
 import os
 import pickle
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from labelled_data import damage, write_cifar10, write_classes, write_picture
+from labelled_data import damage, write_cifar10, write_classes, write_image
 from PIL import Image
 
 from imgcls.datasets.in_memory import InMemoryImages
@@ -61,7 +61,7 @@ def test_batches_follow_the_order_and_the_last_may_be_short(root: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("workers", [0, 2])
-def test_streamed_equals_in_memory_with_damaged_pictures(root: Path, workers: int) -> None:
+def test_streamed_equals_in_memory_with_damaged_images(root: Path, workers: int) -> None:
     torn = [damage(root / "cat" / "002.png"), damage(root / "dog" / "003.png")]
     held, streamed = open_all(root), open_all(root, streamed=True, workers=workers)
     assert isinstance(streamed, StreamedImages)
@@ -92,7 +92,7 @@ def test_a_walk_may_be_left_and_begun_again(root: Path) -> None:
     assert batch.labels_B.tolist() == [0, 1]
 
 
-def test_a_batch_without_a_readable_picture_is_empty(root: Path) -> None:
+def test_a_batch_without_a_readable_image_is_empty(root: Path) -> None:
     damage(root / "cat" / "000.png")
     streamed = open_all(root, streamed=True)
     assert [len(batch.labels_B) for batch in walk(streamed, torch.arange(3), batch_size=1)] == [0, 1, 1]
@@ -152,7 +152,7 @@ def test_what_workers_get_can_be_pickled(root: Path) -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_strict_names_the_first_damaged_picture(root: Path, streamed: bool) -> None:
+def test_strict_names_the_first_damaged_image(root: Path, streamed: bool) -> None:
     damage(root / "cat" / "004.png")
     with pytest.raises(DataError, match=r"004\.png can't be read: corrupt_image") as caught:
         walk(open_all(root, streamed=streamed, strict=True), torch.arange(10))
@@ -161,8 +161,8 @@ def test_strict_names_the_first_damaged_picture(root: Path, streamed: bool) -> N
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
-        damage(write_picture(tmp_path / name / "x.png"))
-    with pytest.raises(DataError, match="none of the 2 pictures"):
+        damage(write_image(tmp_path / name / "x.png"))
+    with pytest.raises(DataError, match="none of the 2 images"):
         open_all(tmp_path)
 
 
@@ -186,7 +186,7 @@ def test_carved_splits_share_pixels_and_tell_their_own_damage(root: Path) -> Non
 def test_the_memory_limit_counts_all_splits(tmp_path: Path) -> None:
     write_classes(tmp_path / "train", {"cat": 30, "dog": 30})
     write_classes(tmp_path / "val", {"cat": 1, "dog": 1})
-    # 60 pictures of 96 px take 1.6 MiB, two take 54 KiB.
+    # 60 images of 96 px take 1.6 MiB, two take 54 KiB.
     data = open_dataset(str(tmp_path), transform=Transform(96, 96), max_memory_mib=1, workers=0)
     assert isinstance(data.train, StreamedImages)
     assert isinstance(data.val, InMemoryImages)

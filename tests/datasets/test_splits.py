@@ -29,14 +29,14 @@ def test_another_seed_splits_otherwise() -> None:
     assert len(splits) == 5
 
 
-def test_adding_a_class_moves_no_picture_of_the_others() -> None:
+def test_adding_a_class_moves_no_image_of_the_others() -> None:
     _, val = split_stratified(LABELS, NAMES, val_fraction=0.2, seed=0)
     _, more = split_stratified([*LABELS, 3, 3], [*NAMES, "3/a", "3/b"], val_fraction=0.2, seed=0)
     assert more[:-1] == val
 
 
 @pytest.mark.parametrize(("count", "fraction", "expected"), [(1, 0.5, 0), (2, 0.01, 1), (2, 0.99, 1), (3, 0, 0)])
-def test_small_classes_keep_a_picture_on_each_side(count: int, fraction: float, expected: int) -> None:
+def test_small_classes_keep_an_image_on_each_side(count: int, fraction: float, expected: int) -> None:
     _, val = split_stratified([0] * count, [str(i) for i in range(count)], val_fraction=fraction, seed=0)
     assert len(val) == expected
 

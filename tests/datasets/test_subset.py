@@ -7,7 +7,7 @@ CPU = torch.device("cpu")
 
 
 class Numbered:
-    """Picture i is a pixel of value i; number 5 can't be read."""
+    """Image i is a pixel of value i; number 5 can't be read."""
 
     classes = ("even", "odd")
     labels_N = torch.arange(10) % 2

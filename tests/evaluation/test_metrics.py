@@ -20,7 +20,7 @@ TRANSFORM = Transform(1, 1, mean=(0, 0, 0), std=(1 / 255, 1 / 255, 1 / 255))
 
 
 class NumberedImages:
-    """Picture i is one pixel whose red says i; so a table of logits can stand for a network."""
+    """Image i is one pixel whose red says i; so a table of logits can stand for a network."""
 
     skipped: tuple[SkippedImage, ...] = ()
     description = DataDescription("numbers", "test", "0" * 64)
@@ -40,7 +40,7 @@ class NumberedImages:
 
 
 class TableNetwork(nn.Module):
-    """Answers picture i with row i of a table."""
+    """Answers image i with row i of a table."""
 
     def __init__(self, logits_NK: list[list[float]] | Tensor) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ def measure(
 
 
 def test_by_hand_with_a_short_last_batch() -> None:
-    # Three classes; five pictures in batches of two: the means of the batch means would be 0.5, not 3/5.
+    # Three classes; five images in batches of two: the means of the batch means would be 0.5, not 3/5.
     logits = [[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [0.0, 0.0, 5.0], [4.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     result = measure(logits, [0, 1, 0, 0, 2])
     assert (result.count, result.correct, result.top1) == (5, 3, 0.6)
@@ -184,6 +184,6 @@ def test_reduced_precision_is_asked_for_by_name() -> None:
     assert network.dtypes == {torch.float32, torch.bfloat16}
 
 
-def test_no_picture_is_an_error() -> None:
-    with pytest.raises(DataError, match="none of the pictures of numbers"):
+def test_no_image_is_an_error() -> None:
+    with pytest.raises(DataError, match="none of the images of numbers"):
         measure([[0.0, 1.0]], [])

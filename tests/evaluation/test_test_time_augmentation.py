@@ -11,7 +11,7 @@ FLIP, FLIP_SHIFT = TestTimeAugmentation
 
 
 class Corner(nn.Module):
-    """One logit: the picture's top left pixel. A second one: the sum of all pixels."""
+    """One logit: the image's top left pixel. A second one: the sum of all pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ def test_by_hand() -> None:
     assert averaged_logits(corner, numbered(), None)[0, 0] == 0
 
 
-def test_views_have_the_pictures_size_and_are_as_many_as_said() -> None:
+def test_views_have_the_images_size_and_are_as_many_as_said() -> None:
     for tta in TestTimeAugmentation:
         corner = Corner()
         averaged_logits(corner, torch.rand(2, 3, 64, 64), tta)
@@ -53,17 +53,17 @@ def test_weights_add_up_to_one() -> None:
         torch.testing.assert_close(averaged_logits(Constant(), torch.rand(2, 3, 8, 8), tta), torch.full((2, 3), 0.7))
 
 
-def test_a_picture_and_its_mirror_image_get_the_same_answer() -> None:
+def test_an_image_and_its_mirror_image_get_the_same_answer() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 5))
-    pictures = torch.rand(4, 3, 8, 8)
+    images = torch.rand(4, 3, 8, 8)
     for tta in TestTimeAugmentation:
         torch.testing.assert_close(
-            averaged_logits(network, pictures, tta), averaged_logits(network, pictures.flip(-1), tta)
+            averaged_logits(network, images, tta), averaged_logits(network, images.flip(-1), tta)
         )
 
 
-def test_the_shift_grows_with_the_picture() -> None:
+def test_the_shift_grows_with_the_image() -> None:
     assert [shift_px(side) for side in (8, 32, 64, 224)] == [1, 1, 2, 7]
 
 

@@ -7,15 +7,15 @@ import onnx
 import pytest
 import torch
 from exported_models import CLASSES, RECIPE, load_cnn, load_mlp
-from labelled_data import write_picture
+from labelled_data import write_image
 from torch import nn
 
 import imgcls.export.onnx as onnx_export
 from imgcls.errors import DataError, DeviceError, ModelError, UsageError
 from imgcls.export.onnx import export_onnx
 from imgcls.export.parity import in_batches, outputs_of
-from imgcls.inference.backends.onnx_backend import OnnxRunner
-from imgcls.inference.backends.torch_backend import TorchRunner
+from imgcls.inference.backends.onnx_backend import OnnxBackend
+from imgcls.inference.backends.torch_backend import TorchBackend
 from imgcls.models.loading import LoadedModel, load_model
 from imgcls.models.onnx.model import CARD_KEY, OnnxModel
 
@@ -39,15 +39,15 @@ def exported(cnn, tmp_path_factory):
 @pytest.fixture
 def photos(tmp_path):
     for index in range(6):
-        write_picture(tmp_path / "photos" / f"{index}.png", seed=index, px=40)
+        write_image(tmp_path / "photos" / f"{index}.png", seed=index, px=40)
     return tmp_path / "photos"
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])
 def test_the_file_answers_as_the_model_at_any_batch(cnn, exported, count):
     pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
-    found = OnnxRunner(exported[0]).probabilities(pixels)
-    np.testing.assert_allclose(found, TorchRunner(cnn, torch.device("cpu")).probabilities(pixels), atol=1e-5)
+    found = OnnxBackend(exported[0]).probabilities(pixels)
+    np.testing.assert_allclose(found, TorchBackend(cnn, torch.device("cpu")).probabilities(pixels), atol=1e-5)
 
 
 def test_the_file_is_enough_by_itself(cnn, exported):
@@ -101,7 +101,7 @@ def test_half_precision_halves_the_file(mlp, photos, tmp_path):
     half, whole = report.written, report.variants[1]
     assert [variant.name for variant in report.variants] == ["torch", "fp32", "fp16"]
     assert half.size_bytes < 0.6 * whole.size_bytes
-    assert half.agreement.num_pictures == 6
+    assert half.agreement.num_images == 6
     assert 0 < half.agreement.largest_difference < 0.01
     assert OnnxModel(tmp_path / "m.onnx").describe()["precision"] == "fp16"
 
@@ -115,13 +115,13 @@ def test_eight_bits_are_calibrated_on_the_folder(cnn, photos, tmp_path):
     # The figures of the report are those of the file.
     pixels = np.stack([cnn.transform.crop(_open(path)) for path in sorted(photos.iterdir())])
     difference = np.abs(
-        OnnxRunner(tmp_path / "m.onnx").probabilities(pixels)
-        - TorchRunner(cnn, torch.device("cpu")).probabilities(pixels)
+        OnnxBackend(tmp_path / "m.onnx").probabilities(pixels)
+        - TorchBackend(cnn, torch.device("cpu")).probabilities(pixels)
     ).max()
     assert report.written.agreement.largest_difference == pytest.approx(difference, rel=0.05, abs=1e-6)
 
 
-def test_eight_bits_need_pictures(mlp, tmp_path, photos):
+def test_eight_bits_need_images(mlp, tmp_path, photos):
     with pytest.raises(UsageError, match="calibrate on"):
         export_onnx(mlp, tmp_path / "m.onnx", precision="int8")
     with pytest.raises(DataError, match="no such folder"):
@@ -182,11 +182,11 @@ def test_a_network_of_torchvision(precision, photos, tmp_path):
     model = load_model("squeezenet1_1", weights=tmp_path / "squeezenet.pth")
     report = export_onnx(model, tmp_path / "m.onnx", precision=precision, folder=photos)
     assert report.written.agreement.largest_difference < (1e-6 if precision == "fp32" else 1e-2)
-    runner = OnnxRunner(tmp_path / "m.onnx")
-    assert runner.classes == model.classes
-    assert runner.model.card.wordnet_ids == model.wordnet_ids
+    backend = OnnxBackend(tmp_path / "m.onnx")
+    assert backend.classes == model.classes
+    assert backend.model.card.wordnet_ids == model.wordnet_ids
     pixels = np.stack([model.transform.crop(_open(path)) for path in sorted(photos.iterdir())])
-    found = in_batches(runner.probabilities, pixels)
+    found = in_batches(backend.probabilities, pixels)
     assert found.shape == (6, 1000)
 
 

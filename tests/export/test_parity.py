@@ -9,7 +9,7 @@ def test_compare_against_values_computed_by_hand():
     expected = np.log(np.array([[0.2, 0.8], [0.6, 0.4]], np.float32))
     found = np.log(np.array([[0.3, 0.7], [0.4, 0.6]], np.float32))
     agreement = compare(expected, found)
-    assert agreement.num_pictures == 2
+    assert agreement.num_images == 2
     assert agreement.top1 == 0.5
     assert agreement.largest_difference == pytest.approx(0.2, abs=1e-6)
     # Of all logarithms ln 0.2 is the largest in size; ln 0.6 - ln 0.4 is the largest difference.
@@ -56,7 +56,7 @@ def test_batches_leave_none_out():
     assert sizes == [32, 32, 6]
 
 
-def test_each_is_timed_on_one_picture_at_a_time():
+def test_each_is_timed_on_one_image_at_a_time():
     sizes = []
     times = median_ms({"a": lambda images: sizes.append(len(images))}, np.zeros((2, 1, 1, 3), np.uint8))
     assert list(times) == ["a"]

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from labelled_data import damage, write_picture
+from labelled_data import damage, write_image
 
 from imgcls.errors import DataError
 from imgcls.export.sample_images import drawn_pixels, folder_pixels
@@ -9,26 +9,26 @@ from imgcls.images.transform import Transform
 TRANSFORM = Transform(20, 16)
 
 
-def test_drawn_pictures_are_always_the_same_and_differ_from_each_other():
+def test_drawn_images_are_always_the_same_and_differ_from_each_other():
     first = drawn_pixels(TRANSFORM)
     assert first.shape == (8, 16, 16, 3)
     assert first.dtype == np.uint8
     assert np.array_equal(first, drawn_pixels(TRANSFORM))
-    assert len({picture.tobytes() for picture in first}) == 8
+    assert len({image.tobytes() for image in first}) == 8
     # None of them is one flat colour.
     assert first.std(axis=(1, 2)).max(axis=1).min() > 10
 
 
 def test_a_folder_gives_what_can_be_read_spread_evenly(tmp_path):
     for index in range(10):
-        write_picture(tmp_path / f"{index}.png", seed=index)
+        write_image(tmp_path / f"{index}.png", seed=index)
     damage(tmp_path / "3.png")
     assert len(folder_pixels(tmp_path, TRANSFORM)) == 9
     spread = folder_pixels(tmp_path, TRANSFORM, most=5)
     assert np.array_equal(spread, folder_pixels(tmp_path, TRANSFORM)[[0, 2, 3, 5, 7]])
 
 
-def test_a_folder_without_pictures_is_an_error(tmp_path):
+def test_a_folder_without_images_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         folder_pixels(tmp_path / "none", TRANSFORM)
     (tmp_path / "a.jpg").write_bytes(b"text")

@@ -1,4 +1,4 @@
-"""Decoding: every kind of picture, and every kind of file that is none."""
+"""Decoding: every kind of image, and every kind of file that is none."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from imgcls.errors import ImageError
 from imgcls.images.decoding import decode_image, scale_to_bytes, to_rgb
 
 ORIENTATION_TAG = 0x0112
-# How a camera that lay otherwise wrote a picture: the inverse of what each orientation asks for (EXIF 2.3, tag 274).
+# How a camera that lay otherwise wrote an image: the inverse of what each orientation asks for (EXIF 2.3, tag 274).
 LYING = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -26,7 +26,7 @@ LYING = {
 }
 
 
-def picture(width=13, height=7, seed=0) -> Image.Image:
+def draw_image(width=13, height=7, seed=0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
@@ -59,32 +59,32 @@ def same(image: Image.Image, expected) -> None:
 @pytest.mark.parametrize(
     ("image", "kind"),
     [
-        (picture(), "PNG"),
-        (picture(), "JPEG"),
-        (picture(), "WEBP"),
-        (picture(), "BMP"),
-        (picture(), "TIFF"),
-        (picture(), "PPM"),
-        (picture().convert("L"), "PNG"),
-        (picture().convert("L"), "JPEG"),
-        (picture().convert("P"), "PNG"),
-        (picture().convert("P"), "GIF"),
-        (picture().convert("1"), "PNG"),
-        (with_alpha(picture()), "PNG"),
-        (with_alpha(picture()), "WEBP"),
-        (with_alpha(picture().convert("L")), "PNG"),
-        (picture().convert("CMYK"), "JPEG"),
-        (picture().convert("CMYK"), "TIFF"),
-        (picture().convert("YCbCr"), "TIFF"),
-        (picture().convert("LAB"), "TIFF"),
+        (draw_image(), "PNG"),
+        (draw_image(), "JPEG"),
+        (draw_image(), "WEBP"),
+        (draw_image(), "BMP"),
+        (draw_image(), "TIFF"),
+        (draw_image(), "PPM"),
+        (draw_image().convert("L"), "PNG"),
+        (draw_image().convert("L"), "JPEG"),
+        (draw_image().convert("P"), "PNG"),
+        (draw_image().convert("P"), "GIF"),
+        (draw_image().convert("1"), "PNG"),
+        (with_alpha(draw_image()), "PNG"),
+        (with_alpha(draw_image()), "WEBP"),
+        (with_alpha(draw_image().convert("L")), "PNG"),
+        (draw_image().convert("CMYK"), "JPEG"),
+        (draw_image().convert("CMYK"), "TIFF"),
+        (draw_image().convert("YCbCr"), "TIFF"),
+        (draw_image().convert("LAB"), "TIFF"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.mode,
 )
 def test_eight_bits_are_as_pillow_converts_them(tmp_path, image, kind):
     content = encoded(image, kind)
     expected = Image.open(io.BytesIO(content)).convert("RGB")
-    (tmp_path / "picture.bin").write_bytes(content)
-    for source in (content, tmp_path / "picture.bin"):
+    (tmp_path / "image.bin").write_bytes(content)
+    for source in (content, tmp_path / "image.bin"):
         decoded = decode_image(source)
         same(decoded.image, expected)
         assert (decoded.width, decoded.height) == image.size
@@ -92,14 +92,14 @@ def test_eight_bits_are_as_pillow_converts_them(tmp_path, image, kind):
 
 @pytest.mark.parametrize("transparency", [3, bytes(range(256))], ids=["one colour", "each colour"])
 def test_palette_with_transparency(transparency):
-    palette = picture().convert("P")
+    palette = draw_image().convert("P")
     content = encoded(palette, transparency=transparency)
     same(decode_image(content).image, palette.convert("RGB"))
 
 
-def test_animation_gives_its_first_picture():
-    content = encoded(picture(seed=1), "GIF", save_all=True, append_images=[picture(seed=2), picture(seed=3)])
-    same(decode_image(content).image, picture(seed=1).convert("P", palette=Image.Palette.ADAPTIVE).convert("RGB"))
+def test_animation_gives_its_first_image():
+    content = encoded(draw_image(seed=1), "GIF", save_all=True, append_images=[draw_image(seed=2), draw_image(seed=3)])
+    same(decode_image(content).image, draw_image(seed=1).convert("P", palette=Image.Palette.ADAPTIVE).convert("RGB"))
 
 
 def test_sixteen_bits_are_scaled():
@@ -171,7 +171,7 @@ def test_scaling_keeps_the_order():
 @pytest.mark.parametrize("orientation", LYING)
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 def test_orientation(orientation, kind):
-    upright = picture()
+    upright = draw_image()
     transposition = LYING[orientation]
     lying = upright if transposition is None else upright.transpose(transposition)
     exif = Image.Exif()
@@ -185,7 +185,7 @@ def test_orientation(orientation, kind):
 def test_orientation_of_a_jpeg_is_pillows(orientation):
     exif = Image.Exif()
     exif[ORIENTATION_TAG] = orientation
-    content = encoded(picture(), "JPEG", exif=exif)
+    content = encoded(draw_image(), "JPEG", exif=exif)
     same(decode_image(content).image, ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
 
 
@@ -202,18 +202,18 @@ def test_orientation_of_sixteen_bits():
 def test_orientation_that_means_nothing(orientation):
     exif = Image.Exif()
     exif[ORIENTATION_TAG] = orientation
-    same(decode_image(encoded(picture(), exif=exif)).image, picture())
+    same(decode_image(encoded(draw_image(), exif=exif)).image, draw_image())
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF:UserWarning")
 @pytest.mark.parametrize("exif", [b"Exif\x00\x00nonsense", b"Exif\x00\x00II*\x00\xff\xff\xff\xff", b"Exif\x00\x00"])
 def test_damaged_exif_counts_as_none(exif):
-    content = encoded(picture(), "JPEG", exif=exif)
+    content = encoded(draw_image(), "JPEG", exif=exif)
     same(decode_image(content).image, Image.open(io.BytesIO(content)).convert("RGB"))
 
 
-def test_user_picture_is_left_alone():
-    mine = picture().convert("P")
+def test_user_image_is_left_alone():
+    mine = draw_image().convert("P")
     mine.info["transparency"] = bytes(256)
     to_rgb(mine)
     assert mine.mode == "P"
@@ -223,7 +223,7 @@ def test_user_picture_is_left_alone():
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
 @pytest.mark.parametrize("kept", [0.5, 0.9])
 def test_truncated(kind, kept):
-    content = encoded(picture(60, 50), kind)
+    content = encoded(draw_image(60, 50), kind)
     # A TIFF keeps its directory at the end, and a WebP decoder wants it whole: without, nobody knows what it is.
     assert fails_somehow(content[: int(len(content) * kept)]) in ("corrupt_image", "not_an_image")
 
@@ -235,12 +235,12 @@ def fails_somehow(content: bytes) -> str:
 
 
 def test_truncated_jpeg_says_so():
-    content = encoded(picture(100, 100), "JPEG")
+    content = encoded(draw_image(100, 100), "JPEG")
     assert "truncated" in fails(content[:-500], "corrupt_image")
 
 
 def test_header_alone():
-    assert fails(encoded(picture(), "JPEG")[:4], "not_an_image")
+    assert fails(encoded(draw_image(), "JPEG")[:4], "not_an_image")
 
 
 def test_no_bytes(tmp_path):
@@ -250,15 +250,15 @@ def test_no_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"just text\n", b"\x00" * 1000, b"<svg></svg>", b"%PDF-1.7", b"\xff\xd8\xff"])
-def test_no_picture(tmp_path, content):
+def test_no_image(tmp_path, content):
     (tmp_path / "photo.jpg").write_bytes(content)
     fails(tmp_path / "photo.jpg", "not_an_image")
     fails(content, "not_an_image")
 
 
 def test_wrong_suffix_does_not_matter(tmp_path):
-    (tmp_path / "photo.jpg").write_bytes(encoded(picture()))
-    same(decode_image(tmp_path / "photo.jpg").image, picture())
+    (tmp_path / "photo.jpg").write_bytes(encoded(draw_image()))
+    same(decode_image(tmp_path / "photo.jpg").image, draw_image())
 
 
 def test_folder(tmp_path):
@@ -292,13 +292,13 @@ def test_impossible_names(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
 def test_unreadable(tmp_path):
-    (tmp_path / "photo.png").write_bytes(encoded(picture()))
+    (tmp_path / "photo.png").write_bytes(encoded(draw_image()))
     (tmp_path / "photo.png").chmod(0)
     assert fails(tmp_path / "photo.png", "permission_denied") == "permission denied"
 
 
 def test_too_large():
-    content = encoded(picture(13, 7))
+    content = encoded(draw_image(13, 7))
     assert decode_image(content, max_pixels=91).width == 13
     assert fails(content, "too_large", max_pixels=90) == "13 x 7 is more than 90 pixels"
 
@@ -317,7 +317,7 @@ def test_decompression_bomb():
     "kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO", "TGA", "PCX", "DDS", "SGI"]
 )
 def test_damaged_bytes_never_raise_anything_else(kind):
-    content = encoded(picture(20, 16), kind)
+    content = encoded(draw_image(20, 16), kind)
     rng = np.random.default_rng(11)
     for _ in range(60):
         damaged = bytearray(content)

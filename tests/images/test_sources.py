@@ -46,7 +46,7 @@ def test_what_is_no_pattern_never_turns_into_another_name():
     assert names("a[1].jpg", "*.jpg", "b.jpg", has_patterns=False) == ["a[1].jpg", "*.jpg", "b.jpg"]
 
 
-def test_a_folder_leaves_out_hidden_files_and_what_has_no_pictures_suffix():
+def test_a_folder_leaves_out_hidden_files_and_what_has_no_images_suffix():
     touch("in/a.jpg", "in/.hidden.jpg", "in/.git/b.jpg", "in/notes.txt", "in/jpg", "in/.jpg")
     assert names("in") == ["in/a.jpg"]
 
@@ -56,7 +56,7 @@ def test_a_file_that_is_named_is_taken_whatever_its_name():
     assert names("notes.txt", ".hidden.jpg", "missing.bin") == ["notes.txt", ".hidden.jpg", "missing.bin"]
 
 
-def test_a_folder_named_like_a_picture_is_a_folder():
+def test_a_folder_named_like_an_image_is_a_folder():
     touch("in/x.jpg/y.jpg", "in/a.jpg")
     assert names("in") == ["in/a.jpg", "in/x.jpg/y.jpg"]
     assert names("in/x.jpg") == ["in/x.jpg/y.jpg"]

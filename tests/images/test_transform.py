@@ -48,7 +48,7 @@ def ours(transform: Transform, image: Image.Image) -> torch.Tensor:
         Transform(64, 64, mean=(0.5, 0.4, 0.3), std=(0.2, 0.1, 0.9), interpolation="nearest"),
         Transform(33, 32, interpolation="lanczos"),
         Transform(40, 31, interpolation="box"),
-        # A crop beyond the resized picture: black borders, of which an odd one goes to the right and below.
+        # A crop beyond the resized image: black borders, of which an odd one goes to the right and below.
         Transform(29, 32),
         Transform(30, 33),
         Transform(32, 47),

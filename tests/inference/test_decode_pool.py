@@ -1,4 +1,4 @@
-"""Decoding threads: outcomes, and pictures that hold a thread up."""
+"""Decoding threads: outcomes, and images that hold a thread up."""
 
 import threading
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny_model import save_picture
+from tiny_model import save_image
 
 from imgcls.errors import ImageError
 from imgcls.images.sources import Source
@@ -33,9 +33,9 @@ def outcome(pool: DecodePool, source: Source) -> Crop | ImageError:
     return task.outcome
 
 
-def test_a_picture_becomes_a_crop_with_its_version(tmp_path):
+def test_an_image_becomes_a_crop_with_its_version(tmp_path):
     pool = build_pool()
-    path = save_picture(tmp_path / "a.png")
+    path = save_image(tmp_path / "a.png")
     task = pool.submit(Source("a", path))
     assert pool.wait(task, LONG_SEC)
     assert isinstance(task.outcome, Crop)
@@ -71,7 +71,7 @@ def decoding_threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "decode"}
 
 
-def test_a_picture_that_runs_away_is_given_up_and_the_others_go_on(tmp_path, monkeypatch):
+def test_an_image_that_runs_away_is_given_up_and_the_others_go_on(tmp_path, monkeypatch):
     stuck, let_go = threading.Event(), threading.Event()
     decode = decode_pool.decode_image
 
@@ -83,7 +83,7 @@ def test_a_picture_that_runs_away_is_given_up_and_the_others_go_on(tmp_path, mon
 
     monkeypatch.setattr(decode_pool, "decode_image", decode_or_hang)
     threads = decoding_threads()
-    # One thread: unless it is replaced, nothing comes after the stuck picture.
+    # One thread: unless it is replaced, nothing comes after the stuck image.
     pool = build_pool(time_limit_sec=0.05)
     tasks = [pool.submit(Source(name, tmp_path / name)) for name in ("hang", "hang", "gone")]
     assert stuck.wait(LONG_SEC)

@@ -5,19 +5,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from colour_backend import picture
+from colour_backend import draw_image
 
 PROBE = """
 import itertools, resource, sys
 from pathlib import Path
-from colour_backend import ColourRunner
+from colour_backend import ColourBackend
 from imgcls.images.sources import Source
 from imgcls.inference.batch_run import run_batch
 from imgcls.outputs.destination import Destination
 from imgcls.inference.pipeline import StreamSettings
 path, count, output = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 sources = (Source(f"some/folder/with/a/name/{number:08}.png", path) for number in range(count))
-run_batch(ColourRunner(), sources, Destination("jsonl", output, resume=True), StreamSettings(top_k=3))
+run_batch(ColourBackend(), sources, Destination("jsonl", output, resume=True), StreamSettings(top_k=3))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
@@ -26,7 +26,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the resource module")
 def test_twenty_times_the_inputs_take_no_more_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    picture(1, 2, 3).save(path)
+    draw_image(1, 2, 3).save(path)
 
     def peak_mib(count: int, output: str) -> int:
         command = [sys.executable, "-c", PROBE, str(path), str(count), str(tmp_path / output)]

@@ -13,14 +13,14 @@ from onnx_files import LABELS, SIDE, TRANSFORM, expected_logits, linear_model, s
 
 from imgcls.errors import DeviceError, ModelError, UsageError
 from imgcls.images.transform import Transform
-from imgcls.inference.backends.loading import load_runner
-from imgcls.inference.backends.onnx_backend import OnnxRunner
+from imgcls.inference.backends.loading import load_backend
+from imgcls.inference.backends.onnx_backend import OnnxBackend
 from imgcls.models.onnx import session
 from imgcls.models.onnx.model import OnnxModel, are_probabilities, softmax
 
 
 def foreign(path, **settings):
-    return OnnxRunner(write_foreign(path, **settings), labels=LABELS, transform=TRANSFORM)
+    return OnnxBackend(write_foreign(path, **settings), labels=LABELS, transform=TRANSFORM)
 
 
 def expected(pixels, scale=1.0):
@@ -31,27 +31,27 @@ def expected(pixels, scale=1.0):
 
 @pytest.mark.parametrize("count", [1, 3, 7])
 def test_own_file_answers_as_computed_by_hand_at_any_batch(tmp_path, count):
-    runner = OnnxRunner(write_own(tmp_path / "m.onnx", scale=0.05))
+    backend = OnnxBackend(write_own(tmp_path / "m.onnx", scale=0.05))
     pixels = some_pixels(count)
-    np.testing.assert_allclose(runner.probabilities(pixels), expected(pixels, 0.05), atol=1e-6)
+    np.testing.assert_allclose(backend.probabilities(pixels), expected(pixels, 0.05), atol=1e-6)
 
 
 def test_own_file_says_all_about_itself(tmp_path):
-    runner = OnnxRunner(write_own(tmp_path / "m.onnx"))
-    assert runner.classes == LABELS
-    assert runner.transform == TRANSFORM
-    described = runner.describe()
-    assert described["weights_sha256"] == runner.model.sha256
+    backend = OnnxBackend(write_own(tmp_path / "m.onnx"))
+    assert backend.classes == LABELS
+    assert backend.transform == TRANSFORM
+    described = backend.describe()
+    assert described["weights_sha256"] == backend.model.sha256
     assert described["exported_from"] == "ab" * 32
     assert described["precision"] == "fp32"
-    assert runner.id == described["id"] == f"linear@{runner.model.sha256[:12]}"
+    assert backend.id == described["id"] == f"linear@{backend.model.sha256[:12]}"
 
 
 def test_answers_stay_the_same_when_the_weights_are_rearranged(tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "PICTURES_BEFORE_LAYOUT", 4)
-    runner = OnnxRunner(write_own(tmp_path / "m.onnx", scale=0.05))
+    monkeypatch.setattr(session, "IMAGES_BEFORE_LAYOUT", 4)
+    backend = OnnxBackend(write_own(tmp_path / "m.onnx", scale=0.05))
     pixels = some_pixels(5)
-    answers = [runner.probabilities(pixels) for _ in range(3)]
+    answers = [backend.probabilities(pixels) for _ in range(3)]
     np.testing.assert_allclose(answers[2], answers[0], atol=1e-6)
 
 
@@ -68,47 +68,47 @@ def test_answers_stay_the_same_when_the_weights_are_rearranged(tmp_path, monkeyp
     ids=str,
 )
 def test_foreign_files_of_many_kinds(tmp_path, settings):
-    runner = foreign(tmp_path / "m.onnx", scale=0.05, **settings)
+    backend = foreign(tmp_path / "m.onnx", scale=0.05, **settings)
     pixels = some_pixels(6)
     tolerance = 1e-2 if settings.get("dtype") else 1e-6
-    np.testing.assert_allclose(runner.probabilities(pixels), expected(pixels, 0.05), atol=tolerance)
-    assert runner.id.startswith("m@")
-    assert "exported_from" not in runner.describe()
+    np.testing.assert_allclose(backend.probabilities(pixels), expected(pixels, 0.05), atol=tolerance)
+    assert backend.id.startswith("m@")
+    assert "exported_from" not in backend.describe()
 
 
 def test_a_model_that_takes_bytes_gets_them_as_they_are(tmp_path):
-    runner = foreign(tmp_path / "m.onnx", dtype=TensorProto.UINT8, scale=0.001)
+    backend = foreign(tmp_path / "m.onnx", dtype=TensorProto.UINT8, scale=0.001)
     pixels = some_pixels(2)
     plain = Transform(SIDE, SIDE, mean=(0, 0, 0), std=(1 / 255,) * 3)
     as_floats = foreign(tmp_path / "f.onnx", scale=0.001)
     as_floats.model.card = as_floats.model.card.__class__("f", LABELS, plain, "0")
-    np.testing.assert_allclose(runner.probabilities(pixels), as_floats.probabilities(pixels), atol=1e-4)
+    np.testing.assert_allclose(backend.probabilities(pixels), as_floats.probabilities(pixels), atol=1e-4)
 
 
 def test_a_foreign_file_without_labels_says_what_to_add(tmp_path):
     path = write_foreign(tmp_path / "m.onnx")
     with pytest.raises(UsageError, match="class names and transform") as caught:
-        OnnxRunner(path)
+        OnnxBackend(path)
     assert "--labels" in caught.value.hint
     with pytest.raises(UsageError, match="its transform"):
-        OnnxRunner(path, labels=LABELS)
+        OnnxBackend(path, labels=LABELS)
 
 
 def test_an_own_file_takes_no_other_labels(tmp_path):
     with pytest.raises(UsageError, match="its own labels"):
-        OnnxRunner(write_own(tmp_path / "m.onnx"), labels=LABELS)
+        OnnxBackend(write_own(tmp_path / "m.onnx"), labels=LABELS)
 
 
 def test_a_wrong_number_of_labels_is_refused(tmp_path):
     path = write_foreign(tmp_path / "m.onnx")
     with pytest.raises(ModelError, match="12 outputs, but 2 labels"):
-        OnnxRunner(path, labels=("a", "b"), transform=TRANSFORM)
+        OnnxBackend(path, labels=("a", "b"), transform=TRANSFORM)
 
 
 def test_another_size_is_refused(tmp_path):
     path = write_foreign(tmp_path / "m.onnx")
     with pytest.raises(UsageError, match="8 x 8, not 224 x 224") as caught:
-        OnnxRunner(path, labels=LABELS, transform=Transform(256, 224))
+        OnnxBackend(path, labels=LABELS, transform=Transform(256, 224))
     assert "--size 8" in caught.value.hint
 
 
@@ -118,7 +118,7 @@ def test_a_changed_file_is_refused(tmp_path):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(ModelError, match="changed or damaged"):
-        OnnxRunner(path)
+        OnnxBackend(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"\x08\x08", b"\x00" * 10_000])
@@ -126,19 +126,19 @@ def test_what_is_no_onnx_file_is_refused(tmp_path, content):
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"m\.onnx"):
-        OnnxRunner(path, labels=LABELS, transform=TRANSFORM)
+        OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
 
 
 def test_a_file_that_was_cut_is_refused(tmp_path):
     path = write_own(tmp_path / "m.onnx")
     path.write_bytes(path.read_bytes()[:-700])
     with pytest.raises(ModelError, match="can't be read"):
-        OnnxRunner(path)
+        OnnxBackend(path)
 
 
 def test_no_file_is_refused(tmp_path):
     with pytest.raises(ModelError, match="no such ONNX file"):
-        OnnxRunner(tmp_path / "m.onnx")
+        OnnxBackend(tmp_path / "m.onnx")
 
 
 def test_a_model_of_something_else_is_refused(tmp_path):
@@ -147,38 +147,38 @@ def test_a_model_of_something_else_is_refused(tmp_path):
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [numbers], [out])
     path = tmp_path / "m.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    with pytest.raises(ModelError, match="not pictures"):
-        OnnxRunner(path, labels=LABELS, transform=TRANSFORM)
+    with pytest.raises(ModelError, match="not images"):
+        OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
 
 
 def test_answers_that_are_no_numbers_are_an_error(tmp_path):
-    runner = foreign(tmp_path / "m.onnx", scale=float("inf"))
+    backend = foreign(tmp_path / "m.onnx", scale=float("inf"))
     with pytest.raises(ModelError, match="not numbers"):
-        runner.probabilities(some_pixels(1))
+        backend.probabilities(some_pixels(1))
 
 
 def test_devices(tmp_path):
     path = write_own(tmp_path / "m.onnx")
-    assert OnnxRunner(path, device="cpu").device == "cpu"
+    assert OnnxBackend(path, device="cpu").device == "cpu"
     with pytest.raises(UsageError, match="unknown device 'tpu'"):
-        OnnxRunner(path, device="tpu")
+        OnnxBackend(path, device="tpu")
     with pytest.raises(DeviceError, match="can't use 'xpu'"):
-        OnnxRunner(path, device="xpu")
+        OnnxBackend(path, device="xpu")
 
 
 def test_without_onnxruntime_the_error_says_how_to_install_it(tmp_path, monkeypatch):
     path = write_own(tmp_path / "m.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(DeviceError, match="onnxruntime") as caught:
-        OnnxRunner(path)
+        OnnxBackend(path)
     assert caught.value.hint == "pip install 'imgcls[onnx]'"
 
 
 def test_weights_and_labels_go_with_their_own_kinds_of_model(tmp_path):
     with pytest.raises(UsageError, match="--weights"):
-        load_runner(str(write_own(tmp_path / "m.onnx")), weights=tmp_path / "w.pth")
+        load_backend(str(write_own(tmp_path / "m.onnx")), weights=tmp_path / "w.pth")
     with pytest.raises(UsageError, match="for ONNX files only"):
-        load_runner("alexnet", labels=LABELS)
+        load_backend("alexnet", labels=LABELS)
 
 
 def test_probabilities_are_told_from_logits():

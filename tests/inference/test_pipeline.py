@@ -1,4 +1,4 @@
-"""The stream: order, laziness, slow pictures, failing inputs, early ends."""
+"""The stream: order, laziness, slow images, failing inputs, early ends."""
 
 import itertools
 import threading
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from colour_backend import ColourRunner, picture
+from colour_backend import ColourBackend, draw_image
 
 from imgcls.errors import DataError
 from imgcls.images.sources import Source
@@ -21,10 +21,10 @@ LONG_SEC = 60.0
 
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Source]:
-    """Thirty pictures, each another shade."""
+    """Thirty images, each another shade."""
     paths = [tmp_path / f"{number:02}.png" for number in range(30)]
     for number, path in enumerate(paths):
-        picture(8 * number, 100, 100).save(path)
+        draw_image(8 * number, 100, 100).save(path)
     return [Source(path.name, path) for path in paths]
 
 
@@ -38,7 +38,7 @@ def test_a_record_an_input_in_order(sources, batch_size, num_threads):
     bad = Source("bad", content=b"text")
     mixed = [sources[0], bad, *sources[1:5], bad, bad]
     settings = StreamSettings(batch_size=batch_size, num_threads=num_threads, top_k=3)
-    records = list(classify_stream(mixed, ColourRunner(), settings))
+    records = list(classify_stream(mixed, ColourBackend(), settings))
     assert names(records) == [source.name for source in mixed]
     assert [record.status for record in records] == ["ok", "error", "ok", "ok", "ok", "ok", "error", "error"]
     # Each has its own answer, and not its neighbour's.
@@ -56,15 +56,15 @@ def test_inputs_are_read_only_a_little_ahead(sources):
             taken += 1
             yield source
 
-    stream = classify_stream(endless(), ColourRunner(), StreamSettings(batch_size=4, num_threads=2))
+    stream = classify_stream(endless(), ColourBackend(), StreamSettings(batch_size=4, num_threads=2))
     for number in range(200):
         next(stream)
-        # Two batches in the queue, a batch on each lane and one before them, one in hand, and what the reader holds.
-        assert taken <= number + (2 + ColourRunner.num_threads + 1 + 1) * 4 + 2
+        # Two batches in the queue, a batch in each thread and one before them, one in hand, and what the reader holds.
+        assert taken <= number + (2 + ColourBackend.num_threads + 1 + 1) * 4 + 2
     stream.close()
 
 
-def test_a_slow_picture_holds_back_nothing_before_it(sources, monkeypatch):
+def test_a_slow_image_holds_back_nothing_before_it(sources, monkeypatch):
     let_go, decode = threading.Event(), decode_pool.decode_image
 
     def decode_or_wait(source: Path, **options: Any) -> Any:
@@ -73,14 +73,14 @@ def test_a_slow_picture_holds_back_nothing_before_it(sources, monkeypatch):
 
     monkeypatch.setattr(decode_pool, "decode_image", decode_or_wait)
     monkeypatch.setattr("imgcls.inference.pipeline.BATCH_PATIENCE_SEC", 0.05)
-    stream = classify_stream(sources, ColourRunner(), StreamSettings(batch_size=32, num_threads=2))
+    stream = classify_stream(sources, ColourBackend(), StreamSettings(batch_size=32, num_threads=2))
     # These arrive although the sixth will not be through before they do.
     first = [next(stream).input for _ in range(5)]
     let_go.set()
     assert first + names(stream) == [source.name for source in sources]
 
 
-def test_a_slow_picture_does_not_hold_up_the_end(sources, monkeypatch):
+def test_a_slow_image_does_not_hold_up_the_end(sources, monkeypatch):
     let_go, decode = threading.Event(), decode_pool.decode_image
     stop = False
 
@@ -92,7 +92,7 @@ def test_a_slow_picture_does_not_hold_up_the_end(sources, monkeypatch):
     monkeypatch.setattr("imgcls.inference.pipeline.BATCH_PATIENCE_SEC", 0.05)
     settings = StreamSettings(batch_size=4, num_threads=2, should_stop=lambda: stop)
     found = []
-    for record in classify_stream(sources, ColourRunner(), settings):
+    for record in classify_stream(sources, ColourBackend(), settings):
         found.append(record.input)
         stop = len(found) >= 4
     # Nobody has let the sixth go: the stream ended without it, and without what came after it.
@@ -105,14 +105,14 @@ def test_what_the_inputs_raise_comes_after_what_was_before_it(sources):
         yield from sources[:5]
         raise DataError("the list has gone")
 
-    stream = classify_stream(failing(), ColourRunner(), StreamSettings(batch_size=4))
+    stream = classify_stream(failing(), ColourBackend(), StreamSettings(batch_size=4))
     assert [next(stream).input for _ in range(5)] == [source.name for source in sources[:5]]
     with pytest.raises(DataError, match="the list has gone"):
         next(stream)
 
 
 def test_what_the_model_raises_ends_the_stream(sources):
-    class Broken(ColourRunner):
+    class Broken(ColourBackend):
         def probabilities(self, images_BHWC: Any) -> Any:
             raise RuntimeError("broken")
 
@@ -128,7 +128,7 @@ def test_what_the_model_raises_ends_the_stream(sources):
 def test_kept_records_take_no_place_in_a_batch(sources):
     sizes = []
 
-    class Sizes(ColourRunner):
+    class Sizes(ColourBackend):
         def probabilities(self, images_BHWC: Any) -> Any:
             sizes.append(len(images_BHWC))
             return super().probabilities(images_BHWC)
@@ -143,8 +143,9 @@ def test_kept_records_take_no_place_in_a_batch(sources):
 
 def test_answers_under_the_threshold_are_marked(sources):
     marked = [
-        record.uncertain for record in classify_stream(sources, ColourRunner(), StreamSettings(threshold=0.45, top_k=1))
+        record.uncertain
+        for record in classify_stream(sources, ColourBackend(), StreamSettings(threshold=0.45, top_k=1))
     ]
     shares = [max(s, 100) / (s + 200) for s in range(0, 240, 8)]
     assert marked == [bool(np.float32(share) < 0.45) for share in shares]
-    assert {r.uncertain for r in classify_stream(sources, ColourRunner(), StreamSettings())} == {None}
+    assert {r.uncertain for r in classify_stream(sources, ColourBackend(), StreamSettings())} == {None}

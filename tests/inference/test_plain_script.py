@@ -27,14 +27,14 @@ def photograph(seed: int, width: int = 320, height: int = 240) -> Image.Image:
 
 
 def deep_grey(seed: int) -> tuple[Image.Image, Image.Image]:
-    """A 16-bit picture, and the 8-bit one that scaling by 255/65535 makes of it."""
+    """A 16-bit image, and the 8-bit one that scaling by 255/65535 makes of it."""
     values = np.asarray(photograph(seed).convert("L"), dtype=np.uint16) * 257
     values += np.random.default_rng(seed).integers(0, 100, values.shape, dtype=np.uint16).clip(max=65535 - values)
     return Image.fromarray(values), Image.fromarray(np.round(values / 257).astype(np.uint8))
 
 
 def rotated(orientation: int, transpose: Image.Transpose) -> Callable[[Path], Image.Image]:
-    """Save a picture lying on its side with an EXIF note, and return it upright."""
+    """Save an image lying on its side with an EXIF note, and return it upright."""
 
     def save(path: Path) -> Image.Image:
         lying = photograph(orientation)
@@ -47,7 +47,7 @@ def rotated(orientation: int, transpose: Image.Transpose) -> Callable[[Path], Im
 
 
 def saved(mode: str, suffix: str) -> Callable[[Path], Image.Image]:
-    """Save a picture in a mode, and return what `Image.open` makes of the file."""
+    """Save an image in a mode, and return what `Image.open` makes of the file."""
 
     def save(path: Path) -> Image.Image:
         image = photograph(zlib.crc32(f"{mode}{suffix}".encode())).convert(mode)
@@ -88,7 +88,7 @@ CASES: dict[str, Callable[[Path], Image.Image]] = {
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random but fixed AlexNet whose answers differ from picture to picture."""
+    """A random but fixed AlexNet whose answers differ from image to image."""
     torch.manual_seed(20)
     network = AlexNet()
     with torch.no_grad():
@@ -101,7 +101,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plain_script(weights: Path, images: list[Image.Image]) -> np.ndarray:
-    """What the tutorial does, picture by picture."""
+    """What the tutorial does, image by image."""
     from torchvision.models import AlexNet_Weights, alexnet
 
     network = alexnet(weights=None)
@@ -121,7 +121,7 @@ def test_predict_answers_as_the_plain_script(tmp_path: Path, weights: Path) -> N
     assert answer.returncode == 0, answer.stderr
     records = json.loads(answer.stdout)["results"]
     assert [record["input"] for record in records] == files
-    # The pictures must tell the answers apart, else a shifted record would pass.
+    # The images must tell the answers apart, else a shifted record would pass.
     assert np.abs(expected[:, None] - expected[None]).max(axis=2)[~np.eye(len(files), dtype=bool)].min() > TOLERANCE
     for record, probabilities_K in zip(records, expected, strict=True):
         answered = np.zeros(1000)
@@ -138,7 +138,7 @@ def test_predict_from_python_answers_as_the_plain_script(weights: Path) -> None:
     image.save(encoded, "png")
     expected = plain_script(weights, [image])[0]
     classifier = load_classifier("alexnet", weights=weights, device="cpu")
-    for picture in (image, np.asarray(image), encoded.getvalue()):
-        record = classifier.predict(picture, top_k=3)
+    for given in (image, np.asarray(image), encoded.getvalue()):
+        record = classifier.predict(given, top_k=3)
         assert [p.class_id for p in record.predictions] == list(np.argsort(-expected)[:3])
         assert record.probability == pytest.approx(expected.max(), abs=TOLERANCE)

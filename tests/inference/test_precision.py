@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from tiny_model import save_pictures
+from tiny_model import save_images
 
 from imgcls.errors import DeviceError
 from imgcls.host.devices import supports_bfloat16
-from imgcls.inference.backends.torch_backend import TorchRunner
+from imgcls.inference.backends.torch_backend import TorchBackend
 from imgcls.inference.precision import check_precision
 from imgcls.models.loading import load_model
 
@@ -20,8 +20,8 @@ needs_bfloat16 = pytest.mark.skipif(not supports_bfloat16(CPU), reason="this CPU
 @needs_bfloat16
 def test_bf16_answers_are_close_and_norms_keep_their_bits():
     pixels_BHWC = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
-    exact = TorchRunner(load_model("cifar10-cnn"), CPU)
-    lowered = TorchRunner(load_model("cifar10-cnn"), CPU, "bf16")
+    exact = TorchBackend(load_model("cifar10-cnn"), CPU)
+    lowered = TorchBackend(load_model("cifar10-cnn"), CPU, "bf16")
     expected_BK, answered_BK = exact.probabilities(pixels_BHWC), lowered.probabilities(pixels_BHWC)
     assert 0 < np.abs(expected_BK - answered_BK).max() < 0.05
     assert (expected_BK.argmax(1) == answered_BK.argmax(1)).mean() >= 0.9
@@ -45,7 +45,7 @@ def test_refused_where_it_would_be_emulated(monkeypatch):
 
 
 def test_fp16_on_the_cpu_is_code_7(imgcls, tiny_model, tmp_path):
-    save_pictures(tmp_path / "in", 1)
+    save_images(tmp_path / "in", 1)
     run = imgcls("predict", tmp_path / "in", "-m", tiny_model, "--device", "cpu", "--precision", "fp16")
     assert (run.code, run.stdout) == (7, b"")
     assert run.stderr.startswith("error: fp16 is for accelerators; a CPU only emulates it\n  hint: ")
@@ -53,7 +53,7 @@ def test_fp16_on_the_cpu_is_code_7(imgcls, tiny_model, tmp_path):
 
 @needs_bfloat16
 def test_resume_does_again_what_was_done_in_another_precision(imgcls, tiny_model, tmp_path):
-    save_pictures(tmp_path / "in", 3)
+    save_images(tmp_path / "in", 3)
     output = tmp_path / "r.jsonl"
     base = ("predict", tmp_path / "in", "-m", tiny_model, "-f", "jsonl", "-o", output, "--resume", "--device", "cpu")
     assert imgcls(*base).code == 0

@@ -4,18 +4,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from colour_backend import picture
+from colour_backend import draw_image
 
 MODULES = """
-    prediction.batch prediction.batch_runner prediction.decode_pool prediction.fetch prediction.runner prediction.stream
-    results.destination results.html_report results.opening results.origin results.output_lock results.output_log
-    results.provenance results.records results.resume results.sinks results.thumbnails results.writers
-    results.written_records data.decoding data.input_lists data.selection data.sources core.cores core.transforms
+    inference.batch_run inference.batching inference.decode_pool inference.pipeline inference.backends.backend
+    outputs.destination outputs.report.page outputs.report.thumbnails outputs.opening outputs.origin outputs.lock
+    outputs.journal outputs.manifest outputs.record outputs.resume outputs.sinks outputs.formats.text outputs.reading
+    images.decoding images.download images.input_lists images.selection images.sources images.transform host.cores
 """.split()  # noqa: SIM905 - a list of quoted words is harder to read
 
 
 def test_a_whole_run_imports_neither_torch_nor_torchvision(tmp_path: Path) -> None:
-    picture(200, 10, 10).save(tmp_path / "a.png")
+    draw_image(200, 10, 10).save(tmp_path / "a.png")
     code = f"""
 import importlib, sys
 sys.modules["torch"] = sys.modules["torchvision"] = None  # an import fails, as where they are missing
@@ -23,7 +23,7 @@ sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 for name in {MODULES}:
     importlib.import_module("imgcls." + name)
 from pathlib import Path
-from colour_backend import ColourRunner, classify
+from colour_backend import ColourBackend, classify
 from imgcls.images.sources import iterate_sources
 from imgcls.outputs.destination import Destination
 for format in ("jsonl", "csv", "json"):

@@ -159,7 +159,7 @@ def test_what_cannot_be_begun_with_is_said(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("px", [96, 224])
-def test_a_vision_transformers_positions_fit_other_pictures(tmp_path, px):
+def test_a_vision_transformers_positions_fit_other_images(tmp_path, px):
     # Small, so that it is quick: the real ones only have more layers.
     tiny = {"patch_size": 32, "num_layers": 1, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 8}
     theirs = torchvision.models.VisionTransformer(image_size=224, **tiny)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from colour_backend import ColourRunner, picture
+from colour_backend import ColourBackend, draw_image
 
 from imgcls.images.sources import iterate_sources
 from imgcls.inference.batch_run import run_batch
@@ -25,7 +25,7 @@ class Nightly:
 
     def add(self, *colours: tuple[int, int, int]) -> None:
         for colour in colours:
-            picture(*colour).save(self.inbox / f"{len(list(self.inbox.iterdir())):03}.png")
+            draw_image(*colour).save(self.inbox / f"{len(list(self.inbox.iterdir())):03}.png")
 
     def run(self, output: Path | None = None, *, stop: bool = False, **options: Any) -> dict[str, Any]:
         """The note that the run leaves."""
@@ -33,7 +33,7 @@ class Nightly:
         format_: Any = output.suffix[1:]
         destination = Destination(format_, output, format_ != "json", format_ == "json")
         settings = StreamSettings(top_k=2, should_stop=lambda: stop, **options)
-        run_batch(ColourRunner(), iterate_sources([str(self.inbox)]), destination, settings, device="cpu")
+        run_batch(ColourBackend(), iterate_sources([str(self.inbox)]), destination, settings, device="cpu")
         note: dict[str, Any] = json.loads(note_path(output).read_text(encoding="utf-8"))
         return note
 
@@ -50,7 +50,7 @@ def test_a_figure_can_be_traced(nightly, monkeypatch):
     note = nightly.run(threshold=0.5)
     assert (note["schema"], note["status"], note["output"]) == (1, "finished", "results.jsonl")
     assert note["command"] == ["imgcls", "predict", "in\udcff"]
-    assert note["model"] == ColourRunner().describe()
+    assert note["model"] == ColourBackend().describe()
     assert note["options"] == {"top_k": 2, "threshold": 0.5, "fast_decode": False, "max_pixels": 178_956_970}
     assert note["device"] == "cpu"
     assert {"imgcls", "python", "torch", "torchvision", "pillow", "numpy"} <= note["versions"].keys()
@@ -107,7 +107,7 @@ def test_a_run_without_any_input_is_nothing_to_compare_with(nightly):
     for path in nightly.inbox.iterdir():
         path.unlink()
     result = run_batch(
-        ColourRunner(),
+        ColourBackend(),
         iterate_sources(arguments),
         Destination("jsonl", nightly.output, True, False),
         StreamSettings(top_k=2),
@@ -139,7 +139,7 @@ def test_a_note_that_somebody_spoiled_is_no_obstacle(nightly, text):
 
 def test_a_failure_of_ours_is_noted(nightly, monkeypatch):
     nightly.add(RED)
-    monkeypatch.setattr(ColourRunner, "probabilities", lambda *_args: 1 / 0)
+    monkeypatch.setattr(ColourBackend, "probabilities", lambda *_args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         nightly.run()
     assert read_note(nightly.output)["status"] == "failed"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from colour_backend import ColourRunner, picture
+from colour_backend import ColourBackend, draw_image
 
 from imgcls.errors import DataError, OutputError, UsageError
 from imgcls.images.sources import Source, iterate_sources
@@ -31,8 +31,8 @@ AWKWARD = [
 ]
 
 
-class CountingRunner(ColourRunner):
-    """Counts the pictures it has seen."""
+class CountingRunner(ColourBackend):
+    """Counts the images it has seen."""
 
     num_seen = 0
     num_threads = 1
@@ -43,19 +43,19 @@ class CountingRunner(ColourRunner):
 
 
 class Folder:
-    """A folder of pictures, and runs over it."""
+    """A folder of images, and runs over it."""
 
     def __init__(self, root: Path, format_: str) -> None:
-        self.pictures = root / "in"
-        self.pictures.mkdir()
+        self.images = root / "in"
+        self.images.mkdir()
         self.format = format_
         self.output = root / f"results.{format_}"
         for number in range(10):
             self.add(f"{number}.png", number)
 
     def add(self, name: str, shade: int = 0) -> Path:
-        path = self.pictures / name
-        picture(20 * shade + 10, 100, 50).save(path, "png")
+        path = self.images / name
+        draw_image(20 * shade + 10, 100, 50).save(path, "png")
         return path
 
     def run(
@@ -66,8 +66,8 @@ class Folder:
         stop_after: int = -1,
         **options: Any,
     ) -> tuple[int, BatchResult]:
-        """How many pictures were looked at, and how the run ended."""
-        runner = CountingRunner(classes)
+        """How many images were looked at, and how the run ended."""
+        backend = CountingRunner(classes)
         count = 0
 
         def on_record(_record: Any, _summary: Any) -> None:
@@ -80,14 +80,14 @@ class Folder:
             **{k: v for k, v in options.items() if k not in ("overwrite", "limits", "resume")},
         }
         result = run_batch(
-            runner,
-            iterate_sources([str(self.pictures)]) if sources is None else sources,
+            backend,
+            iterate_sources([str(self.images)]) if sources is None else sources,
             Destination(self.format, self.output, options.get("resume", True), options.get("overwrite", False)),  # type: ignore[arg-type]
             StreamSettings(**settings, should_stop=lambda: 0 <= stop_after <= count),
             limits=options.get("limits", ErrorLimits()),
             on_record=on_record,
         )
-        return runner.num_seen, result
+        return backend.num_seen, result
 
     def rows(self, path: Path | None = None) -> list[dict[str, Any]]:
         """The records as a standard parser gives them."""
@@ -117,7 +117,7 @@ def test_a_folder_that_grew_and_shrank(folder):
     folder.run()
     folder.add("3a.png", 5)
     folder.add("00.png", 6)
-    (folder.pictures / "7.png").unlink()
+    (folder.images / "7.png").unlink()
     seen, result = folder.run()
     assert (seen, result.num_gone) == (2, 1)
     assert folder.run()[1].num_gone == 0
@@ -141,11 +141,11 @@ def test_a_folder_that_grew_and_shrank(folder):
 
 def test_what_has_changed_is_done_again(folder):
     folder.run()
-    picture(1, 2, 250).save(folder.pictures / "2.png")
-    touched = folder.pictures / "5.png"
+    draw_image(1, 2, 250).save(folder.images / "2.png")
+    touched = folder.images / "5.png"
     stamp = touched.stat().st_mtime_ns + 1
     os.utime(touched, ns=(stamp, stamp))
-    same_time = folder.pictures / "8.png"
+    same_time = folder.images / "8.png"
     stamp = same_time.stat().st_mtime_ns
     with same_time.open("ab") as file:
         file.write(b"\0")
@@ -156,7 +156,7 @@ def test_what_has_changed_is_done_again(folder):
 
 
 def test_what_failed_is_done_again(folder):
-    bad = folder.pictures / "4.png"
+    bad = folder.images / "4.png"
     good = bad.read_bytes()
     bad.write_bytes(good[:40])
     seen, result = folder.run()
@@ -169,10 +169,10 @@ def test_what_failed_is_done_again(folder):
     assert folder.inputs() == sorted(folder.inputs())
 
 
-def test_a_picture_that_went_bad_loses_its_answer(folder):
+def test_an_image_that_went_bad_loses_its_answer(folder):
     folder.run()
-    for path in folder.pictures.iterdir():
-        path.write_bytes(b"no longer a picture")
+    for path in folder.images.iterdir():
+        path.write_bytes(b"no longer an image")
     _, result = folder.run()
     assert (result.summary.num_ok, result.summary.num_failed) == (0, 10)
     assert {row["status"] for row in folder.rows()} == {"error"}
@@ -188,7 +188,7 @@ def test_another_question_is_asked_again(folder, changed):
 
 def test_another_model_is_asked_again(folder, monkeypatch):
     folder.run()
-    monkeypatch.setattr(ColourRunner, "id", "colour@111111111111")
+    monkeypatch.setattr(ColourBackend, "id", "colour@111111111111")
     assert folder.run()[0] == 10
 
 
@@ -271,10 +271,10 @@ def test_an_output_without_records_is_continued(folder):
 def test_old_files_keep_their_records_and_unknown_ones_are_left_out(folder):
     """--newer-than with --resume: yesterday's records stay."""
     known = [f"{number}.png" for number in range(5)]
-    (folder.pictures / "3.png").write_bytes(b"no picture")
-    folder.run(sources=[Source(name, folder.pictures / name) for name in known])
-    picture(9, 9, 9).save(folder.pictures / "1.png")
-    sources = [Source(f"{n}.png", folder.pictures / f"{n}.png", is_old=n != 7) for n in range(10)]
+    (folder.images / "3.png").write_bytes(b"no image")
+    folder.run(sources=[Source(name, folder.images / name) for name in known])
+    draw_image(9, 9, 9).save(folder.images / "1.png")
+    sources = [Source(f"{n}.png", folder.images / f"{n}.png", is_old=n != 7) for n in range(10)]
     seen, result = folder.run(sources=iter(sources))
     # The new one, and the old ones whose record doesn't hold: one changed, one had failed.
     assert (seen, result.summary.num_kept, result.summary.num_failed) == (2, 3, 1)
@@ -286,7 +286,7 @@ def test_old_files_keep_their_records_and_unknown_ones_are_left_out(folder):
 
 def test_each_entry_of_a_list_has_its_record_be_it_twice(folder):
     names = ["3", "1", "3", "9", "1", "missing"]
-    sources = [Source(f"{name}.png", folder.pictures / f"{name}.png") for name in names]
+    sources = [Source(f"{name}.png", folder.images / f"{name}.png") for name in names]
     folder.run(sources=iter(sources))
     assert folder.inputs() == [f"{name}.png" for name in names]
     whole = folder.output.read_bytes()
@@ -299,7 +299,7 @@ def test_awkward_names_come_back(folder):
     for name in AWKWARD:
         folder.add(name)
     folder.run()
-    expected = sorted(path.name for path in folder.pictures.iterdir())
+    expected = sorted(path.name for path in folder.images.iterdir())
     assert folder.inputs() == expected
     whole = folder.output.read_bytes()
     assert folder.run()[0] == 0
@@ -348,7 +348,7 @@ def test_an_overwritten_output_stays_until_the_new_one_is_whole(folder):
 
 def test_too_many_failures_end_the_run_and_keep_what_is_done(folder):
     for number in (2, 3, 5):
-        (folder.pictures / f"{number}.png").write_bytes(b"text")
+        (folder.images / f"{number}.png").write_bytes(b"text")
     _, result = folder.run(limits=ErrorLimits(1))
     assert (result.ended, result.summary.num_failed) == ("failed", 2)
     assert [Path(row["input"]).name for row in folder.rows(part_path(folder.output))] == [
@@ -366,9 +366,9 @@ def test_no_input_at_all_leaves_what_is_there(folder, earlier):
     if earlier:
         folder.run()
     before = folder.output.read_bytes() if earlier else None
-    for path in folder.pictures.iterdir():
+    for path in folder.images.iterdir():
         path.unlink()
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="no images"):
         folder.run()
     assert (folder.output.read_bytes() if folder.output.exists() else None) == before
     assert not part_path(folder.output).exists()
@@ -377,11 +377,11 @@ def test_no_input_at_all_leaves_what_is_there(folder, earlier):
 def test_a_folder_that_isnt_mounted_costs_no_results(folder):
     folder.run()
     before = folder.output.read_bytes()
-    folder.pictures.rename(folder.pictures.with_name("elsewhere"))
+    folder.images.rename(folder.images.with_name("elsewhere"))
     with pytest.raises(DataError, match="stays as it is"):
         folder.run()
     assert folder.output.read_bytes() == before
-    folder.pictures.with_name("elsewhere").rename(folder.pictures)
+    folder.images.with_name("elsewhere").rename(folder.images)
     assert folder.run()[0] == 0
     assert folder.output.read_bytes() == before
 
@@ -401,7 +401,7 @@ def test_records_can_be_followed_while_the_run_goes_on(folder):
     part, counts = part_path(folder.output), []
 
     def slowly():
-        for source in iterate_sources([str(folder.pictures)]):
+        for source in iterate_sources([str(folder.images)]):
             counts.append(len(folder.rows(part)) if part.exists() else 0)
             yield source
 
@@ -413,13 +413,13 @@ def test_a_full_disk_while_the_final_file_is_made_loses_nothing(folder, monkeypa
     folder.run()
     whole = folder.output.read_bytes()
     folder.add("00.png")
-    from imgcls.outputs.journal import OutputLog
+    from imgcls.outputs.journal import Journal
 
     def full(*_args):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(OutputLog, "_copy_in_order", full)
+        patch.setattr(Journal, "_copy_in_order", full)
         with pytest.raises(OutputError, match="No space left on device"):
             folder.run()
     assert folder.output.read_bytes() == whole

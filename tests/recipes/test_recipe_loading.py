@@ -38,7 +38,7 @@ def test_later_sources_win(recipe_file):
     [
         ("optim.lr=1e-2", "optim", "lr", 0.01),
         ("optim.lr=1", "optim", "lr", 1.0),
-        ("data.source=my pictures/x=1", "data", "source", "my pictures/x=1"),
+        ("data.source=my images/x=1", "data", "source", "my images/x=1"),
         ('data.source="quoted"', "data", "source", "quoted"),
         ("model.arguments.hidden=[8, 8]", "model", "arguments", {"hidden": [8, 8]}),
         ("train.resolution=[[0.5, 24]]", "train", "resolution", ((0.5, 24),)),

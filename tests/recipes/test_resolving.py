@@ -103,7 +103,7 @@ def test_what_contradicts_itself_is_said(run, tmp_path):
     [("alexnet", 32, False), ("alexnet", 64, True), ("regnet_x_400mf", 32, True), ("vit_b_16", 40, False),
      ("vit_b_16", 64, True), ("maxvit_t", 64, False), ("mlp", 8, True)],
 )  # fmt: skip
-def test_pictures_that_a_network_cannot_take_are_refused_before_any_work(name, px, fits):
+def test_images_that_a_network_cannot_take_are_refused_before_any_work(name, px, fits):
     def check():
         check_recipe_fits(load_recipe(flags={"data.source": "photos", "model.name": name, "data.image_px": px}))
 

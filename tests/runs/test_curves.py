@@ -33,7 +33,7 @@ def test_one_run():
     assert top1.get_title() == "validation top-1: 83.33% in epoch 5, which was kept"
 
 
-def test_where_test_pictures_stand_in_nothing_is_chosen_by_them():
+def test_where_test_images_stand_in_nothing_is_chosen_by_them():
     lines = metrics(3, split="test")
     lines[0]["top1"] = 0.9
     assert build_figure({"cnn": lines}).axes[2].get_title() == "test top-1: 75.00% in epoch 3, which was kept"
@@ -66,7 +66,7 @@ def test_a_loss_that_falls_far_gets_a_logarithmic_scale():
     assert build_figure({"cnn": lines}).axes[0].get_yscale() == "log"
 
 
-def test_a_picture_in_the_runs_folder(tmp_path):
+def test_an_image_in_the_runs_folder(tmp_path):
     with RunFolder.create(tmp_path / "猫", name="cnn") as folder:
         assert draw_run(folder.path) is None
         folder.append_metrics(epoch_end(1).to_dict())

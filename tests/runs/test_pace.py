@@ -32,14 +32,14 @@ def test_steps_and_validations_add_up(clock):
     pace.update(started(num_test=200))
     clock.now += 10
     pace.update(progress(1, 5))
-    # 2 s a step, 35 steps; validation is guessed at a third of a step's time for each picture.
+    # 2 s a step, 35 steps; validation is guessed at a third of a step's time for each image.
     guess = 2 * 10 / 1000 / 3
     assert pace.left_sec == pytest.approx(70 + 4 * 100 * guess + 200 * guess)
     clock.now += 10
     pace.update(progress(1, 10))
     clock.now += 7
     pace.update(epoch_end(1))
-    # 30 steps, 3 validations of 7 s, and a test of twice as many pictures.
+    # 30 steps, 3 validations of 7 s, and a test of twice as many images.
     assert pace.left_sec == pytest.approx(60 + 21 + 14)
     clock.now += 20
     pace.update(progress(2, 10))
@@ -57,9 +57,9 @@ def test_a_resumed_run_counts_only_what_it_did_itself(clock):
     assert pace.left_sec == pytest.approx(13 * 2)
 
 
-def test_small_pictures_promise_no_early_end(clock):
+def test_small_images_promise_no_early_end(clock):
     pace = Pace(clock)
-    # A step on pictures of half the side is a quarter of the work.
+    # A step on images of half the side is a quarter of the work.
     pace.update(started(stages=(Stage(20, 16), Stage(20, 32)), num_val=0))
     clock.now += 10
     pace.update(progress(1, 10))

@@ -41,7 +41,7 @@ def test_a_run_without_progress_ends_early_wherever_it_was_cut(photos, tmp_path,
     assert (again.stopped, again.epochs, again.last) == ("early", 3, result.last)
 
 
-def test_an_early_end_is_measured_on_the_test_pictures(photos, tmp_path):
+def test_an_early_end_is_measured_on_the_test_images(photos, tmp_path):
     data = tmp_path / "split"
     for path in photos.rglob("*.png"):
         copy = data / ("test" if path.stem in "89" else "train") / path.relative_to(photos)
@@ -52,7 +52,7 @@ def test_an_early_end_is_measured_on_the_test_pictures(photos, tmp_path):
     assert (result.stopped, result.epochs, result.test["count"]) == ("early", 2, 6)
     without = recipe_for(data, "train.patience=1")
     with pytest.raises(
-        ConfigError, match=r"train\.patience = 1 needs validation pictures; the test pictures choose"
+        ConfigError, match=r"train\.patience = 1 needs validation images; the test images choose"
     ) as caught:
         train(without, output=tmp_path / "refused")
     assert "data.val_fraction" in caught.value.hint

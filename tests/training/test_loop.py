@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 class Coloured:
-    """Pictures in memory whose class is their brightest channel."""
+    """Images in memory whose class is their brightest channel."""
 
     classes = ("red", "green", "blue")
     skipped = ()
@@ -161,7 +161,7 @@ def test_cut_saved_and_resumed_equals_uninterrupted(name, stop_at):
 
 
 def test_saved_again_before_it_goes_on_a_state_is_the_same():
-    """As where a signal comes while a frozen body still runs over all pictures."""
+    """As where a signal comes while a frozen body still runs over all images."""
     settings = ("train.epochs=2", "augment.flip=random", "augment.translate_px=1")
     whole, cut = build_loop(Coloured(21), *settings), build_loop(Coloured(21), *settings)
     run(whole, 2)
@@ -187,7 +187,7 @@ def test_a_state_of_another_kind_of_device_lets_the_epochs_stream_begin_anew():
     assert len(run(resumed, 1)) == 1
 
 
-def test_an_epochs_seconds_and_pictures_are_those_of_all_its_parts():
+def test_an_epochs_seconds_and_images_are_those_of_all_its_parts():
     whole, parts = build_loop(Coloured(21), "train.epochs=2"), build_loop(Coloured(21), "train.epochs=2")
     run(whole, 2)
     summaries = []
@@ -201,7 +201,7 @@ def test_an_epochs_seconds_and_pictures_are_those_of_all_its_parts():
     assert [round(summary.seconds * summary.images_per_sec) for summary in summaries] == [21, 21]
 
 
-def test_every_picture_is_seen_once_an_epoch_in_another_order():
+def test_every_image_is_seen_once_an_epoch_in_another_order():
     images = Coloured(20)
     run(build_loop(images, "train.epochs=2"), 2)
     first, second = joined(images.seen[:3]), joined(images.seen[3:])
@@ -220,7 +220,7 @@ def test_a_last_batch_of_one_is_left_out():
     assert len(set.union(*missing)) > 1
 
 
-def test_a_batch_that_damage_left_with_one_picture_is_passed_over():
+def test_a_batch_that_damage_left_with_one_image_is_passed_over():
     images = Coloured(12, drop=range(1, 12))
     loop = build_loop(images, "train.epochs=1", "train.batch_size=4")
     run(loop, 1)
@@ -228,15 +228,15 @@ def test_a_batch_that_damage_left_with_one_picture_is_passed_over():
     assert loop.position.epoch == 1
 
 
-def test_single_pictures_train_where_they_were_asked_for():
+def test_single_images_train_where_they_were_asked_for():
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * PX * PX, 3))
     loop = build_loop(Coloured(3), "train.batch_size=1", "train.epochs=1", network=network)
     run(loop, 1)
     assert loop.position.step == 3
 
 
-def test_fewer_than_two_pictures_are_an_error():
-    with pytest.raises(DataError, match="1 training picture"):
+def test_fewer_than_two_images_are_an_error():
+    with pytest.raises(DataError, match="1 training image"):
         build_loop(Coloured(1))
 
 
@@ -258,7 +258,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(bad_step):
     assert caught.value.exit_code == 5
 
 
-def test_the_mean_loss_counts_pictures_not_batches():
+def test_the_mean_loss_counts_images_not_batches():
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * PX * PX, 3))
     images = Coloured(11)
     loop = build_loop(images, "train.epochs=1", "optim.lr=1e-30", "optim.weight_decay=0", network=network)
@@ -293,13 +293,13 @@ def test_the_resolution_rises_with_the_run():
     assert sides == [8] * 3 + [16] * 3
 
 
-def test_alternating_flips_mirror_each_picture_every_second_epoch():
+def test_alternating_flips_mirror_each_image_every_second_epoch():
     seen = {}
 
     class Spy(nn.Module):
         def forward(self, images):
             for image in images:
-                # Mirroring moves values and changes none, so sorted they tell which picture it is.
+                # Mirroring moves values and changes none, so sorted they tell which image it is.
                 seen.setdefault(tuple(image.flatten().sort().values.tolist()), []).append(image)
             return images
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from imgcls.errors import ConfigError
 from imgcls.recipes.schema import OptimSettings, ScheduleSettings
-from imgcls.training.ema import AveragedNetwork
+from imgcls.training.ema import EmaNetwork
 from imgcls.training.optimizer import Optimisers, as_matrix, rate_factor
 
 
@@ -124,7 +124,7 @@ def test_nothing_to_train_is_an_error():
 
 def test_an_average_follows_by_its_formula():
     network = nn.BatchNorm1d(1)
-    average = AveragedNetwork(network, decay=0.9, every=1)
+    average = EmaNetwork(network, decay=0.9, every=1)
     with torch.no_grad():
         network.weight.fill_(3.0)
         network.num_batches_tracked.fill_(7)

@@ -114,7 +114,7 @@ def test_another_recipe_is_refused_by_its_keys(photos, tmp_path):
         assert text in caught.value.message
 
 
-def test_other_pictures_are_refused(photos, tmp_path):
+def test_other_images_are_refused(photos, tmp_path):
     data = tmp_path / "photos"
     for path in photos.rglob("*.png"):
         copy = data / path.relative_to(photos)
@@ -127,8 +127,8 @@ def test_other_pictures_are_refused(photos, tmp_path):
         train(resume=run)
 
 
-def test_pictures_that_could_be_read_then_and_not_now_are_refused(photos, tmp_path):
-    """In memory damaged pictures are left out; where they don't fit, they stay in the order of the epochs."""
+def test_images_that_could_be_read_then_and_not_now_are_refused(photos, tmp_path):
+    """In memory damaged images are left out; where they don't fit, they stay in the order of the epochs."""
     data = tmp_path / "photos"
     shutil.copytree(photos, data)
     damage(data / "red" / "0.png")
@@ -199,7 +199,7 @@ def test_a_rate_far_too_high_stops_the_run(photos, tmp_path):
         assert all(value.isfinite().all() for value in load_checkpoint(path).weights.values())
 
 
-def test_damaged_pictures_are_counted_or_refused(photos, tmp_path):
+def test_damaged_images_are_counted_or_refused(photos, tmp_path):
     data = tmp_path / "photos"
     for path in photos.rglob("*.png"):
         copy = data / path.relative_to(photos)
@@ -213,7 +213,7 @@ def test_damaged_pictures_are_counted_or_refused(photos, tmp_path):
         train(recipe_for(data, "data.strict=true"), output=tmp_path / "strict")
 
 
-def test_test_pictures_are_measured_and_choose_nothing(photos, tmp_path):
+def test_test_images_are_measured_and_choose_nothing(photos, tmp_path):
     data = tmp_path / "split"
     for path in photos.rglob("*.png"):
         copy = data / ("test" if path.stem in "89" else "train") / path.relative_to(photos)
@@ -314,7 +314,7 @@ def test_which_epoch_is_better(first, second, better):
 def test_memory_that_runs_out_is_told_with_what_saves_it(photos, tmp_path, monkeypatch):
     # A real allocation that no machine can make.
     monkeypatch.setattr(Loop, "train_on", lambda *_arguments: torch.empty(10**15))
-    with pytest.raises(DeviceError, match="out of memory on cpu, with 8 pictures of 8 px in a step") as caught:
+    with pytest.raises(DeviceError, match="out of memory on cpu, with 8 images of 8 px in a step") as caught:
         train(recipe_for(photos), output=tmp_path / "whole", device="cpu")
     assert "--set train.accumulate=2" in caught.value.hint
     assert "--batch-size 4" in caught.value.hint
@@ -353,7 +353,7 @@ def test_uneven_folders_are_told_unless_they_are_weighed(photos, tmp_path):
         recipe = recipe_for(data, "data.val_fraction=0", *settings, **{"train.epochs": 1})
         train(recipe, output=tmp_path / f"run{len(started)}", on_event=events.append)
         started.append(events[0])
-    assert any("uneven classes: 10 training pictures of 'red', 1 of 'blue'" in text for text in started[0].warnings)
+    assert any("uneven classes: 10 training images of 'red', 1 of 'blue'" in text for text in started[0].warnings)
     assert not any("uneven" in text for text in started[1].warnings)
 
 

@@ -54,7 +54,7 @@ def test_the_order_of_an_epoch_is_handed_out_batch_by_batch(num, count):
         assert [part.tolist() for part in own_N.split(size)] == expected
 
 
-def test_damaged_pictures_leave_the_places_of_the_others():
+def test_damaged_images_leave_the_places_of_the_others():
     share = Share(torch.tensor([7, 3, 9, 1, 5, 8]), 2, 6)
     whole = Batch(torch.empty(4), torch.empty(4), torch.tensor([9, 1, 5, 8]))
     lacking = Batch(torch.empty(2), torch.empty(2), torch.tensor([9, 5]))
@@ -66,7 +66,7 @@ def test_batches_too_small_to_be_shared_are_refused():
     check_can_be_shared(1, Fellow(0, 1))
     check_can_be_shared(2 * LEAST_SHARE, Fellow(0, 2))
     with pytest.raises(
-        ConfigError, match=r"train\.batch_size = 7 is the number of pictures in a step of all 2"
+        ConfigError, match=r"train\.batch_size = 7 is the number of images in a step of all 2"
     ) as caught:
         check_can_be_shared(7, Fellow(1, 2))
     assert "--batch-size 8" in caught.value.hint

@@ -89,8 +89,8 @@ def test_portions_move_the_weights_as_the_whole_batch_does(size, portions, sizes
     assert parted[0].sizes == sizes * 2
 
 
-def test_portions_of_one_picture_are_refused():
-    with pytest.raises(ConfigError, match=r"train\.accumulate = 5 leaves portions of less than two pictures"):
+def test_portions_of_one_image_are_refused():
+    with pytest.raises(ConfigError, match=r"train\.accumulate = 5 leaves portions of less than two images"):
         load_recipe(assignments=["train.accumulate=5", "train.batch_size=8"])
 
 
@@ -152,9 +152,9 @@ def test_balanced_weights_by_hand():
 @pytest.mark.parametrize(
     ("counts", "said"),
     [
-        ((1200, 50, 4000), "uneven classes: 4,000 training pictures of 'owl', 50 of 'dog'"),
+        ((1200, 50, 4000), "uneven classes: 4,000 training images of 'owl', 50 of 'dog'"),
         ((1, 1, 9), None),
-        ((10, 0, 9), "10 training pictures of 'cat', 0 of 'dog'"),
+        ((10, 0, 9), "10 training images of 'cat', 0 of 'dog'"),
     ],
 )
 def test_uneven_classes_are_told(counts, said):

@@ -97,7 +97,7 @@ def test_how_many_combinations_there_are(space_of):
         ("[optim]\nname = ['sgd']", ['optim.name = ["sgd"] in space.toml leaves no choice']),
         ("[optim]\nname = ['sgd', 'sgd']", ["optim.name in space.toml has sgd twice"]),
         ("[train]\nseed = {low = 0, high = 9}", ["train.seed in space.toml can't be searched", "luckiest"]),
-        ("[data]\nval_fraction = {low = 0.1, high = 0.2}", ["data.val_fraction", "the same pictures"]),
+        ("[data]\nval_fraction = {low = 0.1, high = 0.2}", ["data.val_fraction", "the same images"]),
         ("[optim]\n", ["space.toml has nothing to search"]),
         ("[optim\n", ["space.toml is not valid TOML"]),
     ],

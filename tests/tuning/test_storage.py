@@ -82,7 +82,7 @@ def test_the_setting_that_matters_is_found(storage):
     assert sum(importance.values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_optunas_own_talk_is_as_loud_as_before(tmp_path):
+def test_optunas_own_logging_is_as_loud_as_before(tmp_path):
     before = optuna.logging.get_verbosity()
     storage = StudyStorage(tmp_path / "study.db", SPACE, seed=0, epochs=10)
     assert optuna.logging.get_verbosity() == optuna.logging.ERROR

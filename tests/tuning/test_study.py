@@ -109,7 +109,7 @@ def test_the_best_trial_is_the_one_whose_best_epoch_is_best(whole):
 def test_the_best_recipe_trains_to_what_the_trial_came_to(whole, tmp_path):
     result, _events = whole
     text = result.best_recipe.read_text()
-    assert f"trial {result.best.number}, top-1 {result.best.top1:.2%} of 6 validation pictures" in text
+    assert f"trial {result.best.number}, top-1 {result.best.top1:.2%} of 6 validation images" in text
     assert "imgcls train -c '" in text
     recipe = load_recipe(result.best_recipe)
     assert recipe == load_recipe(result.best.run / "config.toml")
@@ -170,7 +170,7 @@ def test_a_study_goes_on_only_as_it_began(photos, space, tmp_path):
     tune(recipe_for(photos), space(), resume=tmp_path / "study")
     (photos / "red" / "new.png").write_bytes((photos / "red" / "000.png").read_bytes())
     try:
-        with pytest.raises(DataError, match="the pictures are not those that the study"):
+        with pytest.raises(DataError, match="the images are not those that the study"):
             tune(resume=tmp_path / "study")
     finally:
         (photos / "red" / "new.png").unlink()
@@ -242,7 +242,7 @@ def test_a_trial_that_does_badly_is_given_up(photos, space, tmp_path):
     assert not list(bad.run.glob("*.pt"))
 
 
-def test_test_pictures_are_never_looked_at(space, tmp_path):
+def test_test_images_are_never_looked_at(space, tmp_path):
     data = tmp_path / "data"
     write_classes(data / "train", {"red": 20, "green": 20})
     for name in ("red", "green"):
@@ -252,32 +252,32 @@ def test_test_pictures_are_never_looked_at(space, tmp_path):
     result = tune(recipe_for(data), space(), output=tmp_path / "study", num_trials=2, on_event=events.append)
     assert (events[0].val_fraction, events[0].num_train, events[0].num_val) == (0.1, 36, 4)
     assert load_recipe(result.best.run / "config.toml").data.val_fraction == 0.1
-    # What was found is for training on all of them, and for measuring on the test pictures.
+    # What was found is for training on all of them, and for measuring on the test images.
     assert load_recipe(result.best_recipe).data.val_fraction is None
     assert "--set data.val_fraction=0.1" in result.best_recipe.read_text()
 
 
-def test_without_test_pictures_the_final_training_keeps_some_back_too(space, tmp_path):
+def test_without_test_images_the_final_training_keeps_some_back_too(space, tmp_path):
     write_classes(tmp_path / "data", {"red": 20, "green": 20})
     recipe = recipe_for(tmp_path / "data", "data.val_fraction=0")
     result = tune(recipe, space(), output=tmp_path / "study", num_trials=1)
     assert load_recipe(result.best_recipe).data.val_fraction == 0.1
-    assert "test pictures" not in result.best_recipe.read_text()
+    assert "test images" not in result.best_recipe.read_text()
 
 
-def test_cifar10_is_searched_on_a_part_of_its_training_pictures(space, tmp_path):
+def test_cifar10_is_searched_on_a_part_of_its_training_images(space, tmp_path):
     data = write_cifar10(tmp_path / "cifar-10-batches-py")
     events = []
     recipe = recipe_for(data, "data.allow_modified=true", "data.image_px=32", "train.patience=5")
     result = tune(recipe, space(), output=tmp_path / "study", num_trials=1, on_event=events.append)
     assert (events[0].num_train, events[0].num_val, result.data["split"]) == (18, 2, "val")
     assert json.loads((result.best.run / "result.json").read_text())["test"] is None
-    # A recipe that is to stop early needs pictures to choose by in the final training too.
+    # A recipe that is to stop early needs images to choose by in the final training too.
     assert load_recipe(result.best_recipe).data.val_fraction == 0.1
     assert "--set data.val_fraction" not in result.best_recipe.read_text()
 
 
-def test_pictures_are_opened_once_for_all_trials(photos, space, tmp_path, monkeypatch):
+def test_images_are_opened_once_for_all_trials(photos, space, tmp_path, monkeypatch):
     opened = []
     import imgcls.tuning.trial
 

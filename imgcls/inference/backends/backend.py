@@ -15,7 +15,7 @@ class DeviceMemoryError(DeviceError):
     """The device's memory doesn't hold a batch; a smaller one may fit."""
 
 
-class Runner(Protocol):
+class Backend(Protocol):
     """What the stream needs of a model, whatever runs it.
 
     Attributes:

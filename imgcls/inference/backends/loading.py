@@ -1,4 +1,4 @@
-"""Whatever `--model` names, as a runner; imports only what that kind of model needs."""
+"""Whatever `--model` names, as a backend; imports only what that kind of model needs."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,28 +6,28 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imgcls.errors import UsageError
 from imgcls.images.transform import Transform
-from imgcls.inference.backends.backend import Runner
+from imgcls.inference.backends.backend import Backend
 from imgcls.models.onnx.model import is_onnx
 
 if TYPE_CHECKING:
     from imgcls.inference.precision import Precision
 
 
-class LoadedRunner(NamedTuple):
+class LoadedBackend(NamedTuple):
     """A model that is ready.
 
     Attributes:
-        runner: what classifies.
+        backend: what classifies.
         device: where it runs.
         remark: model, device and file, for a person who asks.
     """
 
-    runner: Runner
+    backend: Backend
     device: str
     remark: str
 
 
-def load_runner(
+def load_backend(
     model: str,
     *,
     weights: Path | None = None,
@@ -36,7 +36,7 @@ def load_runner(
     labels: Sequence[str] | None = None,
     transform: Transform | None = None,
     progress: Callable[[int, int | None], None] | None = None,
-) -> LoadedRunner:
+) -> LoadedBackend:
     """Load a model to classify with.
 
     Args:
@@ -53,7 +53,7 @@ def load_runner(
         UsageError: arguments that don't go with this kind of model.
     """
     if is_onnx(model):
-        from imgcls.inference.backends.onnx_backend import OnnxRunner
+        from imgcls.inference.backends.onnx_backend import OnnxBackend
 
         if weights is not None:
             raise UsageError(f"--weights goes with a torchvision architecture; {model} has its own weights")
@@ -61,18 +61,18 @@ def load_runner(
             raise UsageError(
                 f"the precision of {model} is fixed in the file", hint="imgcls export has --fp16 and --int8"
             )
-        onnx = OnnxRunner(Path(model), device=device, labels=labels, transform=transform)
-        return LoadedRunner(onnx, onnx.device, f"{onnx.id} on {onnx.device} (onnxruntime), weights from {model}")
+        onnx = OnnxBackend(Path(model), device=device, labels=labels, transform=transform)
+        return LoadedBackend(onnx, onnx.device, f"{onnx.id} on {onnx.device} (onnxruntime), weights from {model}")
     if labels is not None or transform is not None:
         raise UsageError(
             f"labels and transform are told for ONNX files only; {model!r} has its own",
             hint="leave out --labels, --preset, --mean, --std and --size",
         )
     from imgcls.host.devices import choose_device
-    from imgcls.inference.backends.torch_backend import TorchRunner
+    from imgcls.inference.backends.torch_backend import TorchBackend
     from imgcls.models.loading import load_model
 
     choice = choose_device(device)
     loaded = load_model(model, weights=weights, progress=progress)
     remark = f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}"
-    return LoadedRunner(TorchRunner(loaded, choice.device, precision), str(choice.device), remark)
+    return LoadedBackend(TorchBackend(loaded, choice.device, precision), str(choice.device), remark)

@@ -8,7 +8,7 @@ from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.models.onnx.model import OnnxModel
 
 
-class OnnxRunner:
+class OnnxBackend:
     """A classifier in an ONNX file.
 
     Args:
@@ -54,7 +54,7 @@ class OnnxRunner:
 
     @property
     def num_threads(self) -> int:
-        """Onnxruntime has threads of its own; see `Runner`."""
+        """Onnxruntime has threads of its own; see `Backend`."""
         return 1
 
     def use_threads(self, count: int) -> None:
@@ -65,5 +65,5 @@ class OnnxRunner:
         return self.model.describe()
 
     def probabilities(self, images_BHWC: Pixels) -> Floats:
-        """Softmax outputs, float32, shape (batch, num_classes); see `Runner`."""
+        """Softmax outputs, float32, shape (batch, num_classes); see `Backend`."""
         return self.model.probabilities(images_BHWC)

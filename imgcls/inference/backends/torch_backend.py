@@ -12,7 +12,7 @@ from imgcls.inference.precision import DTYPES, Precision, check_precision, lower
 from imgcls.models.loading import LoadedModel
 
 
-class TorchRunner:
+class TorchBackend:
     """A loaded model on a device.
 
     Args:
@@ -55,11 +55,11 @@ class TorchRunner:
 
     @property
     def num_threads(self) -> int:
-        """Of the CPU, as torch.set_num_threads set them for the calling thread; see `Runner`."""
+        """Of the CPU, as torch.set_num_threads set them for the calling thread; see `Backend`."""
         return torch.get_num_threads() if self.device.type == "cpu" else 1
 
     def use_threads(self, count: int) -> None:
-        """Set them; see `Runner`."""
+        """Set them; see `Backend`."""
         if self.device.type == "cpu":
             torch.set_num_threads(count)
 
@@ -69,7 +69,7 @@ class TorchRunner:
         return self.model.describe() | lowered
 
     def probabilities(self, images_BHWC: Pixels) -> Floats:
-        """Softmax outputs, float32, shape (batch, num_classes); see `Runner`.
+        """Softmax outputs, float32, shape (batch, num_classes); see `Backend`.
 
         Raises:
             DeviceMemoryError: the batch doesn't fit into the device's memory.
@@ -81,8 +81,8 @@ class TorchRunner:
             if not is_out_of_memory(exc):
                 raise
             count = len(images_BHWC)
-            pictures = "a single picture" if count == 1 else f"{count} pictures at once"
-            raise _no_memory(self.device, f"{self.id} and {pictures}") from exc
+            images = "a single image" if count == 1 else f"{count} images at once"
+            raise _no_memory(self.device, f"{self.id} and {images}") from exc
 
     @torch.inference_mode()
     def _classify(self, images_BHWC: Pixels) -> Floats:

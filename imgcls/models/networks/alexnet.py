@@ -1,7 +1,7 @@
 """AlexNet, the model that `predict` uses unless told otherwise.
 
 torchvision has the same network under the same parameter names, and its catalogue is where the weights come from; this
-copy exists because importing torchvision takes about as long as everything else that `predict` does to one picture.
+copy exists because importing torchvision takes about as long as everything else that `predict` does to one image.
 A test holds both against torchvision's.
 """
 

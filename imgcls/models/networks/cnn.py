@@ -1,9 +1,9 @@
-"""The small convolutional network of `configs/cnn.toml`, for pictures of some 32 pixels.
+"""The small convolutional network of `configs/cnn.toml`, for images of some 32 pixels.
 
 Its design is that of the networks that hold CIFAR-10's speed records: a first layer that whitens 2 x 2 patches and is
-computed from the training pictures instead of learnt; blocks that halve the picture early; a scaled last layer.
+computed from the training images instead of learnt; blocks that halve the image early; a scaled last layer.
 
-Shapes: N pictures, B batch, C channels (3), H height, W width, K classes.
+Shapes: N images, B batch, C channels (3), H height, W width, K classes.
 """
 
 from collections.abc import Iterable
@@ -61,7 +61,7 @@ class Block(nn.Module):
 
 
 class CNN(nn.Module):
-    """A whitening layer, three blocks that halve the picture, and a linear layer on the largest activations.
+    """A whitening layer, three blocks that halve the image, and a linear layer on the largest activations.
 
     Args:
         num_classes: K, outputs of the last layer.
@@ -94,10 +94,10 @@ class CNN(nn.Module):
 
     @torch.no_grad()
     def whiten(self, batches: Iterable[Tensor]) -> None:
-        """Set the first layer to the whitening filters of training pictures; without any it stays as it is.
+        """Set the first layer to the whitening filters of training images; without any it stays as it is.
 
         Args:
-            batches: normalised float, each of shape (B, 3, H, W); a few thousand pictures are enough.
+            batches: normalised float, each of shape (B, 3, H, W); a few thousand images are enough.
         Source: Jordan 2024, section 3.1; the eigenvectors of the patches' covariance over the root of their values.
         """
         size = 3 * PATCH_PX**2

@@ -8,7 +8,7 @@ INPUT_CHANNELS = 3
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them, on the flattened picture.
+    """Linear layers with ReLU between them, on the flattened image.
 
     Args:
         num_classes: K, outputs of the last layer.

@@ -1,7 +1,7 @@
 """An ONNX file as bytes: laid out so that its weights can be mapped into memory, and read that way.
 
 An ONNX model is one protocol-buffers message, weights included, and the usual reader copies all of it: for AlexNet's
-233 MiB that takes longer than everything else that `predict` does to one picture. But onnxruntime can map weights that
+233 MiB that takes longer than everything else that `predict` does to one image. But onnxruntime can map weights that
 lie in a second file. So the reader here hands it a copy of the message, a few kilobytes, whose large weights are said
 to lie in "a second file" that is the model itself. Any ONNX file can be read so, and what is written is plain ONNX.
 

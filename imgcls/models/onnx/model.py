@@ -136,7 +136,7 @@ class OnnxModel:
         crop = self.card.transform.crop_px
         if (height or crop, width or crop) != (crop, crop):
             raise UsageError(
-                f"{self.path} takes pictures of {width} x {height}, not {crop} x {crop}", hint=f"add --size {height}"
+                f"{self.path} takes images of {width} x {height}, not {crop} x {crop}", hint=f"add --size {height}"
             )
 
     def _wrong_number(self, num_outputs: int) -> ModelError:

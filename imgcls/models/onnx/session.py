@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 INSTALL_HINT = "pip install 'imgcls[onnx]'"
-# After so many pictures the time to rearrange the weights for faster convolutions has been worth it.
-PICTURES_BEFORE_LAYOUT = 64
+# After so many images the time to rearrange the weights for faster convolutions has been worth it.
+IMAGES_BEFORE_LAYOUT = 64
 # onnxruntime says on stderr what it also raises; only what ends the process is left to it.
 SEVERITY_FATAL = 4
 ELEMENT_TYPES: dict[str, type[np.generic]] = {
@@ -36,7 +36,7 @@ class ImageInput(NamedTuple):
     Attributes:
         name: of the input.
         dtype: float32, float16, or uint8 for plain pixels.
-        batch: how many pictures at once, None for any number.
+        batch: how many images at once, None for any number.
         size_px: height and width, None where it takes any.
         channels_last: whether the input is BHWC instead of BCHW.
     """
@@ -49,7 +49,7 @@ class ImageInput(NamedTuple):
 
 
 class OnnxSession:
-    """A classifier in an ONNX file: one picture input, one row of outputs a picture.
+    """A classifier in an ONNX file: one image input, one row of outputs an image.
 
     Args:
         path: the file.
@@ -63,7 +63,7 @@ class OnnxSession:
         self.path = path
         self._runtime = _import_onnxruntime()
         self.device, self._providers = _choose_provider(device, self._runtime.get_available_providers())
-        self._num_pictures = 0
+        self._num_images = 0
         self._session = self._open(rearrange=self.device != "cpu")
         self._rearranged = self.device != "cpu"
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
@@ -75,18 +75,18 @@ class OnnxSession:
         self.num_outputs: int | None = num if isinstance(num, int) else None
 
     def run(self, images: "np.ndarray[Any, Any]") -> Floats:
-        """The first output of every picture.
+        """The first output of every image.
 
         Args:
-            images: as `input` describes them, any number of pictures.
+            images: as `input` describes them, any number of images.
         Returns:
             float32, shape (batch, K).
         Raises:
             ModelError: the model can't be run, or answers in another shape.
         """
-        if not self._rearranged and self._num_pictures >= PICTURES_BEFORE_LAYOUT:
+        if not self._rearranged and self._num_images >= IMAGES_BEFORE_LAYOUT:
             self._session, self._rearranged = self._open(rearrange=True), True
-        self._num_pictures += len(images)
+        self._num_images += len(images)
         images = images.astype(self.input.dtype, copy=False)
         at_once = self.input.batch or len(images)
         rows = [self._run_once(images[start : start + at_once]) for start in range(0, len(images), at_once)]
@@ -103,7 +103,7 @@ class OnnxSession:
         answers: Floats = np.asarray(output).astype(np.float32, copy=False)
         if answers.ndim != 2 or len(answers) != len(images):
             raise ModelError(
-                f"{self.path} answers in shape {answers.shape}, not one row a picture",
+                f"{self.path} answers in shape {answers.shape}, not one row an image",
                 hint="use an image classifier's ONNX file",
             )
         return answers[: len(images) - max(missing, 0)]
@@ -173,7 +173,7 @@ def _image_input(inputs: Any, path: Path) -> ImageInput:
         raise ModelError(f"{path} takes {len(inputs)} inputs, not one", hint=hint)
     found = inputs[0]
     if found.type not in ELEMENT_TYPES or len(found.shape) != 4:
-        raise ModelError(f"{path} takes {found.type} of shape {found.shape}, not pictures", hint=hint)
+        raise ModelError(f"{path} takes {found.type} of shape {found.shape}, not images", hint=hint)
     batch, *rest = (size if isinstance(size, int) and size > 0 else None for size in found.shape)
     channels_last = rest[0] != 3 and rest[2] == 3
     if not channels_last and rest[0] not in (3, None):

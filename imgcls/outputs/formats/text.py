@@ -109,11 +109,11 @@ class CsvWriter:
 
 
 class TableWriter:
-    """For people: a picture's name, then its classes with their share; one line a picture when one class is asked for.
+    """For people: an image's name, then its classes with their share; one line an image when one class is asked for.
 
     Args:
         file: where it goes.
-        top_k: how many classes a picture has.
+        top_k: how many classes an image has.
         colour: whether the terminal shows colours.
     """
 
@@ -125,7 +125,7 @@ class TableWriter:
         )
 
     def write(self, record: ImageRecord) -> None:
-        """Write one picture's block."""
+        """Write one image's block."""
         name = printable(record.input)
         doubt = " (uncertain)" if record.uncertain else ""
         if record.error:
@@ -161,7 +161,7 @@ def build_writer(
     Args:
         format_: `table`, `json`, `jsonl` or `csv`.
         file: where it goes.
-        model: `Runner.describe()`.
+        model: `Backend.describe()`.
         top_k: how many classes a record names.
         threshold: whether answers are marked as uncertain.
         colour: whether a table has colours.

@@ -1,4 +1,4 @@
-"""What a report keeps of one record: a short JSON list, a thumbnail, and a link to the picture."""
+"""What a report keeps of one record: a short JSON list, a thumbnail, and a link to the image."""
 
 import contextlib
 import csv
@@ -39,7 +39,7 @@ class EarlierAnswers:
         output: the output that is being resumed; its part lies beside it.
         is_csv: its format; else JSON Lines.
         classes: labels in the order of the network's outputs.
-        max_pixels: larger pictures get no thumbnail.
+        max_pixels: larger images get no thumbnail.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class EarlierAnswers:
         )
 
     def with_thumbnail(self, record: ImageRecord) -> ImageRecord:
-        """Decode a record's picture once more, as small as its format allows; none where it has gone since."""
+        """Decode a record's image once more, as small as its format allows; none where it has gone since."""
         with contextlib.suppress(ImageError):
             decoded = decode_image(path_of(record.input), max_pixels=self._max_pixels, smallest_px=THUMBNAIL_PX)
             thumbnail = make_thumbnail(decoded.image)
@@ -121,7 +121,7 @@ def entry_of(record: ImageRecord, folder: Path) -> Entry:
 
 
 def link_to(record: ImageRecord, folder: Path) -> str:
-    """Where a picture is, seen from a folder: relative where a path leads there, empty where there is nothing to open.
+    """Where an image is, seen from a folder: relative where a path leads there, empty where there is nothing to open.
 
     Percent-encoded down to letters, digits and `/`, so that no name can turn into another kind of link.
     """

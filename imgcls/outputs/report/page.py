@@ -1,4 +1,4 @@
-"""A run as one page of HTML that needs nothing else: pictures, answers, filters.
+"""A run as one page of HTML that needs nothing else: images, answers, filters.
 
 The page is written as records come, so that memory doesn't grow with their number: head, records in blocks, end. In the
 browser only the cards in view exist; the rest stays text. See `report.js` for what reads it.

@@ -40,7 +40,7 @@
   // What is shown, and its place in the address.
   const state = {filter: "all", class: -1, search: "", sort: "input", everyClass: false};
   const filters = [
-    {id: "all", name: "pictures", test: () => true},
+    {id: "all", name: "images", test: () => true},
     {id: "ok", name: "classified", test: (row) => !row.failed},
     {id: "uncertain", name: "uncertain", test: (row) => row.uncertain},
     {id: "failed", name: "failed", test: (row) => row.failed},
@@ -77,16 +77,16 @@
     $("search").value = state.search;
     $("sort").value = state.sort;
     $("found").textContent = shown.length === rows.length
-      ? plural(rows.length, "picture", "pictures") : `${number(shown.length)} of ${number(rows.length)}`;
+      ? plural(rows.length, "image", "images") : `${number(shown.length)} of ${number(rows.length)}`;
     const filtered = state.filter !== "all" || state.class >= 0 || state.search !== "";
     $("clear").hidden = !filtered;
     $("clear").textContent = state.class >= 0 ? `✕ ${visible(run.classes[state.class])}` : "✕ Show all";
-    $("clear").setAttribute("aria-label", state.class >= 0 ? `Show all classes again, not only ${run.classes[state.class]}` : "Show all pictures again");
+    $("clear").setAttribute("aria-label", state.class >= 0 ? `Show all classes again, not only ${run.classes[state.class]}` : "Show all images again");
     $("nothing").hidden = shown.length > 0;
     cards.forEach((card) => card.remove());
     cards.clear();
     const bottom = $("toolbar").getBoundingClientRect();
-    if (bottom.top <= 0) scrollTo(0, scrollY + $("pictures").getBoundingClientRect().top - bottom.height);
+    if (bottom.top <= 0) scrollTo(0, scrollY + $("images").getBoundingClientRect().top - bottom.height);
     place();
   };
   const change = (values) => { Object.assign(state, values); writeAddress(); update(); };
@@ -202,7 +202,7 @@
   // Cards in view, each at its place in a list as long as all of them.
   const cards = new Map();
   const place = () => {
-    const list = $("pictures"), gap = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--gap"));
+    const list = $("images"), gap = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--gap"));
     const width = list.clientWidth, columns = Math.max(1, Math.floor((width + gap) / (320 + gap)));
     const cardWidth = (width - gap * (columns - 1)) / columns, pitch = cardHeight + gap;
     list.style.height = `${Math.max(0, Math.ceil(shown.length / columns) * pitch - gap)}px`;
@@ -236,18 +236,18 @@
     requestAnimationFrame(() => { asked = false; place(); });
   };
   addEventListener("scroll", soon, {passive: true});
-  new ResizeObserver(soon).observe($("pictures"));
+  new ResizeObserver(soon).observe($("images"));
   addEventListener("resize", soon);
   addEventListener("hashchange", () => { readAddress(); update(); });
   $("search").addEventListener("input", (event) => change({search: event.target.value}));
   $("sort").addEventListener("change", (event) => change({sort: event.target.value}));
   $("clear").addEventListener("click", () => change(state.class >= 0 ? {class: -1} : {filter: "all", search: ""}));
   $("all-classes").addEventListener("click", () => { state.everyClass = !state.everyClass; update(); });
-  $("skip").addEventListener("click", (event) => { event.preventDefault(); $("pictures").focus(); });
+  $("skip").addEventListener("click", (event) => { event.preventDefault(); $("images").focus(); });
 
   if (innerWidth <= 860) for (const details of document.querySelectorAll("details")) details.open = false;
   $("notice").hidden = run.status === "finished";
-  $("heading").textContent = plural(rows.length, "picture", "pictures");
+  $("heading").textContent = plural(rows.length, "image", "images");
   document.title = `${$("heading").textContent}, ${document.title.toLowerCase()}`;
   readAddress();
   update();

@@ -1,4 +1,4 @@
-"""Small pictures for reports."""
+"""Small images for reports."""
 
 import io
 
@@ -16,7 +16,7 @@ def make_thumbnail(image: Image.Image, side_px: int = THUMBNAIL_PX) -> bytes:
     """
     scale = side_px / max(image.size)
     size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
-    # reducing_gap averages whole blocks of a large picture first: thumbnails need speed, not exactness.
+    # reducing_gap averages whole blocks of a large image first: thumbnails need speed, not exactness.
     small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1 else image
     encoded = io.BytesIO()
     small.save(encoded, "jpeg", quality=70)

@@ -1,7 +1,7 @@
 """Random changes of a whole batch at once, on the device and in bytes: mirror, shift, paint over.
 
-Mirror and shift are one gather: each picture has a list of source rows and a list of source columns, and a mirrored
-picture is one whose columns run backwards.
+Mirror and shift are one gather: each image has a list of source rows and a list of source columns, and a mirrored
+image is one whose columns run backwards.
 
 Shapes: B batch, C channels, H height, W width.
 """
@@ -21,10 +21,10 @@ ALL = slice(None)
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What may happen to each picture.
+    """What may happen to each image.
 
     Attributes:
-        flip: whether pictures are mirrored left and right; `alternate` leaves the choice to the caller.
+        flip: whether images are mirrored left and right; `alternate` leaves the choice to the caller.
         translate_px: largest shift, up or down and left or right, at full size.
         padding: what a shift brings in.
         cutout_px: side of the square that is painted over, at full size; 0 for none.
@@ -38,7 +38,7 @@ class Augmentation:
     fill: tuple[int, int, int] = (0, 0, 0)
 
     def scaled(self, factor: float) -> "Augmentation":
-        """The same for pictures that are `factor` times as large; a shift stays at least one pixel."""
+        """The same for images that are `factor` times as large; a shift stays at least one pixel."""
         return Augmentation(
             flip=self.flip,
             translate_px=max(1, round(self.translate_px * factor)) if self.translate_px else 0,
@@ -57,15 +57,15 @@ def augment(
     batch_size: int | None = None,
     places: slice | Tensor = ALL,
 ) -> Tensor:
-    """Change every picture of a batch, or of a part of it, at random.
+    """Change every image of a batch, or of a part of it, at random.
 
     Args:
         images_BCHW: uint8, shape (batch, 3, height, width); left as it is.
         augmentation: what may happen.
-        generator: on the pictures' device; the same state gives the same changes.
-        flip_B: which pictures to mirror, bool; drawn at random where missing and `flip` isn't `off`.
-        batch_size: of the whole batch, for which numbers are drawn; None where these pictures are all of it.
-        places: of these pictures in the whole batch: each is changed as it would be among all.
+        generator: on the images' device; the same state gives the same changes.
+        flip_B: which images to mirror, bool; drawn at random where missing and `flip` isn't `off`.
+        batch_size: of the whole batch, for which numbers are drawn; None where these images are all of it.
+        places: of these images in the whole batch: each is changed as it would be among all.
     Returns:
         uint8, the same shape.
     """
@@ -95,7 +95,7 @@ def move(
     right_B: Tensor | None = None,
     padding: Padding = "reflect",
 ) -> Tensor:
-    """Mirror some pictures left and right, then shift each by its own distance.
+    """Mirror some images left and right, then shift each by its own distance.
 
     Args:
         images_BCHW: any type.
@@ -126,7 +126,7 @@ def move(
 def paint_square(
     images_BCHW: Tensor, centre_y_B: Tensor, centre_x_B: Tensor, *, side_px: int, fill: tuple[int, int, int]
 ) -> Tensor:
-    """Paint a square over each picture, cut off at the edges.
+    """Paint a square over each image, cut off at the edges.
 
     Args:
         images_BCHW: uint8, three channels.
@@ -164,7 +164,7 @@ def _colour(fill: tuple[int, int, int], device: torch.device) -> Tensor:
 def _source_index(
     batch: int, size: int, shift_B: Tensor | None, padding: Padding, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
-    # The row (or column) that each row comes from, and for black borders whether it lies inside of the picture.
+    # The row (or column) that each row comes from, and for black borders whether it lies inside of the image.
     position_S = torch.arange(size, device=device)
     if shift_B is None:
         return position_S.expand(batch, size), None

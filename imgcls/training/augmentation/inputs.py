@@ -1,6 +1,6 @@
 """From a batch of bytes to what the network is trained on: size, random changes, arithmetic, memory layout.
 
-Shapes: N training pictures, B batch, C channels (3), H height, W width.
+Shapes: N training images, B batch, C channels (3), H height, W width.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ from imgcls.images.transform import Transform
 from imgcls.recipes.schema import Recipe
 from imgcls.training.augmentation.geometry import Augmentation, augment, resize_batch
 from imgcls.training.augmentation.random_transforms import (
+    ImageTransform,
     Mixture,
-    PictureTransform,
     each,
     erasing,
     mixture,
@@ -31,7 +31,7 @@ class TrainingInput:
     Args:
         recipe: resolved.
         transform: its arithmetic turns bytes into the network's input.
-        num_images: training pictures, N.
+        num_images: training images, N.
         num_classes: K.
         device: where batches come from and go to.
         rank: of this process among those that share the batches.
@@ -65,7 +65,7 @@ class TrainingInput:
         sides_px = {transform.crop_px, *(px for _until, px in self._stages)}
         self._augmentations = {px: augmentation.scaled(px / transform.crop_px) for px in sides_px}
         # What the recipe leaves out is not there, and costs a step nothing.
-        self._crops: dict[int, PictureTransform] = {}
+        self._crops: dict[int, ImageTransform] = {}
         self._policy = self._erasing = None
         self._mixture: Mixture | None = None
         if settings.crop_scale < 1:
@@ -85,7 +85,7 @@ class TrainingInput:
 
     def begin(self, epoch: int) -> None:
         """Set the generators to where an epoch begins, or to where it was cut."""
-        # What happens to the pictures is drawn for whole batches, and the same for all processes. Dropout isn't: each
+        # What happens to the images is drawn for whole batches, and the same for all processes. Dropout isn't: each
         # process drops its own.
         self._stream.manual_seed(seed_for(self._seed, "augment", epoch))
         torch.manual_seed(seed_for(self._seed, f"global/{self._rank}" if self._rank else "global", epoch))
@@ -97,7 +97,7 @@ class TrainingInput:
         self._cut = {}
 
     def mirrored(self, order_N: Tensor, epoch: int) -> Tensor:
-        """Which of the pictures `flip = "alternate"` mirrors in an epoch: bool, on the device."""
+        """Which of the images `flip = "alternate"` mirrors in an epoch: bool, on the device."""
         return (self._mirrored_N[order_N] ^ bool(epoch % 2)).to(self.device)
 
     def prepare(self, batch: Batch, share: Share, mirrored_B: Tensor, *, done: float) -> tuple[Tensor, Tensor]:
@@ -112,8 +112,8 @@ class TrainingInput:
             mirrored_B: of `mirrored`, for the whole batch.
             done: fraction of the run, which decides the resolution.
         Returns:
-            Pictures, float32, shape (batch, 3, side, side), and class indices, int64, shape (batch,), or, where
-            pictures are mixed, probabilities, float32, shape (batch, num_classes).
+            Images, float32, shape (batch, 3, side, side), and class indices, int64, shape (batch,), or, where
+            images are mixed, probabilities, float32, shape (batch, num_classes).
         """
         images_BCHW, target = batch.images_BCHW, batch.labels_B
         side_px = next((px for until, px in self._stages if done < until), self.transform.crop_px)
@@ -141,11 +141,11 @@ class TrainingInput:
         return input_BCHW, target
 
     def choose_view(self, batch: Batch, share: Share, mirrored_B: Tensor) -> Tensor:
-        """What `prepare` does where a picture changes by nothing but mirroring, on kept features.
+        """What `prepare` does where an image changes by nothing but mirroring, on kept features.
 
         Args:
-            batch: in the place of pictures, features of shape (batch, 1, ...), or (batch, 2, ...) with those of the
-                mirrored picture.
+            batch: in the place of images, features of shape (batch, 1, ...), or (batch, 2, ...) with those of the
+                mirrored image.
             share: which part of a whole batch they were asked for as.
             mirrored_B: of `mirrored`, for the whole batch.
         Returns:

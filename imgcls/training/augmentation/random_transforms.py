@@ -1,7 +1,7 @@
-"""torchvision's random transforms, each picture with draws of its own, and mixtures of a batch's pictures.
+"""torchvision's random transforms, each image with draws of its own, and mixtures of a batch's images.
 
-torchvision draws once a call, so that a whole batch would be turned by one angle; here each picture is a call. That
-costs some tenths of a millisecond a picture of 32 pixels, and milliseconds at 224: more than a small network's step.
+torchvision draws once a call, so that a whole batch would be turned by one angle; here each image is a call. That
+costs some tenths of a millisecond an image of 32 pixels, and milliseconds at 224: more than a small network's step.
 All of them draw from torch's global generator on the CPU, whatever the device.
 
 Shapes: B batch, C channels (3), H height, W width, K classes.
@@ -14,36 +14,36 @@ import torch
 from torch import Tensor
 
 Policy = Literal["off", "randaugment", "trivialaugment"]
-# Bytes of one picture, (3, height, width), to bytes.
-PictureTransform = Callable[[Tensor], Tensor]
-# Float pictures and class indices of a batch to pictures and probabilities, (batch, num_classes).
+# Bytes of one image, (3, height, width), to bytes.
+ImageTransform = Callable[[Tensor], Tensor]
+# Float images and class indices of a batch to images and probabilities, (batch, num_classes).
 Mixture = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def random_crop(side_px: int, *, smallest: float) -> PictureTransform:
-    """A rectangle of at least that share of the picture's area, resized to a square.
+def random_crop(side_px: int, *, smallest: float) -> ImageTransform:
+    """A rectangle of at least that share of the image's area, resized to a square.
 
     Source: torchvision.transforms.v2.RandomResizedCrop; Szegedy et al. 2015, section 6.
     """
     from torchvision.transforms import v2
 
-    crop: PictureTransform = v2.RandomResizedCrop(side_px, scale=(smallest, 1.0), antialias=True)
+    crop: ImageTransform = v2.RandomResizedCrop(side_px, scale=(smallest, 1.0), antialias=True)
     return crop
 
 
-def policy_transform(policy: Policy, *, num_ops: int, magnitude: int, fill: tuple[int, int, int]) -> PictureTransform:
+def policy_transform(policy: Policy, *, num_ops: int, magnitude: int, fill: tuple[int, int, int]) -> ImageTransform:
     """Colours, contrast, turns and shears at random.
 
     Args:
         policy: RandAugment (Cubuk et al. 2019) or TrivialAugmentWide (Mueller and Hutter 2021), which has no settings.
-        num_ops: changes of a picture, of RandAugment.
+        num_ops: changes of an image, of RandAugment.
         magnitude: their strength, 0 to 30, of RandAugment.
         fill: red, green and blue of what a turn brings in.
     """
     from torchvision.transforms import v2
 
     how: dict[str, Any] = {"interpolation": v2.InterpolationMode.BILINEAR, "fill": list(fill)}
-    transform: PictureTransform
+    transform: ImageTransform
     if policy == "randaugment":
         transform = v2.RandAugment(num_ops=num_ops, magnitude=magnitude, **how)
     elif policy == "trivialaugment":
@@ -53,19 +53,19 @@ def policy_transform(policy: Policy, *, num_ops: int, magnitude: int, fill: tupl
     return transform
 
 
-def erasing(probability: float, *, fill: tuple[int, int, int]) -> PictureTransform:
+def erasing(probability: float, *, fill: tuple[int, int, int]) -> ImageTransform:
     """A rectangle painted over, of 2 to 33 % of the area, with that probability.
 
     Source: torchvision.transforms.v2.RandomErasing; Zhong et al. 2017.
     """
     from torchvision.transforms import v2
 
-    erase: PictureTransform = v2.RandomErasing(p=probability, value=fill)
+    erase: ImageTransform = v2.RandomErasing(p=probability, value=fill)
     return erase
 
 
 def mixture(*, mixup: float, cutmix: float, num_classes: int) -> Mixture:
-    """Each picture blended with its neighbour in the batch (mixup) or with a rectangle of it (CutMix), its label too.
+    """Each image blended with its neighbour in the batch (mixup) or with a rectangle of it (CutMix), its label too.
 
     Args:
         mixup: alpha of the Beta distribution of the share; 0 for never.
@@ -84,6 +84,6 @@ def mixture(*, mixup: float, cutmix: float, num_classes: int) -> Mixture:
     return mix
 
 
-def each(transform: PictureTransform, images_BCHW: Tensor) -> Tensor:
-    """Change every picture of a batch by a call of its own."""
+def each(transform: ImageTransform, images_BCHW: Tensor) -> Tensor:
+    """Change every image of a batch by a call of its own."""
     return torch.stack([transform(image_CHW) for image_CHW in images_BCHW])

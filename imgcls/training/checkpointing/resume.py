@@ -15,7 +15,7 @@ from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import Score
 from imgcls.training.loop import Loop
 
-# The pictures themselves are compared, so that a data set may have moved; how often to save changes no weight.
+# The images themselves are compared, so that a data set may have moved; how often to save changes no weight.
 MAY_DIFFER = ("data.source", "train.save_every_min")
 KEYS_SHOWN = 3
 
@@ -27,10 +27,10 @@ class Saved:
     Attributes:
         loop: what `Loop.load_state_dict` takes.
         best, last: scores so far.
-        data: description of the training pictures.
+        data: description of the training images.
         origin: where its first weights came from; None for random ones.
         machine: what it was trained on, as `machine` has it.
-        num_images: training pictures, without those that were left out; None in files that don't tell.
+        num_images: training images, without those that were left out; None in files that don't tell.
     """
 
     loop: dict[str, Any]
@@ -87,7 +87,7 @@ def load_saved(path: Path) -> Saved:
 
 
 def machine(device: torch.device) -> str:
-    """All that the last bits of a step depend on, beside the recipe and the pictures."""
+    """All that the last bits of a step depend on, beside the recipe and the images."""
     where = f"{torch.get_num_threads()} CPU threads" if device.type == "cpu" else device.type
     if device.type == "cuda":
         where = torch.cuda.get_device_name(device)
@@ -139,7 +139,7 @@ def describe_differences(stored: Recipe, wanted: Recipe) -> str:
 
 
 def check_same_data(saved: Saved, images: LabelledImages, run: Path) -> None:
-    """Refuse to go on with other pictures than the run began with.
+    """Refuse to go on with other images than the run began with.
 
     Raises:
         DataError: another fingerprint.
@@ -147,13 +147,13 @@ def check_same_data(saved: Saved, images: LabelledImages, run: Path) -> None:
     before, now = saved.data.get("fingerprint"), images.description.fingerprint
     if before != now:
         raise DataError(
-            f"the training pictures are not those that the run in {run} began with: "
+            f"the training images are not those that the run in {run} began with: "
             f"fingerprint {str(before)[:12]} then, {now[:12]} now",
             hint="restore the data, or start a new run",
         )
     if saved.num_images not in (None, len(images)):
         raise DataError(
-            f"the run in {run} began with {saved.num_images:,} training pictures, and now there are {len(images):,} of "
+            f"the run in {run} began with {saved.num_images:,} training images, and now there are {len(images):,} of "
             "the same: damaged ones are left out where all fit into memory, and met on the way where they don't",
             hint="go on with as much memory as it began with, or start a new run",
         )

@@ -15,13 +15,13 @@ class StepKind:
     """Steps of a run that cost the same.
 
     Attributes:
-        image_px: side of the pictures.
+        image_px: side of the images.
         frozen: whether the head alone is trained.
         num_steps: of the whole run.
-        step_sec: of one step, with its share of loading pictures: the median of a few, or their mean where workers
+        step_sec: of one step, with its share of loading images: the median of a few, or their mean where workers
             decode ahead; None where the head's steps weren't reached, which take next to no time.
         first_sec: of the first step.
-        feature_sec: to run a frozen body once on all training pictures; None where it isn't kept.
+        feature_sec: to run a frozen body once on all training images; None where it isn't kept.
     """
 
     image_px: int
@@ -44,14 +44,14 @@ class DryRun:
 
     Attributes:
         started: what the run would say at its start; its folder is gone.
-        batch_size: pictures in a step.
+        batch_size: images in a step.
         kinds: of steps, in the order of the run.
-        validation_sec: after every epoch; None without validation pictures.
-        test_sec: at the end; None without test pictures.
+        validation_sec: after every epoch; None without validation images.
+        test_sec: at the end; None without test images.
         saving_sec: of last.pt and best.pt.
         last_bytes, best_bytes: of the checkpoints.
         free_bytes: where the run's folder would be.
-        host_peak_bytes: of this process, with the pictures that it holds; None where it isn't known.
+        host_peak_bytes: of this process, with the images that it holds; None where it isn't known.
         device_peak_bytes, device_total_bytes: of an accelerator.
     """
 
@@ -83,7 +83,7 @@ class DryRun:
             epochs = kind.num_steps / self.started.steps_per_epoch
             total += kind.total_sec + epochs * self._overhead_sec(kind, steps)
             if kind.feature_sec is not None:
-                # The body runs once on the validation pictures too.
+                # The body runs once on the validation images too.
                 total += self.validation_sec or 0.0
         return total
 

@@ -26,7 +26,7 @@ class StepClock:
         self._is_feature = False
 
     def on_event(self, event: Event) -> None:
-        """Notes how far a frozen body has come on the pictures."""
+        """Notes how far a frozen body has come on the images."""
         if isinstance(event, FeatureProgress):
             self._features.append((self._now(), event.done))
             self._is_feature = True
@@ -56,7 +56,7 @@ class StepClock:
         return middle(self._steps[WARMUP_STEPS:] or self._steps[-1:]), self._steps[0]
 
     def feature_sec(self, num_images: int) -> float | None:
-        """For so many pictures; None where no features are kept."""
+        """For so many images; None where no features are kept."""
         if not self._features:
             return None
         return sec_per_image([(self._begun, 0), *self._features]) * num_images
@@ -67,7 +67,7 @@ class StepClock:
 
 
 def sec_per_image(marks: list[tuple[float, int]]) -> float:
-    """From times and numbers of pictures done, without the first batch if there is another."""
+    """From times and numbers of images done, without the first batch if there is another."""
     first = marks[1] if len(marks) > 2 else marks[0]
     (begun, before), (ended, after) = first, marks[-1]
     return (ended - begun) / max(after - before, 1)

@@ -1,6 +1,6 @@
-"""What a frozen body makes of every picture, computed once instead of in every epoch.
+"""What a frozen body makes of every image, computed once instead of in every epoch.
 
-Shapes: N pictures, B batch, V views (plain, and mirrored where pictures are mirrored at random), C channels (3),
+Shapes: N images, B batch, V views (plain, and mirrored where images are mirrored at random), C channels (3),
 H height, W width; a feature has whatever shape the network's head takes.
 """
 
@@ -24,12 +24,12 @@ MAX_FEATURE_BYTES = 2**30
 
 
 class KeptFeatures(SplitOf):
-    """A split whose pictures are features; see `LabelledImages`.
+    """A split whose images are features; see `LabelledImages`.
 
     Args:
-        images: the pictures that the features were made of.
+        images: the images that the features were made of.
         features_NV: shape (N, V, ...).
-        known_N: bool; False for damaged pictures, which drop out of their batches.
+        known_N: bool; False for damaged images, which drop out of their batches.
     """
 
     def __init__(self, images: LabelledImages, features_NV: Tensor, known_N: Tensor) -> None:
@@ -43,7 +43,7 @@ class KeptFeatures(SplitOf):
         return not bool(self._known_N.all())
 
     def batches(self, order: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        """See `LabelledImages`; in the place of pictures, features of all views, shape (batch, V, ...)."""
+        """See `LabelledImages`; in the place of images, features of all views, shape (batch, V, ...)."""
         for start in range(0, len(order), batch_size):
             chunk = order[start : start + batch_size]
             kept = chunk[self._known_N[chunk]]
@@ -69,21 +69,21 @@ def keep_features(
     progress: Callable[[int, int], None] = lambda done, total: None,
     processes: Processes | None = None,
 ) -> KeptFeatures | str | None:
-    """Run every picture through a network up to its head.
+    """Run every image through a network up to its head.
 
     The batches are always the same, so that the features are, bit for bit, whenever they are computed.
 
     Args:
         network: on the device, in eval mode.
-        images: the pictures.
+        images: the images.
         transform: its arithmetic turns bytes into the network's input.
         device: where the network is, and the features stay.
-        batch_size: pictures at once.
+        batch_size: images at once.
         precision: of the arithmetic.
-        mirrored: whether to keep the features of the mirrored picture too.
+        mirrored: whether to keep the features of the mirrored image too.
         channels_last: memory layout of the input.
         should_stop: asked after every batch.
-        progress: called with pictures done and in all.
+        progress: called with images done and in all.
         processes: share the batches out, and all get the result; every one calls this.
     Returns:
         The features; the reason to stop if there was one; or None where they take more than `MAX_FEATURE_BYTES`.

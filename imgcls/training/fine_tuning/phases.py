@@ -40,9 +40,9 @@ def phase_at(phases: tuple[Phase, ...], epoch: int) -> int:
 
 
 def changing_settings(recipe: Recipe) -> list[str]:
-    """The settings by which a picture has other pixels in every epoch, mirroring apart, which knows but two.
+    """The settings by which an image has other pixels in every epoch, mirroring apart, which knows but two.
 
-    Without them, what a frozen body makes of a picture is the same in every epoch, and can be kept.
+    Without them, what a frozen body makes of an image is the same in every epoch, and can be kept.
     """
     neutral = AugmentSettings()
     found = [

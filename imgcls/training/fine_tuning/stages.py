@@ -26,7 +26,7 @@ class Staging:
 
     Args:
         network: on the device.
-        images: the training pictures.
+        images: the training images.
         recipe: resolved.
         transform: its arithmetic turns bytes into the network's input.
         device: where the network is.
@@ -56,10 +56,10 @@ class Staging:
         self._weights_K = None
         if recipe.optim.class_weights == "balanced":
             self._weights_K = balanced_weights(images.labels_N, len(images.classes)).to(device)
-        self._runner: Callable[[Tensor], Tensor] = network
+        self._backend: Callable[[Tensor], Tensor] = network
         if recipe.train.compile:
             sizes = compiled_sizes(recipe.train.batch_size, recipe.train.accumulate)
-            self._runner = CompiledNetwork(network, sizes)
+            self._backend = CompiledNetwork(network, sizes)
         self.enter(0)
 
     @property
@@ -77,7 +77,7 @@ class Staging:
 
     @property
     def source(self) -> LabelledImages:
-        """Where batches come from: the pictures, or what a frozen body made of them."""
+        """Where batches come from: the images, or what a frozen body made of them."""
         return self.images if self.kept is None else self.kept
 
     def enter(self, number: int) -> None:
@@ -94,7 +94,7 @@ class Staging:
         """Moves the weights of the phase by a batch of what `source` gives."""
         if self._step is None:
             # Made when it is first called for: only now is it known what has to be spread over the processes.
-            forward = self._runner
+            forward = self._backend
             if self.kept is not None:
                 forward = HeadNetwork(self.network)
             if self.processes.count > 1:
@@ -112,7 +112,7 @@ class Staging:
         return self._step
 
     def begin_epoch(self, epoch: int, on_event: OnEvent, should_stop: ShouldStop) -> str | None:
-        """Make ready for an epoch; a reason to stop, if one came up while a frozen body was run on all pictures."""
+        """Make ready for an epoch; a reason to stop, if one came up while a frozen body was run on all images."""
         if (number := phase_at(self.phases, epoch)) != self.number:
             self.enter(number)
         self.network.train(not self.phase.frozen)

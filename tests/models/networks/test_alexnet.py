@@ -32,7 +32,7 @@ def test_same_logits(alexnet_weights):
     assert logits_BK.std() > 0.5, "logits that are all alike would prove little"
 
 
-def test_small_pictures_and_few_classes():
+def test_small_images_and_few_classes():
     assert AlexNet(7).eval()(torch.zeros(1, 3, 63, 63)).shape == (1, 7)
 
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from colour_backend import ColourRunner, classify, picture
+from colour_backend import ColourBackend, classify, draw_image
 
 from imgcls.errors import OutputError, UsageError
 from imgcls.images.sources import Source
@@ -18,8 +18,8 @@ parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installe
 
 def test_rows_and_metadata_come_back(tmp_path: Path) -> None:
     good, torn = tmp_path / 'a "red",\none.png', tmp_path / "torn.jpg"
-    picture(200, 40, 10).save(good)
-    torn.write_bytes(b"no picture")
+    draw_image(200, 40, 10).save(good)
+    torn.write_bytes(b"no image")
     output = tmp_path / "results.parquet"
     classify([Source(str(good), good), Source(str(torn), torn)], Destination("parquet", output), threshold=0.9)
 
@@ -41,7 +41,7 @@ def test_rows_and_metadata_come_back(tmp_path: Path) -> None:
         if key.startswith(b"imgcls.")
     }
     assert b"imgcls.model" in parquet.read_schema(output).metadata
-    assert facts["imgcls.model"] == ColourRunner().describe()
+    assert facts["imgcls.model"] == ColourBackend().describe()
     assert facts["imgcls.options"]["threshold"] == 0.9
     assert facts["imgcls.summary"] == {"count": 2, "ok": 1, "failed": 1, "errors": {"not_an_image": 1}}
     assert {"imgcls", "python", "torch"} <= facts["imgcls.versions"].keys()
@@ -49,10 +49,10 @@ def test_rows_and_metadata_come_back(tmp_path: Path) -> None:
 
 
 def test_the_readme_names_columns_and_metadata(tmp_path: Path) -> None:
-    picture(1, 2, 3).save(tmp_path / "a.png")
+    draw_image(1, 2, 3).save(tmp_path / "a.png")
     output = tmp_path / "r.parquet"
     classify([Source("a.png", tmp_path / "a.png")], Destination("parquet", output))
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
     keys = [key.decode() for key in parquet.read_metadata(output).metadata if key.startswith(b"imgcls.")]
     missing = [name for name in [*parquet.read_table(output).column_names, *keys] if f"`{name}`" not in readme]
     assert not missing
@@ -76,12 +76,12 @@ def test_row_groups_are_written_as_records_come(tmp_path: Path) -> None:
 
 
 def test_a_run_that_fails_leaves_no_file(tmp_path: Path) -> None:
-    class Broken(ColourRunner):
+    class Broken(ColourBackend):
         def probabilities(self, images_BHWC):  # type: ignore[no-untyped-def]
             raise RuntimeError("broken")
 
     image = tmp_path / "a.png"
-    picture(1, 2, 3).save(image)
+    draw_image(1, 2, 3).save(image)
     with pytest.raises(RuntimeError, match="broken"):
         classify([Source("a.png", image)], Destination("parquet", tmp_path / "results.parquet"), Broken())
     assert not [path.name for path in tmp_path.iterdir() if path.suffix in (".parquet", ".part")]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from chromium import PROGRAM, Page, started_chromium
-from colour_backend import colour_origin, picture
+from colour_backend import colour_origin, draw_image
 
 from imgcls.errors import ImageError
 from imgcls.outputs.record import ImageRecord, Prediction, Summary, failed_record
@@ -63,8 +63,8 @@ def write_report(path: Path, records: list[ImageRecord]) -> None:
 
 
 def small_report(path: Path) -> None:
-    """Four pictures and one that failed, with names that a page could trip over."""
-    thumbnail = make_thumbnail(picture(200, 30, 30, size=(300, 200)), THUMBNAIL_PX)
+    """Four images and one that failed, with names that a page could trip over."""
+    thumbnail = make_thumbnail(draw_image(200, 30, 30, size=(300, 200)), THUMBNAIL_PX)
     write_report(
         path,
         [
@@ -116,9 +116,9 @@ def test_shows_filters_sorts_and_searches(page: Page, tmp_path: Path) -> None:
         """,
     )
     shown = ["zebra.jpg", "ant.jpg", NAMES[2], 'a "quoted"\\n\\u{202e}name.jpg', "torn.jpg"]
-    assert seen["heading"] == "5 pictures"
+    assert seen["heading"] == "5 images"
     assert seen["tiles"] == [
-        ["5", "pictures", "3 classes"],
+        ["5", "images", "3 classes"],
         ["4", "classified", "mean confidence 72.5%"],
         ["1", "uncertain", "less than 60% sure"],
         ["1", "failed", "1\u00a0corrupt_image"],
@@ -173,7 +173,7 @@ def test_the_readmes_addresses_lead_somewhere(page: Page, tmp_path: Path) -> Non
 
 
 def test_only_what_is_on_screen_is_in_the_document(page: Page, tmp_path: Path) -> None:
-    thumbnail = make_thumbnail(picture(10, 200, 30), THUMBNAIL_PX)
+    thumbnail = make_thumbnail(draw_image(10, 200, 30), THUMBNAIL_PX)
     write_report(
         tmp_path / "report.html",
         [

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 import pytest
-from colour_backend import ColourRunner, classify, colour_origin, picture
+from colour_backend import ColourBackend, classify, colour_origin, draw_image
 from PIL import Image
 
 from imgcls.errors import OutputError, UsageError
@@ -28,11 +28,11 @@ SCRIPT = re.compile(r'<script type="[^"]+" (?:class|id)="(records|thumbnails|run
 
 
 def with_report(
-    sources: list[Source], destination: Destination, runner: ColourRunner | None = None, **settings: Any
+    sources: list[Source], destination: Destination, backend: ColourBackend | None = None, **settings: Any
 ) -> BatchResult:
     """A whole run with a report beside its output, as the command does it."""
     assert destination.report is not None
-    return classify(sources, destination, runner, **settings)
+    return classify(sources, destination, backend, **settings)
 
 
 def contents(page: Path) -> tuple[list[Any], list[bytes], dict[str, Any]]:
@@ -51,10 +51,10 @@ def contents(page: Path) -> tuple[list[Any], list[bytes], dict[str, Any]]:
 
 
 def save(folder: Path, count: int) -> list[Source]:
-    """Pictures of rising redness."""
+    """Images of rising redness."""
     folder.mkdir(exist_ok=True)
     for number in range(count):
-        picture(number, 40, 10, size=(300, 200)).save(folder / f"{number:04}.png")
+        draw_image(number, 40, 10, size=(300, 200)).save(folder / f"{number:04}.png")
     return [Source(str(path), path) for path in sorted(folder.iterdir())]
 
 
@@ -97,10 +97,10 @@ def test_loads_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["<script>alert(1)<script>.png", "</script><!--.png", "q\"uo'te\nline&amp;.png"])
 def test_no_name_breaks_out(tmp_path: Path, name: str) -> None:
     image = tmp_path / name.replace("/", "∕")
-    picture(9, 9, 9).save(image)
+    draw_image(9, 9, 9).save(image)
     page = tmp_path / "report.html"
-    runner = ColourRunner(("</script><b>", "green", "blue"))
-    with_report([Source(name, image)], Destination("jsonl", tmp_path / "r.jsonl", report=page), runner)
+    backend = ColourBackend(("</script><b>", "green", "blue"))
+    with_report([Source(name, image)], Destination("jsonl", tmp_path / "r.jsonl", report=page), backend)
     records, _thumbnails, run = contents(page)
     assert records[0][0] == name
     assert run["classes"][0] == "</script><b>"
@@ -134,7 +134,7 @@ def test_an_early_end_says_so_and_a_failure_leaves_the_old_page(tmp_path: Path) 
     before = page.read_bytes()
     assert contents(page)[2]["status"] == "interrupted"
 
-    class Broken(ColourRunner):
+    class Broken(ColourBackend):
         def probabilities(self, images_BHWC):  # type: ignore[no-untyped-def]
             raise RuntimeError("broken")
 

@@ -29,7 +29,7 @@ def test_a_shift_by_nothing_is_the_identity(images_BCHW, padding):
 
 
 @pytest.mark.parametrize("padding", ["reflect", "zero"])
-def test_one_gather_equals_flip_pad_and_crop_of_each_picture(images_BCHW, padding):
+def test_one_gather_equals_flip_pad_and_crop_of_each_image(images_BCHW, padding):
     reach = 4
     flip_B = torch.rand(6, generator=seeded()) < 0.5
     down_B, right_B = torch.randint(-reach, reach + 1, (2, 6), generator=seeded())
@@ -39,7 +39,7 @@ def test_one_gather_equals_flip_pad_and_crop_of_each_picture(images_BCHW, paddin
         mirrored = image.flip(2) if flip else image
         mode = "reflect" if padding == "reflect" else "constant"
         padded = F.pad(mirrored[None].float(), (reach,) * 4, mode=mode)[0].to(torch.uint8)
-        # A picture that moves down shows what was above it.
+        # An image that moves down shows what was above it.
         assert torch.equal(result, padded[:, reach - down :, reach - right :][:, :height, :width])
 
 
@@ -51,14 +51,14 @@ def test_a_shift_of_two_pixels_by_hand():
     assert move(row, right_B=two, padding="zero").flatten().tolist() == [0, 0, 1, 2]
 
 
-def test_a_shift_beyond_the_picture_stays_inside_of_it(images_BCHW):
+def test_a_shift_beyond_the_image_stays_inside_of_it(images_BCHW):
     far_B = torch.full((6,), 40)
     moved = move(images_BCHW, down_B=far_B, right_B=-far_B)
     assert set(moved[0].flatten().tolist()) <= set(images_BCHW[0].flatten().tolist())
     assert not move(images_BCHW, down_B=far_B, padding="zero").any()
 
 
-def test_channels_last_pictures_give_the_same(images_BCHW):
+def test_channels_last_images_give_the_same(images_BCHW):
     flip_B = torch.ones(6, dtype=torch.bool)
     laid_out = images_BCHW.contiguous(memory_format=torch.channels_last)
     assert torch.equal(move(laid_out, flip_B=flip_B), move(images_BCHW, flip_B=flip_B))
@@ -83,7 +83,7 @@ def test_nothing_asked_for_changes_nothing(images_BCHW):
     assert augment(images_BCHW, Augmentation(), generator=seeded()) is images_BCHW
 
 
-def test_the_same_generator_state_gives_the_same_pictures(images_BCHW):
+def test_the_same_generator_state_gives_the_same_images(images_BCHW):
     everything = Augmentation(flip="random", translate_px=2, cutout_px=3, fill=(5, 5, 5))
     before = images_BCHW.clone()
     first, again, other = (augment(images_BCHW, everything, generator=seeded(seed)) for seed in (1, 1, 2))
@@ -107,7 +107,7 @@ def test_the_callers_choice_of_flips_is_taken(images_BCHW):
     assert torch.equal(flipped, images_BCHW.flip(3))
 
 
-def test_small_pictures_get_small_changes_but_never_none():
+def test_small_images_get_small_changes_but_never_none():
     full = Augmentation(flip="random", translate_px=4, cutout_px=8, fill=(1, 2, 3))
     assert full.scaled(0.5) == Augmentation(flip="random", translate_px=2, cutout_px=4, fill=(1, 2, 3))
     assert full.scaled(0.05).translate_px == 1

@@ -8,7 +8,7 @@ FILL = (120, 110, 100)
 
 @pytest.fixture
 def images_BCHW():
-    """Eight times the same picture, so that only the draws can tell the results apart."""
+    """Eight times the same image, so that only the draws can tell the results apart."""
     one = torch.randint(0, 256, (3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     return one.repeat(8, 1, 1, 1)
 
@@ -22,7 +22,7 @@ TRANSFORMS = {
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_each_picture_has_its_own_draw_and_the_same_seed_the_same_draws(images_BCHW, name):
+def test_each_image_has_its_own_draw_and_the_same_seed_the_same_draws(images_BCHW, name):
     before = images_BCHW.clone()
     results = []
     for seed in (5, 5, 6):
@@ -40,7 +40,7 @@ def test_a_crop_has_the_size_asked_for(images_BCHW):
     assert each(random_crop(8, smallest=0.3), images_BCHW).shape == (8, 3, 8, 8)
     torch.manual_seed(0)
     whole = each(random_crop(16, smallest=1.0), images_BCHW)
-    # Rectangles of another shape than the picture's have less than its whole area.
+    # Rectangles of another shape than the image's have less than its whole area.
     assert (whole.float() - images_BCHW.float()).abs().mean() < 60
 
 
@@ -56,7 +56,7 @@ def test_erasing_paints_a_rectangle_of_the_mean_colour(images_BCHW):
     assert torch.equal(each(erasing(0.0, fill=FILL), images_BCHW), images_BCHW)
 
 
-def test_mixup_blends_pictures_and_labels_alike():
+def test_mixup_blends_images_and_labels_alike():
     torch.manual_seed(0)
     images_BCHW, labels_B = torch.rand(4, 3, 5, 5), torch.tensor([0, 1, 2, 0])
     mixed_BCHW, target_BK = mixture(mixup=1.0, cutmix=0.0, num_classes=3)(images_BCHW, labels_B)

@@ -63,7 +63,7 @@ def test_phases_of_a_run(photos, earlier):
     [("augment.flip=alternate", []), ("augment.padding=zero", []), ("augment.translate_px=2", ["augment.translate_px"]),
      ("train.resolution=[[0.5, 8]]", ["train.resolution"])],
 )  # fmt: skip
-def test_what_makes_pictures_differ_from_epoch_to_epoch(photos, earlier, setting, expected):
+def test_what_makes_images_differ_from_epoch_to_epoch(photos, earlier, setting, expected):
     assert changing_settings(recipe_for(photos, earlier, setting)) == expected
 
 
@@ -187,7 +187,7 @@ def test_patience_begins_when_all_weights_move():
     assert is_out_of_patience(best, Score(7, 0.8, 0.1), patience=3, since=4)
 
 
-def test_streamed_pictures_are_decoded_once_and_damaged_ones_left_out(photos, earlier, tmp_path):
+def test_streamed_images_are_decoded_once_and_damaged_ones_left_out(photos, earlier, tmp_path):
     import shutil
 
     folder = tmp_path / "photos"
@@ -198,8 +198,8 @@ def test_streamed_pictures_are_decoded_once_and_damaged_ones_left_out(photos, ea
     transform = Transform(PX, PX)
     streamed = open_dataset(str(folder), transform=transform, max_memory_mib=0, workers=0)
     opened = []
-    original = streamed.train._pictures.picture
-    streamed.train._pictures.picture = lambda index: opened.append(index) or original(index)
+    original = streamed.train._images.image
+    streamed.train._images.image = lambda index: opened.append(index) or original(index)
     epochs = []
     result = train(recipe, output=tmp_path / "run", dataset=streamed, on_event=epochs.append)
     assert sum(isinstance(event, EpochEnd) for event in epochs) == 4
