@@ -1,4 +1,4 @@
-"""A network's head, the last layer with one output a class, and its body, all before it.
+"""A network's head, the last layer with one output a class, and its backbone, all before it.
 
 Shapes: B batch, C channels (3), H height, W width, K classes; features have whatever shape the head takes.
 """
@@ -33,7 +33,7 @@ def head_of(network: nn.Module) -> nn.Linear | nn.Conv2d:
     return head
 
 
-def body_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
+def backbone_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
     """All parameters but the head's."""
     head = {id(parameter) for parameter in network.get_submodule(head_name(network)).parameters()}
     return (parameter for parameter in network.parameters() if id(parameter) not in head)
@@ -104,7 +104,7 @@ class HeadNetwork(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.head: nn.Module = head_of(network)
-        # A bound method, so that the body isn't registered here.
+        # A bound method, so that the backbone isn't registered here.
         self._answer = network.classify if isinstance(network, CNN) else None
         if isinstance(self.head, nn.Conv2d):
             # SqueezeNets pool what their head says of every place: there the rest of its block belongs to the answer.

@@ -1,6 +1,6 @@
 """What a training may begin with instead of random weights: published ones, a state_dict, or a checkpoint.
 
-The body is taken over as it is. The head is kept where its classes are those of the new data, and else replaced.
+The backbone is taken over as it is. The head is kept where its classes are those of the new data, and else replaced.
 """
 
 import contextlib

@@ -10,7 +10,7 @@ from torch.amp import GradScaler
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
 from imgcls.errors import ConfigError
-from imgcls.models.heads import body_parameters
+from imgcls.models.heads import backbone_parameters
 from imgcls.recipes.schema import OptimSettings, ScheduleSettings
 
 # torch.optim.lr_scheduler.OneCycleLR's own defaults.
@@ -35,7 +35,7 @@ class Optimisers:
             raise ConfigError("the network has no weights to train", hint="choose another model, or freeze less of it")
         self._muon_pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
         self._body_factor = body_factor
-        self._body = {id(parameter) for parameter in body_parameters(network)}
+        self._body = {id(parameter) for parameter in backbone_parameters(network)}
         matrices = [p for p in self.parameters if p.ndim >= 2]
         if settings.name == "muon":
             # The last matrix holds one row a class; Muon's authors leave it, like norms and biases, to AdamW.

@@ -9,7 +9,7 @@ from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.distributed.data_parallel import spread
 from imgcls.distributed.process_group import Processes
 from imgcls.images.transform import Transform
-from imgcls.models.heads import HeadNetwork, body_parameters
+from imgcls.models.heads import HeadNetwork, backbone_parameters
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import FeatureProgress, OnEvent, ShouldStop
 from imgcls.training.class_weights import balanced_weights
@@ -49,7 +49,7 @@ class Staging:
         self.transform, self.device, self.precision = transform, device, precision
         self.phases = phases_of(recipe)
         # Some never move, such as the whitening filters of our own network.
-        self._body = [parameter for parameter in body_parameters(network) if parameter.requires_grad]
+        self._body = [parameter for parameter in backbone_parameters(network) if parameter.requires_grad]
         self._too_many_features = False
         # Without it float16's small gradients would vanish.
         self.scaler = torch.amp.GradScaler(device.type) if precision.scaled else None
