@@ -1,6 +1,7 @@
 """Many inputs through one model: read, decode and classify at the same time, records in input order.
 
     reader thread      iterates the inputs, hands each to the decode pool, queues the task
+    download threads   URL -> bytes, 16 at once
     decode threads     bytes -> upright RGB -> resized and cropped pixels
     caller's thread    gathers decoded inputs into batches, yields records
     batch executor    each runs the model on a batch
@@ -49,7 +50,7 @@ class StreamSettings:
         num_threads: that decode; None for one a core.
         max_pixels: larger images are refused.
         decode_limit_sec: how long one image may take to decode.
-        fetch_limit_sec: how much longer one that must be fetched first may take.
+        fetch_limit_sec: how long one URL may take to fetch.
         threshold: answers less probable are marked uncertain; None marks none.
         fast_decode: scale JPEGs while decoding them: faster, and slightly other answers.
         thumbnail_px: side of the thumbnails that records carry, 0 for none.

@@ -13,6 +13,7 @@ from imgcls.images.sources import Source
 from imgcls.images.transform import Transform
 from imgcls.inference import decode_pool
 from imgcls.inference.decode_pool import Crop, DecodePool
+from imgcls.inference.download_pool import MAX_DOWNLOADS
 from imgcls.outputs.record import file_version
 
 LONG_SEC = 60.0
@@ -144,4 +145,65 @@ def test_a_thumbnail_fits_and_keeps_its_proportions(tmp_path):
     assert isinstance(crop, Crop)
     assert crop.thumbnail is not None
     assert crop.thumbnail.startswith(b"\xff\xd8")
+    pool.close()
+
+
+def test_urls_are_fetched_beside_each_other_and_never_hold_up_files(tmp_path):
+    content = save_image(tmp_path / "a.png").read_bytes()
+    # Whoever fetches waits until all the others fetch too; one decoding thread could do only one after the other.
+    together = threading.Barrier(MAX_DOWNLOADS + 1)
+
+    def fetch(_url: str) -> bytes:
+        together.wait(LONG_SEC)
+        return content
+
+    pool = build_pool(fetch=fetch)
+    urls = [pool.submit(Source(str(index), url=f"http://{index}")) for index in range(MAX_DOWNLOADS)]
+    assert isinstance(outcome(pool, Source("a", tmp_path / "a.png")), Crop)
+    assert not any(task.done.is_set() for task in urls)
+    together.wait(LONG_SEC)
+    for task in urls:
+        assert pool.wait(task, LONG_SEC)
+        assert isinstance(task.outcome, Crop)
+        assert task.content is None
+    pool.close()
+
+
+def test_no_more_encoded_images_are_held_than_are_fetched_at_once(tmp_path, monkeypatch):
+    content, let_go, fetched = save_image(tmp_path / "a.png").read_bytes(), threading.Event(), []
+    all_held = threading.Event()
+
+    def fetch(url: str) -> bytes:
+        fetched.append(url)
+        if len(fetched) == MAX_DOWNLOADS:
+            all_held.set()
+        return content
+
+    decode = decode_pool.decode_image
+
+    def decode_later(source: bytes, **options):
+        assert let_go.wait(LONG_SEC)
+        return decode(source, **options)
+
+    monkeypatch.setattr(decode_pool, "decode_image", decode_later)
+    pool = build_pool(fetch=fetch)
+    urls = [pool.submit(Source(str(index), url=f"http://{index}")) for index in range(3 * MAX_DOWNLOADS)]
+    assert all_held.wait(LONG_SEC)
+    assert not urls[-1].done.wait(0.3)
+    assert len(fetched) == MAX_DOWNLOADS
+    let_go.set()
+    assert all(pool.wait(task, LONG_SEC) for task in urls)
+    assert len(fetched) == len(urls)
+    pool.close()
+
+
+def test_a_download_that_does_not_end_is_given_up(monkeypatch):
+    monkeypatch.setattr(decode_pool, "FETCH_GRACE_SEC", 0.0)
+    let_go = threading.Event()
+    pool = build_pool(fetch=lambda _url: str(let_go.wait(LONG_SEC)).encode(), fetch_limit_sec=0.05)
+    task = pool.submit(Source("u", url="http://u"))
+    while not pool.wait(task, 0.01):
+        pass
+    assert (task.outcome.kind, task.outcome.message) == ("download_failed", "not done after 0.05 s")
+    let_go.set()
     pool.close()
