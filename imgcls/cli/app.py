@@ -145,7 +145,7 @@ def root(
 
 def _register() -> None:
     # Imported here, light as they are, because each of them needs what stands above.
-    from imgcls.cli import compare, env_check, evaluate, export, models, predict, train, tune
+    from imgcls.cli import compare, env_check, evaluate, export, models, predict, recipes, train, tune
 
     together = ("train", "eval")
     for name, module, function in (
@@ -157,6 +157,7 @@ def _register() -> None:
         ("predict", predict, predict.predict),
         ("export", export, export.export),
         ("models", models, models.models),
+        ("recipes", recipes, recipes.recipes),
     ):
         app.command(name, epilog=module.EXAMPLE)(guarded(function, name=name, together=name in together))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from imgcls.recipes.schema import Recipe
     from imgcls.runs.events import Event, TrainResult
 
-EXAMPLE = "Example: imgcls train -c configs/cnn.toml --data cifar10   or: imgcls train --data DIR --epochs 30"
+EXAMPLE = "Example: imgcls train -c cnn --data cifar10   or: imgcls train --data DIR --epochs 30"
 
 
 def train(

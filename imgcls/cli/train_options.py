@@ -14,7 +14,12 @@ LOOK = "Looking before leaping"
 # ruff: noqa: UP045
 Config = Annotated[
     Optional[Path],
-    typer.Option("--config", "-c", help="A recipe; without one the defaults hold.", metavar="RECIPE.toml"),
+    typer.Option(
+        "--config",
+        "-c",
+        help="A TOML file, or a name that 'imgcls recipes' lists; by default the built-in settings.",
+        metavar="RECIPE",
+    ),
 ]
 Data = Annotated[Optional[str], typer.Option("--data", help="cifar10, or a folder of class folders.", metavar="DATA")]
 Model = Annotated[

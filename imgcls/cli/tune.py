@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imgcls.tuning.results import StudyResult
 
 STUDY = "The study"
-EXAMPLE = "Example: imgcls tune -c configs/mlp.toml --space configs/space.toml --trials 50 --max-time 8h"
+EXAMPLE = "Example: imgcls tune -c mlp --space space --trials 50 --max-time 8h"
 
 
 class Pruner(StrEnum):
@@ -32,7 +32,9 @@ def tune(
     config: train_options.Config = None,
     space: Annotated[
         Optional[Path],  # noqa: UP045 - Typer reads it at run time
-        typer.Option("--space", help="What to search, and where; see configs/space.toml.", metavar="SPACE.toml"),
+        typer.Option(
+            "--space", help="What to search, and where; a file, or a name such as space.", metavar="SPACE.toml"
+        ),
     ] = None,
     data: train_options.Data = None,
     model: train_options.Model = None,
@@ -108,7 +110,7 @@ def tune(
         "train.seed": seed,
     }
     if resume is None and space is None:
-        raise UsageError("no space to search", hint="--space configs/space.toml, or --resume STUDY")
+        raise UsageError("no space to search", hint="--space space, or --resume STUDY")
     if resume is not None and config is None:
         from imgcls.tuning.folder import StudyFolder
 

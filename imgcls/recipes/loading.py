@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from imgcls.errors import ConfigError
 from imgcls.recipes.resolving import resolve_recipe
 from imgcls.recipes.schema import SECTIONS, Recipe
+from imgcls.recipes.shipped import recipe_path
 from imgcls.recipes.toml_text import to_toml
 
 RANGE_WORDS = {
@@ -66,7 +67,7 @@ def load_recipe(
     """Read, merge and check all sources.
 
     Args:
-        path: a TOML file, or None for the defaults.
+        path: a TOML file, the name of a shipped recipe (see `imgcls.recipes.shipped`), or None for the defaults.
         assignments: `section.key=value`, the value in TOML's notation; anything else is taken as a string.
         flags: values by dotted key, None for a flag that wasn't given. `model.name` replaces the whole table [model]
             but for `pretrained`: another network doesn't take the arguments of the file's, nor its weights.
@@ -76,7 +77,7 @@ def load_recipe(
     """
     collected = Collected()
     if path is not None:
-        for name, table in read_toml(Path(path)).items():
+        for name, table in read_toml(recipe_path(path)).items():
             collected.put(name, table, str(path))
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     if "model.name" in given:
@@ -120,7 +121,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from exc
     except OSError as exc:
         raise ConfigError(
-            f"can't read the recipe {path}: {exc.strerror or exc}", hint="name a TOML file: -c configs/cnn.toml"
+            f"can't read the recipe {path}: {exc.strerror or exc}",
+            hint="name a TOML file, or a recipe that 'imgcls recipes' lists",
         ) from exc
 
 

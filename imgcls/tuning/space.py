@@ -19,7 +19,7 @@ from imgcls.training.checkpointing.resume import value_at
 from imgcls.training.checks import check_recipe_fits
 
 RANGE_KEYS = ("low", "high", "step", "log")
-HINT = 'a range is {low = 1e-4, high = 0.1, log = true}, choices are ["sgd", "adamw"]; see configs/space.toml'
+HINT = 'a range is {low = 1e-4, high = 0.1, log = true}, choices are ["sgd", "adamw"]; see: imgcls recipes space'
 # Settings that would make trials incomparable, and why.
 NOT_SEARCHED = {
     "data.source": "every trial has to be measured on the same images",

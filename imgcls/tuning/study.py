@@ -8,6 +8,7 @@ from imgcls.host.files import write_text
 from imgcls.recipes.loading import recipe_text
 from imgcls.recipes.resolving import resolve_recipe
 from imgcls.recipes.schema import Recipe
+from imgcls.recipes.shipped import recipe_path
 from imgcls.recipes.toml_text import to_toml
 from imgcls.runs.events import ShouldStop
 from imgcls.runs.folder import refuse_filled
@@ -28,7 +29,7 @@ NUM_TRIALS = 20
 
 def tune(
     recipe: Recipe | None = None,
-    space: Path | None = None,
+    space: Path | str | None = None,
     *,
     output: Path | None = None,
     resume: Path | None = None,
@@ -51,7 +52,7 @@ def tune(
     Args:
         recipe: what every trial begins from, as `load_recipe(..., resolve=False)` has it; None takes that of the study
             to resume. Its seed is the search's too.
-        space: a TOML file, see `load_space`; None likewise.
+        space: a TOML file, see `load_space`, or the name of a shipped one; None likewise.
         output: the study's folder; None makes `studies/<name>-<date>-<time>`.
         resume: the folder of a study to go on with.
         name: of the recipe, for the folder; the model's by default.
@@ -79,13 +80,14 @@ def tune(
     if num_trials is not None and num_trials < 1:
         raise UsageError(f"{num_trials} trials are too few", hint="ask for one at least")
     require_optuna()
+    space = recipe_path(space) if space is not None else None
     should_stop = or_after(should_stop, max_sec)
     if resume is not None:
         folder = StudyFolder.reopen(resume)
         recipe, searched = stored_search(folder, recipe, space)
     else:
         if recipe is None or space is None:
-            raise UsageError("nothing to search: no space given", hint="--space configs/space.toml, or --resume STUDY")
+            raise UsageError("nothing to search: no space given", hint="--space space, or --resume STUDY")
         check_recipe_fits(resolve_recipe(recipe))
         searched = load_space(space, recipe)
         if output is not None:

@@ -31,14 +31,3 @@ def test_it_trains(path, tmp_path):
     result = train(recipe, output=tmp_path / "run", device="cpu")
     assert result.epochs == epochs
     assert result.last.loss > 0
-
-
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
-def test_its_header_tells_what_measured_it(path):
-    header = path.read_text(encoding="utf-8").split("[model]")[0]
-    assert all(line.startswith("#") for line in header.strip().splitlines())
-    assert "accuracy" in header or "Not measured yet" in header
-    scripts = CONFIGS.parent / "benchmarks"
-    named = [word.strip(".,;") for word in header.split() if word.startswith("benchmarks/")]
-    assert named
-    assert all((scripts / Path(name).name).is_file() for name in named)
