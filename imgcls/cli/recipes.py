@@ -30,7 +30,7 @@ def recipes(
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
     quiet: options.Quiet = False,
 ) -> None:
-    """List the recipes and search spaces that --config and --space take by name, with measured figures, or print one."""
+    """List the recipes and search spaces that --config and --space take by name, with their figures; or print one."""
     console.quiet = quiet
     from imgcls.recipes.shipped import read_shipped, shipped_recipes
 

@@ -17,7 +17,7 @@ Config = Annotated[
     typer.Option(
         "--config",
         "-c",
-        help="A TOML file, or a name that 'imgcls recipes' lists; by default the built-in settings.",
+        help="A TOML file, or a name that 'imgcls recipes' lists; else defaults.",
         metavar="RECIPE",
     ),
 ]

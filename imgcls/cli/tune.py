@@ -33,7 +33,7 @@ def tune(
     space: Annotated[
         Optional[Path],  # noqa: UP045 - Typer reads it at run time
         typer.Option(
-            "--space", help="What to search, and where; a file, or a name such as space.", metavar="SPACE.toml"
+            "--space", help="Settings to search and their ranges: a file, or a shipped name: space.", metavar="SPACE"
         ),
     ] = None,
     data: train_options.Data = None,

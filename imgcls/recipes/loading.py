@@ -122,7 +122,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except OSError as exc:
         raise ConfigError(
             f"can't read the recipe {path}: {exc.strerror or exc}",
-            hint="name a TOML file, or a recipe that 'imgcls recipes' lists",
+            hint="name a TOML file, or one of 'imgcls recipes'",
         ) from exc
 
 

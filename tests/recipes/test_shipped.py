@@ -35,9 +35,7 @@ def test_a_file_wins_over_a_name(tmp_path, monkeypatch, name):
     assert load_recipe(Path(name)).train.epochs == 3
 
 
-@pytest.mark.parametrize(
-    ("given", "near"), [("cnnn", "cnn"), ("fine-tune", "finetune"), ("resnet-18.toml", "resnet18")]
-)
+@pytest.mark.parametrize(("given", "near"), [("cnnn", "cnn"), ("fine-tune", "finetune"), ("resnet-18", "resnet18")])
 def test_an_unknown_name_suggests_the_nearest(tmp_path, monkeypatch, given, near):
     monkeypatch.chdir(tmp_path)
     for find in (load_recipe, read_shipped):
@@ -48,7 +46,7 @@ def test_an_unknown_name_suggests_the_nearest(tmp_path, monkeypatch, given, near
 
 
 def test_a_missing_path_is_told_as_a_path(tmp_path):
-    with pytest.raises(ConfigError, match="can't read the recipe .*cnn: No such file"):
+    with pytest.raises(ConfigError, match=r"can't read the recipe .*cnn: No such file"):
         load_recipe(tmp_path / "cnn")
 
 
