@@ -26,6 +26,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from imgcls.host.resources import available_cores
+
 USUAL_SCRIPT = """
 import sys
 import torch
@@ -213,7 +215,7 @@ def main() -> None:
                 measured = measure(command, environment, folder)
                 if turn:
                     results[name].append(measured)
-    print(f"\n{options.rounds} rounds in turn, {os.cpu_count()} cores, torch {version('torch')}: {image.name}")
+    print(f"\n{options.rounds} rounds in turn, {available_cores()} cores, torch {version('torch')}: {image.name}")
     print(
         f"{'':20}{'median s':>10}{'least':>8}{'most':>8}{'ratio':>8}{'spread of ratios':>20}"
         f"{'peak MiB':>10}{'ratio':>8}"

@@ -27,6 +27,7 @@ import torch
 from PIL import Image, ImageOps
 
 from imgcls.host.devices import supports_bfloat16
+from imgcls.host.resources import available_cores
 from imgcls.images.decoding import decode_image
 from imgcls.images.transform import Transform
 from imgcls.inference.backends.torch_backend import TorchBackend
@@ -133,7 +134,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         (work / "photos").mkdir()

@@ -16,6 +16,7 @@ from imgcls._version import __version__
 from imgcls.cli import console, interrupts, startup
 from imgcls.distributed.launch import Launch, read_launch
 from imgcls.errors import ExitCode, ImgclsError, OutputError, UsageError
+from imgcls.host.resources import obey_core_limit
 
 P = ParamSpec("P")
 
@@ -168,6 +169,7 @@ _register()
 def main() -> None:
     """Entry point of the `imgcls` script."""
     startup.owns_process = True
+    obey_core_limit()
     try:
         app()
     except SystemExit as exc:

@@ -74,10 +74,13 @@ def dry_run_lines(found: "DryRun") -> list[str]:
     extras.append(f"saving {found.saving_sec:.1f} s")
     lines.append(f"an epoch    {clock(found.epoch_sec)} with {' and '.join(extras)}; {started.steps_per_epoch:,} steps")
     lines.append(f"the run     {clock(found.total_sec)} for {started.epochs:,} epochs")
-    memory = [f"{size_text(found.host_peak_bytes)} of this process"] if found.host_peak_bytes is not None else []
-    if found.device_peak_bytes is not None:
-        of = f" of {size_text(found.device_total_bytes)}" if found.device_total_bytes is not None else ""
-        memory.append(f"{size_text(found.device_peak_bytes)}{of} on {started.device}")
+    memory = []
+    for peak, total, where in (
+        (found.host_peak_bytes, found.host_total_bytes, "in this process"),
+        (found.device_peak_bytes, found.device_total_bytes, f"on {started.device}"),
+    ):
+        if peak is not None:
+            memory.append(f"{size_text(peak)}{'' if total is None else f' of {size_text(total)}'} {where}")
     lines.append(f"memory      {', '.join(memory) or 'unknown'} at most")
     last, best, free = map(size_text, (found.last_bytes, found.best_bytes, found.free_bytes))
     lines.append(f"disk        last.pt {last}, best.pt {best}; {free} free")

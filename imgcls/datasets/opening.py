@@ -1,6 +1,5 @@
 """Opening a data set: what `--data` says becomes splits that training and evaluation walk through."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from imgcls.datasets.stored_images import FileImages, StoredImages
 from imgcls.datasets.streamed import StreamedImages, strict_error
 from imgcls.errors import DataError
 from imgcls.host.download import DownloadProgress
-from imgcls.host.memory import available_bytes
+from imgcls.host.resources import available_bytes, available_cores
 from imgcls.images.transform import Transform
 
 # Half of what is free: the other half is for the network, its optimiser, and whoever else uses the machine.
@@ -190,7 +189,7 @@ def open_for_evaluation(
 def open_splits(data: ResolvedData, opening: Opening) -> dict[str, LabelledImages]:
     """Decode what fits into memory and prepare to stream the rest."""
     budget = available_bytes() * MEMORY_SHARE if opening.max_memory_mib is None else opening.max_memory_mib * 2**20
-    workers = (os.cpu_count() or 1) if opening.workers is None else opening.workers
+    workers = available_cores() if opening.workers is None else opening.workers
     # Splits that were carved from one set share its pixels.
     stores: dict[int, PixelStore | None] = {}
     opened: dict[str, LabelledImages] = {}

@@ -8,8 +8,7 @@ from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.datasets.opening import MEMORY_SHARE
 from imgcls.distributed.process_group import Processes
 from imgcls.errors import DataError
-from imgcls.host.cores import available_cores
-from imgcls.host.memory import available_bytes
+from imgcls.host.resources import available_bytes, available_cores
 
 
 def memory_for_each_mib(processes: Processes) -> int | None:

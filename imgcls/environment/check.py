@@ -11,7 +11,6 @@ from imgcls.environment.report import AutoDevice, Check, DeviceResult, Environme
 from imgcls.environment.second_process import ProbeOutcome, probing, read_outcome, stopped_check
 from imgcls.environment.system import check_cores, check_memory, check_python, check_system
 from imgcls.errors import DeviceError, UsageError
-from imgcls.host.cgroups import read_limits
 from imgcls.host.versions import versions
 
 # Importing torch from a cold network disk takes a minute, the first touch of each card seconds.
@@ -37,11 +36,10 @@ def check_environment(device: str = "auto", *, time_limit_sec: float = TIME_LIMI
     try:
         # torch is imported there while everything else is tried here.
         with probing(device) as process:
-            limits = read_limits()
             caches = probe_caches()
             offline, offline_check = probe_offline(caches[0], caches[1])
             driver = NvidiaDriver() if only_cpu else probe_nvidia_driver()
-            machine = [check_python(), check_system(), check_cores(limits), check_memory(limits), check_disk(caches)]
+            machine = [check_python(), check_system(), check_cores(), check_memory(), check_disk(caches)]
             outcome = read_outcome(process, time_limit_sec=time_limit_sec)
     except OSError as exc:
         hint = "check that the machine has processes and memory left"

@@ -16,8 +16,9 @@ from imgcls.environment.forward_backward import (
 )
 from imgcls.environment.packages import FAILURES, one_line
 from imgcls.environment.report import Check, DeviceResult, Status
-from imgcls.environment.system import memory_mib, processor_name, rounded
+from imgcls.environment.system import processor_name, rounded
 from imgcls.errors import ImgclsError
+from imgcls.host.resources import read_memory
 
 if TYPE_CHECKING:
     import torch
@@ -117,7 +118,8 @@ def _describe(device: "torch.device") -> tuple[str, float | None, bool]:
     card, memory, bfloat16 = "", None, False
     try:
         if device.type == "cpu":
-            card, memory = processor_name(), memory_mib()[0]
+            total = read_memory().total_bytes
+            card, memory = processor_name(), None if total is None else total / MIB
         elif device.type == "mps":
             card, memory = "Apple GPU", torch.mps.recommended_max_memory() / MIB
         else:

@@ -1,17 +1,15 @@
 """The machine below torch: interpreter, operating system, cores, memory."""
 
 import contextlib
-import ctypes
-import math
-import os
 import platform
 import struct
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from imgcls.environment.report import Check, Status
-from imgcls.host.cgroups import Limits, read_limits
+from imgcls.host.resources import Cores, Memory, read_cores, read_memory
 
 MIB = 2**20
 # One image through AlexNet takes about 900 MiB for the whole process.
@@ -41,37 +39,30 @@ def check_system() -> Check:
     return Check("system", Status.OK, f"{name}, {platform.machine()}", data=data)
 
 
-def check_cores(limits: Limits | None = None) -> Check:
+def check_cores(cores: Cores | None = None) -> Check:
     """Count the cores that this process may use: the machine's, its affinity, its group's quota."""
-    limits = read_limits() if limits is None else limits
-    total = os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
-    usable = max(min(allowed, math.ceil(limits.cores or allowed)), 1)
-    detail = f"{usable} of {total} usable"
-    if allowed < total:
-        detail += f", affinity {allowed}"
-    if limits.cores is not None:
-        detail += f", group limit {limits.cores:g}"
+    cores = cores or read_cores()
+    detail = f"{cores.usable} of {cores.total} usable"
+    if cores.affinity < cores.total:
+        detail += f", affinity {cores.affinity}"
+    if cores.group_limit is not None:
+        detail += f", group limit {cores.group_limit:g}"
     processor = processor_name()
-    data = {"usable": usable, "total": total, "affinity": allowed, "group_limit": limits.cores, "processor": processor}
+    data = {**asdict(cores), "processor": processor}
     return Check("cores", Status.OK, f"{detail}; {processor}" if processor else detail, data=data)
 
 
-def check_memory(limits: Limits | None = None) -> Check:
+def check_memory(memory: Memory | None = None) -> Check:
     """Read memory in all and available now, under the group's limit where there is one."""
-    limits = read_limits() if limits is None else limits
-    total, available = memory_mib()
-    if limits.memory_mib is not None and (total is None or limits.memory_mib < total):
-        total = limits.memory_mib
-        left = limits.memory_mib - (limits.memory_used_mib or 0.0)
-        available = left if available is None else max(min(available, left), 0.0)
-        source = " (group limit)"
-    else:
-        source = ""
-    data = {"total_mib": rounded(total), "available_mib": rounded(available), "group_limit_mib": limits.memory_mib}
+    memory = memory or read_memory()
+    total, available, limit = (
+        None if amount is None else amount / MIB
+        for amount in (memory.total_bytes, memory.available_bytes, memory.group_limit_bytes)
+    )
+    data = {"total_mib": rounded(total), "available_mib": rounded(available), "group_limit_mib": rounded(limit)}
     if total is None:
         return Check("memory", Status.WARNING, "this system does not tell how much there is", data=data)
-    detail = f"{total / 1024:.1f} GiB{source}"
+    detail = f"{total / 1024:.1f} GiB{' (group limit)' if limit == total else ''}"
     if available is None:
         return Check("memory", Status.OK, detail, data=data)
     detail += f", {available / 1024:.1f} GiB available"
@@ -79,39 +70,6 @@ def check_memory(limits: Limits | None = None) -> Check:
         advice = f"AlexNet takes about {LOW_MEMORY_MIB / 1024:.0f} GiB: close programs, or use -m cifar10-cnn"
         return Check("memory", Status.WARNING, detail, advice, data)
     return Check("memory", Status.OK, detail, data=data)
-
-
-def memory_mib() -> tuple[float | None, float | None]:
-    """Memory in all and available, in MiB; None for what the system does not tell."""
-    if sys.platform == "win32":
-        return _windows_memory_mib()
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        kib = {name: float(value.split()[0]) for name, _, value in (line.partition(":") for line in lines)}
-        return kib["MemTotal"] / 1024, kib["MemAvailable"] / 1024
-    except (OSError, KeyError, ValueError, IndexError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / MIB, None
-    except (AttributeError, ValueError, OSError):
-        return None, None
-
-
-def _windows_memory_mib() -> tuple[float | None, float | None]:
-    class MemoryStatus(ctypes.Structure):
-        # MEMORYSTATUSEX of sysinfoapi.h.
-        _fields_ = (
-            ("length", ctypes.c_ulong),
-            ("load", ctypes.c_ulong),
-            *((name, ctypes.c_ulonglong) for name in ("total", "available", *"abcde")),
-        )
-
-    status = MemoryStatus()
-    status.length = ctypes.sizeof(status)
-    kernel32 = getattr(ctypes, "windll").kernel32  # noqa: B009 - exists on Windows only, which mypy knows
-    if not kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
-        return None, None
-    return status.total / MIB, status.available / MIB
 
 
 def processor_name() -> str:

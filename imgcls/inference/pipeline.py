@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from imgcls.host.cores import available_cores
+from imgcls.host.resources import available_cores
 from imgcls.images.decoding import DEFAULT_MAX_PIXELS
 from imgcls.images.download import fetch_image
 from imgcls.images.sources import Source

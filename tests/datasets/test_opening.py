@@ -17,7 +17,7 @@ from imgcls.datasets.labelled_images import Batch, LabelledImages
 from imgcls.datasets.opening import Opening, open_dataset, open_for_evaluation
 from imgcls.datasets.streamed import StreamedImages
 from imgcls.errors import DataError
-from imgcls.host.memory import available_bytes
+from imgcls.host.resources import available_bytes
 from imgcls.images.transform import Transform
 
 CPU = torch.device("cpu")

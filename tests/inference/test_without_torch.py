@@ -10,7 +10,7 @@ MODULES = """
     inference.batch_run inference.batching inference.decode_pool inference.pipeline inference.backends.backend
     outputs.destination outputs.report.page outputs.report.thumbnails outputs.opening outputs.origin outputs.lock
     outputs.journal outputs.manifest outputs.record outputs.resume outputs.sinks outputs.formats.text outputs.reading
-    images.decoding images.download images.input_lists images.selection images.sources images.transform host.cores
+    images.decoding images.download images.input_lists images.selection images.sources images.transform host.resources
 """.split()  # noqa: SIM905 - a list of quoted words is harder to read
 
 

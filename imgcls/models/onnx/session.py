@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from imgcls.errors import DeviceError, ModelError, UsageError
-from imgcls.host.cores import available_cores
+from imgcls.host.resources import available_cores
 from imgcls.images.transform import Floats
 from imgcls.models.onnx.file_bytes import without_weights
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TextIO
 
-from imgcls.host.cores import available_cores
 from imgcls.host.files import output_error, remove_stale_parts, replacing
+from imgcls.host.resources import available_cores
 from imgcls.images.transform import Transform
 from imgcls.outputs.destination import Destination
 from imgcls.outputs.origin import Origin

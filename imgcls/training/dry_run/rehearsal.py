@@ -23,6 +23,7 @@ from imgcls.host.process_memory import (
     synchronize,
     total_device_bytes,
 )
+from imgcls.host.resources import read_memory
 from imgcls.models.checkpoint import load_checkpoint, save_checkpoint
 from imgcls.models.initial_weights import Start
 from imgcls.recipes.resolving import resolve_recipe
@@ -136,6 +137,7 @@ class _Rehearsal:
             best_bytes=best_bytes,
             free_bytes=shutil.disk_usage(place).free,
             host_peak_bytes=peak_host_bytes(),
+            host_total_bytes=read_memory().total_bytes,
             device_peak_bytes=peak_device_bytes(self.choice.device),
             device_total_bytes=total_device_bytes(self.choice.device),
         )

@@ -52,6 +52,7 @@ class DryRun:
         last_bytes, best_bytes: of the checkpoints.
         free_bytes: where the run's folder would be.
         host_peak_bytes: of this process, with the images that it holds; None where it isn't known.
+        host_total_bytes: what this process may use: the machine's memory, or its container's; None where unknown.
         device_peak_bytes, device_total_bytes: of an accelerator.
     """
 
@@ -65,6 +66,7 @@ class DryRun:
     best_bytes: int
     free_bytes: int
     host_peak_bytes: int | None
+    host_total_bytes: int | None
     device_peak_bytes: int | None
     device_total_bytes: int | None
 
@@ -132,6 +134,7 @@ class DryRun:
             "best_bytes": self.best_bytes,
             "free_bytes": self.free_bytes,
             "host_peak_bytes": self.host_peak_bytes,
+            "host_total_bytes": self.host_total_bytes,
             "device_peak_bytes": self.device_peak_bytes,
             "device_total_bytes": self.device_total_bytes,
             "skipped_images": len(self.skipped),

@@ -68,7 +68,7 @@ def test_everything_is_tried_and_nothing_is_kept(photos, tmp_path):
     answer = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert answer["dry_run"] is True
     assert (answer["schema"], answer["steps_per_epoch"], answer["epochs"]) == (1, 6, 5)
-    assert answer["host_peak_bytes"] > 2**20
+    assert answer["host_total_bytes"] > answer["host_peak_bytes"] > 2**20
 
 
 def test_a_frozen_body_is_tried_too(photos, tmp_path):
@@ -123,7 +123,7 @@ def build(*kinds, **changes):
     values = {
         "started": started(), "batch_size": 100, "kinds": kinds, "validation_sec": 3.0, "test_sec": None,
         "saving_sec": 1.0, "last_bytes": 300, "best_bytes": 100, "free_bytes": 10**9, "host_peak_bytes": None,
-        "device_peak_bytes": None, "device_total_bytes": None,
+        "host_total_bytes": None, "device_peak_bytes": None, "device_total_bytes": None,
     }  # fmt: skip
     return DryRun(**(values | changes))
 
