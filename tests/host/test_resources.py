@@ -154,14 +154,14 @@ def test_each_begun_core_of_a_quota_is_usable(groups, quota, usable):
 
 @pytest.mark.skipif(read_cores().affinity < 2, reason="one core can't be limited further")
 def test_numerical_libraries_obey_a_quota_where_nobody_asked_for_something_else(groups, monkeypatch):
-    one_core = groups("0::/\n", {"cpu.max": "100000 100000\n"})
+    limited = groups("0::/job\n", {"job/cpu.max": "100000 100000\n"})
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    obey_core_limit(one_core)
+    obey_core_limit(limited)
     assert os.environ["OMP_NUM_THREADS"] == "7"
     monkeypatch.delenv("OMP_NUM_THREADS")
-    obey_core_limit(groups("0::/\n", {"cpu.max": "max 100000\n"}))
+    obey_core_limit(ControlGroups(limited.root, limited.root / "in no group"))
     assert "OMP_NUM_THREADS" not in os.environ
-    obey_core_limit(one_core)
+    obey_core_limit(limited)
     assert os.environ["OMP_NUM_THREADS"] == "1"
 
 
