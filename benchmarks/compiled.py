@@ -22,10 +22,10 @@ from imgcls import load_recipe
 from imgcls.host.devices import choose_device
 from imgcls.models.building import build_network
 from imgcls.recipes.schema import Recipe, transform_of
-from imgcls.training.building import placed
 from imgcls.training.compiling import CompiledNetwork, compiled_sizes
 from imgcls.training.optimizer import Optimisers
 from imgcls.training.precision import choose_precision
+from imgcls.training.setup.building import placed
 from imgcls.training.step import TrainingStep
 
 CLASSES = 10

@@ -45,7 +45,7 @@ from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
 from imgcls.models.loading import load_model
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import EpochEnd
-from imgcls.training.run import open_data
+from imgcls.training.setup.inputs import open_data
 
 
 @dataclass

@@ -86,7 +86,7 @@ def train(
     from imgcls.cli.train_display import TrainDisplay
     from imgcls.distributed.process_group import joined
     from imgcls.runs.tensorboard import TensorBoardLog
-    from imgcls.training.loss_monitor import DivergedError
+    from imgcls.training.loss import DivergedError
     from imgcls.training.run import train as train_network
 
     with contextlib.ExitStack() as stack:

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from imgcls.distributed.process_group import Processes
 
 
-def take_first_weights(network: nn.Module, processes: Processes) -> None:
+def broadcast_weights(network: nn.Module, processes: Processes) -> None:
     """Give all processes the first one's weights: two machines may have computed the same ones a digit apart."""
     if processes.count > 1:
         network.load_state_dict(
@@ -26,7 +26,7 @@ def take_first_weights(network: nn.Module, processes: Processes) -> None:
         )
 
 
-def spread(network: nn.Module, device: torch.device) -> DistributedDataParallel:
+def wrap_ddp(network: nn.Module, device: torch.device) -> DistributedDataParallel:
     """What runs the network forward so that its gradients become the mean of all processes'."""
     # What spread the same weights before would go on sending their gradients until it is gone from memory.
     gc.collect()

@@ -32,7 +32,7 @@ class Started:
         origin: where its first weights came from; None for random ones.
         num_parameters: that are trained at some time.
         frozen_epochs: at the start, in which the head alone is trained.
-        changing: settings by which images differ from epoch to epoch, so that a frozen body runs at every step.
+        changing: settings by which images differ from epoch to epoch, so that a frozen backbone runs at every step.
         num_classes: of the data.
         num_train, num_val, num_test: images; no validation, or no test at the end, if 0.
         validates_on: `val`; `test` where that stands in, and nothing is chosen by it; None without validation.
@@ -73,7 +73,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class FeatureProgress:
-    """A frozen body has been run on some of the images, whose features are kept for all epochs.
+    """A frozen backbone has been run on some of the images, whose features are kept for all epochs.
 
     Attributes:
         done: images so far.

@@ -43,7 +43,7 @@ class Pace:
     """Watches a run's events and says how many seconds are left, validation and saving included.
 
     A step's work is taken to grow with the area of its images, so that a run which begins with small ones isn't
-    promised too early an end. What a step costs once a frozen body moves can't be known before.
+    promised too early an end. What a step costs once a frozen backbone moves can't be known before.
 
     Args:
         clock: seconds from any point in time.

@@ -1,6 +1,5 @@
-"""From a recipe's [optim] to PyTorch's optimisers, and the learning rate of each step."""
+"""From a recipe's [optim] to PyTorch's optimisers."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +10,7 @@ from torch.optim import SGD, AdamW, Muon, Optimizer
 
 from imgcls.errors import ConfigError
 from imgcls.models.heads import backbone_parameters
-from imgcls.recipes.schema import OptimSettings, ScheduleSettings
-
-# torch.optim.lr_scheduler.OneCycleLR's own defaults.
-ONE_CYCLE_START = 1 / 25
-ONE_CYCLE_END = ONE_CYCLE_START * 1e-4
+from imgcls.recipes.schema import OptimSettings
 
 
 class Optimisers:
@@ -24,23 +19,23 @@ class Optimisers:
     Args:
         network: only parameters that require a gradient are moved.
         settings: the recipe's [optim].
-        body_factor: learning rate of all but the head as a fraction of the head's.
+        backbone_lr_factor: learning rate of all but the head as a fraction of the head's.
     Raises:
         ConfigError: the network has nothing that the optimiser can move.
     """
 
-    def __init__(self, network: nn.Module, settings: OptimSettings, *, body_factor: float = 1.0) -> None:
+    def __init__(self, network: nn.Module, settings: OptimSettings, *, backbone_lr_factor: float = 1.0) -> None:
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         if not self.parameters:
             raise ConfigError("the network has no weights to train", hint="choose another model, or freeze less of it")
         self._muon_pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
-        self._body_factor = body_factor
-        self._body = {id(parameter) for parameter in backbone_parameters(network)}
+        self._body_factor = backbone_lr_factor
+        self._backbone = {id(parameter) for parameter in backbone_parameters(network)}
         matrices = [p for p in self.parameters if p.ndim >= 2]
         if settings.name == "muon":
             # The last matrix holds one row a class; Muon's authors leave it, like norms and biases, to AdamW.
             hidden = matrices[:-1]
-            if not hidden and self._body.isdisjoint(map(id, network.parameters())):
+            if not hidden and self._backbone.isdisjoint(map(id, network.parameters())):
                 raise ConfigError("muon needs a hidden layer", hint="--set optim.name=adamw")
             self._muon_pairs = [(parameter, as_matrix(parameter)) for parameter in hidden]
             moved = {id(parameter) for parameter in hidden}
@@ -55,7 +50,7 @@ class Optimisers:
                 # None of the hidden matrices belongs to the head.
                 muon = Muon(
                     [matrix for _parameter, matrix in self._muon_pairs],
-                    lr=settings.lr * body_factor,
+                    lr=settings.lr * backbone_lr_factor,
                     weight_decay=settings.weight_decay,
                     momentum=settings.momentum,
                     nesterov=settings.nesterov,
@@ -88,9 +83,9 @@ class Optimisers:
         """Parameters with and without decay; the head's, at its own rate, first."""
         if self._body_factor == 1:
             return decay_groups(parameters, weight_decay)
-        head = decay_groups([p for p in parameters if id(p) not in self._body], weight_decay)
-        body = decay_groups([p for p in parameters if id(p) in self._body], weight_decay)
-        return [*head, *({**group, "lr": lr * self._body_factor} for group in body)]
+        head = decay_groups([p for p in parameters if id(p) not in self._backbone], weight_decay)
+        backbone = decay_groups([p for p in parameters if id(p) in self._backbone], weight_decay)
+        return [*head, *({**group, "lr": lr * self._body_factor} for group in backbone)]
 
     def set_rate(self, factor: float) -> None:
         """Set every learning rate to a fraction of its peak."""
@@ -162,47 +157,6 @@ def flattened(values: Tensor, *, like: Tensor) -> Tensor:
     if like.ndim == 4 and not like.is_contiguous():
         values = values.permute(0, 2, 3, 1)
     return values.reshape(values.shape[0], -1)
-
-
-def rate_factor(step: int, total: int, schedule: ScheduleSettings) -> float:
-    """The learning rate of a step as a fraction of its peak.
-
-    Args:
-        step: 0 for the first, total - 1 for the last.
-        total: steps of the whole run.
-        schedule: the recipe's [schedule].
-    Returns:
-        More than 0 and at most 1.
-    Source: one-cycle is Smith and Topin 2017 as torch.optim.lr_scheduler.OneCycleLR computes it.
-    """
-    if schedule.shape == "one-cycle":
-        return _one_cycle(step, total, schedule.warmup)
-    warm_steps = schedule.warmup * total
-    if step + 1 < warm_steps:
-        return (step + 1) / warm_steps
-    if schedule.shape == "step":
-        return schedule.factor ** sum(step >= milestone * total for milestone in schedule.milestones)
-    done = max(step - warm_steps, 0.0) / (total - warm_steps)
-    if schedule.shape == "linear":
-        shape = 1 - done
-    elif schedule.shape == "cosine":
-        shape = (1 + math.cos(math.pi * done)) / 2
-    else:
-        return 1.0
-    return schedule.final + (1 - schedule.final) * shape
-
-
-def _one_cycle(step: int, total: int, warmup: float) -> float:
-    top = warmup * total - 1
-    if step <= top and top > 0:
-        return _cosine_between(ONE_CYCLE_START, 1.0, step / top)
-    if total - 1 <= max(top, 0):
-        return 1.0
-    return _cosine_between(1.0, ONE_CYCLE_END, (step - max(top, 0)) / (total - 1 - max(top, 0)))
-
-
-def _cosine_between(start: float, end: float, done: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
 
 
 def _can_fuse(parameters: Sequence[nn.Parameter]) -> bool:

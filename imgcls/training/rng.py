@@ -30,14 +30,14 @@ def epoch_order(seed: int, epoch: int, num_images: int) -> Tensor:
 
 
 @contextmanager
-def own_global_stream(device: torch.device) -> Iterator[None]:
+def forked_rng(device: torch.device) -> Iterator[None]:
     """Give torch's global generators, which dropout and initialisation use, back as they were found."""
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         yield
 
 
-def global_state(device: torch.device) -> dict[str, Any]:
+def rng_state(device: torch.device) -> dict[str, Any]:
     """Where torch's global generators stand: the CPU's and the device's."""
     state = {"cpu": torch.get_rng_state()}
     if device.type != "cpu":
@@ -45,8 +45,8 @@ def global_state(device: torch.device) -> dict[str, Any]:
     return state
 
 
-def set_global_state(state: dict[str, Any], device: torch.device) -> None:
-    """Put torch's global generators where `global_state` found them; another kind of device has nothing to restore."""
+def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
+    """Put torch's global generators where `rng_state` found them; another kind of device has nothing to restore."""
     torch.set_rng_state(state["cpu"])
     if device.type in state and device.type != "cpu":
         torch.get_device_module(device).set_rng_state(state[device.type], *_which(device))

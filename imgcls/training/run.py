@@ -4,27 +4,24 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from imgcls.datasets.opening import Dataset, open_dataset
+from imgcls.datasets.opening import Dataset
 from imgcls.datasets.per_process import check_same_images, memory_for_each_mib, workers_for_each
-from imgcls.datasets.resolving import SPLITS
 from imgcls.distributed.process_group import Processes, choose_device_of
 from imgcls.errors import UsageError
 from imgcls.host.devices import DeviceChoice
-from imgcls.models.initial_weights import Start, is_architecture, load_start, whole_spec
+from imgcls.models.initial_weights import Start
 from imgcls.recipes.loading import load_recipe, recipe_text
-from imgcls.recipes.resolving import begins_trained, resolve_recipe
-from imgcls.recipes.schema import Recipe, transform_of
+from imgcls.recipes.resolving import resolve_recipe
+from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import OnEvent, ShouldStop, TrainResult
 from imgcls.runs.folder import RunFolder, find_launched, refuse_filled
 from imgcls.training.checkpointing.resume import Saved, check_same_recipe, load_saved
-from imgcls.training.checks import check_data_fits, check_device_fits, check_recipe_fits
-from imgcls.training.determinism import deterministic_algorithms
 from imgcls.training.early_stopping import or_after
-from imgcls.training.out_of_memory import told_what_to_do
+from imgcls.training.precision import deterministic_algorithms
 from imgcls.training.session import Session
-
-Progress = Callable[[int, int], None]
-DownloadProgress = Callable[[int, int | None], None]
+from imgcls.training.setup.checks import check_data_fits, check_device_fits, check_recipe_fits
+from imgcls.training.setup.inputs import DownloadProgress, Progress, open_data, open_start
+from imgcls.training.step import explained_out_of_memory
 
 
 def train(
@@ -144,7 +141,7 @@ def _run(
     should_stop: ShouldStop,
 ) -> TrainResult:
     exact = deterministic_algorithms(choice.device) if recipe.train.deterministic else contextlib.nullcontext()
-    with told_what_to_do(recipe, choice.device), exact:
+    with explained_out_of_memory(recipe, choice.device), exact:
         session = Session(recipe, dataset, folder, choice, start=start, processes=processes)
         if saved is not None:
             session.take_up(saved)
@@ -160,57 +157,3 @@ def _held_by_first(open_folder: Callable[[], RunFolder], processes: Processes) -
     path = processes.from_first(lambda: held.path if held else Path())
     with held or RunFolder(path, writes=False) as folder:
         yield folder
-
-
-def with_whole_paths(recipe: Recipe) -> Recipe:
-    """The same recipe with its images and weights named from the root, so that they are found from anywhere."""
-    model: dict[str, str] = {}
-    if recipe.model.weights:
-        model["weights"] = whole_spec(recipe.model.weights)
-    if not is_architecture(recipe.model.name):
-        model["name"] = whole_spec(recipe.model.name)
-    data: dict[str, str] = {}
-    if recipe.data.source not in ("", "cifar10"):
-        data["source"] = str(Path(recipe.data.source).expanduser().absolute())
-    return recipe.model_copy(
-        update={"model": recipe.model.model_copy(update=model), "data": recipe.data.model_copy(update=data)}
-    )
-
-
-def open_start(recipe: Recipe, *, progress: DownloadProgress | None = None) -> Start | None:
-    """The weights that a resolved recipe begins with; None for random ones. See `load_start` for errors."""
-    model = recipe.model
-    if not begins_trained(model):
-        return None
-    return load_start(
-        model.name,
-        model.arguments or {},
-        pretrained=model.pretrained if isinstance(model.pretrained, str) else "",
-        weights=model.weights,
-        progress=progress,
-    )
-
-
-def open_data(
-    recipe: Recipe,
-    *,
-    splits: tuple[str, ...] = SPLITS,
-    workers: int | None = None,
-    max_memory_mib: int | None = None,
-    progress: Progress | None = None,
-    download_progress: DownloadProgress | None = None,
-) -> Dataset:
-    """Open the images that a resolved recipe names; see `train` for the arguments and `open_dataset` for errors."""
-    return open_dataset(
-        recipe.data.source,
-        transform=transform_of(recipe),
-        val_fraction=recipe.data.val_fraction,
-        seed=recipe.train.seed,
-        allow_modified=recipe.data.allow_modified,
-        strict=recipe.data.strict,
-        workers=workers,
-        max_memory_mib=max_memory_mib,
-        splits=splits,
-        progress=progress,
-        download_progress=download_progress,
-    )

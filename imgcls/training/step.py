@@ -4,19 +4,19 @@ Shapes: B batch, C channels (3), H height, W width, K classes.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.amp import GradScaler
-from torch.nn import functional as F  # noqa: N812 - the field's own name for it
 from torch.nn.parallel import DistributedDataParallel
 
+from imgcls.errors import DeviceError
+from imgcls.host.devices import is_out_of_memory
 from imgcls.recipes.schema import Recipe
+from imgcls.training.loss import build_loss
 from imgcls.training.optimizer import Optimisers
 from imgcls.training.precision import Precision
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class TrainingStep:
@@ -45,7 +45,7 @@ class TrainingStep:
     ) -> None:
         self.forward, self.optimisers = forward, optimisers
         self._max_norm, self._portions = recipe.optim.grad_clip, recipe.train.accumulate
-        self._loss = _loss(recipe.optim.label_smoothing, weights_K)
+        self._loss = build_loss(recipe.optim.label_smoothing, weights_K)
         self._autocast = torch.autocast(
             device.type, dtype=precision.autocast_dtype, enabled=precision.autocast_dtype is not None
         )
@@ -93,15 +93,33 @@ class TrainingStep:
         return torch.stack(losses).sum()
 
 
-def _loss(label_smoothing: float, weights_K: Tensor | None) -> Loss:
-    """Mean cross-entropy over the images of a batch, or of its portion."""
-    if weights_K is None:
-        return lambda logits_BK, target: F.cross_entropy(logits_BK, target, label_smoothing=label_smoothing)
+class OutOfMemoryError(DeviceError, MemoryError):
+    """The device has too little memory for a step."""
 
-    def weighted(logits_BK: Tensor, target: Tensor) -> Tensor:
-        # Over the number of images, not the sum of their weights, as `reduction="mean"` would for class indices: that
-        # sum differs from batch to batch, so that a rare class would count least where it is alone with its like.
-        total = F.cross_entropy(logits_BK, target, weight=weights_K, label_smoothing=label_smoothing, reduction="sum")
-        return total / len(target)
 
-    return weighted
+@contextlib.contextmanager
+def explained_out_of_memory(recipe: Recipe, device: torch.device) -> Iterator[None]:
+    """Name the settings that save memory when it runs out.
+
+    Args:
+        recipe: resolved.
+        device: where the network is trained.
+    Raises:
+        OutOfMemoryError: in the place of what torch raises.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as exc:
+        if not is_out_of_memory(exc):
+            raise
+        train = recipe.train
+        hints = []
+        if train.batch_size >= 4 * train.accumulate:
+            hints.append(f"--set train.accumulate={2 * train.accumulate} makes the same steps in smaller portions")
+        if train.batch_size > 1:
+            hints.append(f"--batch-size {train.batch_size // 2} makes smaller steps")
+        raise OutOfMemoryError(
+            f"out of memory on {device}, with {train.batch_size} images of {recipe.data.image_px} px in a step"
+            + (f" of {train.accumulate} portions" if train.accumulate > 1 else ""),
+            hint="; ".join(hints) or "smaller images (data.image_px), or another network",
+        ) from exc

@@ -16,12 +16,12 @@ from imgcls.models.checkpoint import load_checkpoint
 from imgcls.models.heads import HeadNetwork
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import Measuring, OnEvent
-from imgcls.training.building import placed
 from imgcls.training.fine_tuning.features import KeptFeatures, keep_features
 from imgcls.training.precision import Precision
+from imgcls.training.setup.building import placed
 
 
-class Scoring:
+class Validation:
     """Validation after every epoch, and the test at the end.
 
     Args:
@@ -54,7 +54,7 @@ class Scoring:
         Args:
             network: on the device.
             on_event: told of progress.
-            keep: whether its body is frozen, so that what it makes of the images may be kept for the next time.
+            keep: whether its backbone is frozen, so that what it makes of the images may be kept for the next time.
         """
         images = self.dataset.validation
         if images is None:
@@ -88,7 +88,7 @@ class Scoring:
             device=self.device,
             batch_size=self._batch_size,
             precision=Precision(),
-            mirrored=False,
+            flipped=False,
             channels_last=False,
             processes=self._processes,
         )

@@ -16,7 +16,7 @@ from imgcls.recipes.loading import Collected, check_recipe, known_keys, read_tom
 from imgcls.recipes.resolving import resolve_recipe
 from imgcls.recipes.schema import Recipe
 from imgcls.training.checkpointing.resume import value_at
-from imgcls.training.checks import check_recipe_fits
+from imgcls.training.setup.checks import check_recipe_fits
 
 RANGE_KEYS = ("low", "high", "step", "log")
 HINT = 'a range is {low = 1e-4, high = 0.1, log = true}, choices are ["sgd", "adamw"]; see: imgcls recipes space'

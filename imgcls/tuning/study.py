@@ -12,9 +12,9 @@ from imgcls.recipes.shipped import recipe_path
 from imgcls.recipes.toml_text import to_toml
 from imgcls.runs.events import ShouldStop
 from imgcls.runs.folder import refuse_filled
-from imgcls.training.checks import check_recipe_fits
 from imgcls.training.early_stopping import or_after
-from imgcls.training.run import DownloadProgress, Progress, with_whole_paths
+from imgcls.training.setup.checks import check_recipe_fits
+from imgcls.training.setup.inputs import DownloadProgress, Progress, with_whole_paths
 from imgcls.tuning.best_recipe import best_recipe_text
 from imgcls.tuning.folder import StudyFolder
 from imgcls.tuning.results import OnStudyEvent, StudyResult, StudyStarted, TrialEnded, TrialRecord, best_of

@@ -16,9 +16,10 @@ from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import EpochEnd, Event, Score, ShouldStop
 from imgcls.runs.folder import read_metrics
 from imgcls.training.checkpointing.resume import load_saved
-from imgcls.training.checks import check_device_fits, check_recipe_fits
-from imgcls.training.loss_monitor import DivergedError
-from imgcls.training.run import DownloadProgress, Progress, open_data, train
+from imgcls.training.loss import DivergedError
+from imgcls.training.run import train
+from imgcls.training.setup.checks import check_device_fits, check_recipe_fits
+from imgcls.training.setup.inputs import DownloadProgress, Progress, open_data
 from imgcls.tuning.folder import StudyFolder
 from imgcls.tuning.results import OnStudyEvent, TrialRecord, TrialStarted, TrialState
 from imgcls.tuning.space import recipe_with

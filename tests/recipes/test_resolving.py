@@ -11,7 +11,7 @@ from imgcls.models.building import build_network
 from imgcls.models.checkpoint import Checkpoint, save_checkpoint
 from imgcls.recipes.loading import load_recipe, recipe_text
 from imgcls.recipes.resolving import resolve_recipe
-from imgcls.training.checks import check_recipe_fits
+from imgcls.training.setup.checks import check_recipe_fits
 
 TRANSFORM = Transform(20, 16, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), interpolation="bicubic")
 

@@ -6,7 +6,7 @@ from tiny_runs import assert_same_metrics, assert_same_weights, recipe_for, stop
 from torch import nn
 
 from imgcls.errors import ConfigError
-from imgcls.training.determinism import deterministic_algorithms
+from imgcls.training.precision import deterministic_algorithms
 from imgcls.training.run import train
 
 

@@ -9,8 +9,10 @@ from imgcls.errors import DataError
 from imgcls.images.transform import Transform
 from imgcls.recipes.loading import load_recipe
 from imgcls.runs.events import StepProgress
-from imgcls.training.loop import EpochSummary, Loop
-from imgcls.training.loss_monitor import BUFFERED_STEPS, DivergedError
+from imgcls.training.checkpointing.loop_state import loop_state, restore_loop
+from imgcls.training.loop import Loop
+from imgcls.training.loss import BUFFERED_STEPS, DivergedError
+from imgcls.training.position import EpochSummary
 from imgcls.training.precision import Precision
 
 PX = 8
@@ -146,11 +148,11 @@ def test_cut_saved_and_resumed_equals_uninterrupted(name, stop_at):
     before = run(cut, 3, stop_at=stop_at)
     assert cut.position.step == stop_at
     file = io.BytesIO()
-    torch.save(cut.state_dict(), file)
+    torch.save(loop_state(cut), file)
     torch.manual_seed(99)
     resumed = build_loop(Coloured(21), *settings)
     file.seek(0)
-    resumed.load_state_dict(torch.load(file, weights_only=True))
+    restore_loop(resumed, torch.load(file, weights_only=True))
     after = run(resumed, 3)
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(resumed)[name]), name
@@ -161,15 +163,15 @@ def test_cut_saved_and_resumed_equals_uninterrupted(name, stop_at):
 
 
 def test_saved_again_before_it_goes_on_a_state_is_the_same():
-    """As where a signal comes while a frozen body still runs over all images."""
+    """As where a signal comes while a frozen backbone still runs over all images."""
     settings = ("train.epochs=2", "augment.flip=random", "augment.translate_px=1")
     whole, cut = build_loop(Coloured(21), *settings), build_loop(Coloured(21), *settings)
     run(whole, 2)
     run(cut, 2, stop_at=2)
     for _ in range(2):
-        state = cut.state_dict()
+        state = loop_state(cut)
         cut = build_loop(Coloured(21), *settings)
-        cut.load_state_dict(state)
+        restore_loop(cut, state)
     run(cut, 2)
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(cut)[name]), name
@@ -179,11 +181,11 @@ def test_a_state_of_another_kind_of_device_lets_the_epochs_stream_begin_anew():
     settings = ("train.epochs=1", "augment.flip=random")
     loop = build_loop(Coloured(21), *settings)
     run(loop, 1, stop_at=2)
-    state = loop.state_dict()
+    state = loop_state(loop)
     # A CUDA generator's state is a seed and an offset.
     state["streams"] |= {"device": "cuda", "augment": torch.zeros(16, dtype=torch.uint8)}
     resumed = build_loop(Coloured(21), *settings)
-    resumed.load_state_dict(state)
+    restore_loop(resumed, state)
     assert len(run(resumed, 1)) == 1
 
 
@@ -299,7 +301,7 @@ def test_alternating_flips_mirror_each_image_every_second_epoch():
     class Spy(nn.Module):
         def forward(self, images):
             for image in images:
-                # Mirroring moves values and changes none, so sorted they tell which image it is.
+                # Flipping moves values and changes none, so sorted they tell which image it is.
                 seen.setdefault(tuple(image.flatten().sort().values.tolist()), []).append(image)
             return images
 
@@ -337,9 +339,9 @@ def test_the_scale_of_a_loss_in_float16_is_taken_up():
     whole, cut, resumed = (build_loop(Coloured(21), *EVERYTHING, precision=fp16) for _ in range(3))
     run(whole, 3)
     run(cut, 3, stop_at=4)
-    resumed.load_state_dict(cut.state_dict())
+    restore_loop(resumed, loop_state(cut))
     run(resumed, 3)
-    assert resumed.staging.scaler.state_dict() == whole.staging.scaler.state_dict()
-    assert whole.staging.scaler.state_dict()["_growth_tracker"] == 9
+    assert resumed.phase_setup.scaler.state_dict() == whole.phase_setup.scaler.state_dict()
+    assert whole.phase_setup.scaler.state_dict()["_growth_tracker"] == 9
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(resumed)[name]), name

@@ -5,7 +5,8 @@ from torch import nn
 from imgcls.errors import ConfigError
 from imgcls.recipes.schema import OptimSettings, ScheduleSettings
 from imgcls.training.ema import EmaNetwork
-from imgcls.training.optimizer import Optimisers, as_matrix, rate_factor
+from imgcls.training.lr_schedule import rate_factor
+from imgcls.training.optimizer import Optimisers, as_matrix
 
 
 def small_network():

@@ -15,10 +15,10 @@ from imgcls.recipes.loading import load_recipe
 from imgcls.recipes.schema import transform_of
 from imgcls.runs.events import EpochEnd, Score, Started
 from imgcls.runs.folder import RunFolder
-from imgcls.training.checkpointing.schedule import Saving
-from imgcls.training.checks import check_device_fits
+from imgcls.training.checkpointing.schedule import Checkpointing
 from imgcls.training.loop import Loop
 from imgcls.training.run import train
+from imgcls.training.setup.checks import check_device_fits
 
 
 def test_a_run_leaves_its_folder_and_says_the_same_in_it(photos, tmp_path):
@@ -361,8 +361,8 @@ def test_saving_within_an_epoch_changes_nothing(photos, tmp_path, monkeypatch):
     settings = ("train.ema_decay=0.8", "augment.cutout_px=2", "augment.flip=alternate")
     train(recipe_for(photos, *settings, "train.save_every_min=0"), output=tmp_path / "never")
     saved = []
-    save = Saving.save
-    monkeypatch.setattr(Saving, "save", lambda self, last: (saved.append(last), save(self, last)))
+    save = Checkpointing.save
+    monkeypatch.setattr(Checkpointing, "save", lambda self, last: (saved.append(last), save(self, last)))
     train(recipe_for(photos, *settings, "train.save_every_min=0.000000001"), output=tmp_path / "always")
     positions = [last.resume["loop"]["position"] for last in saved]
     # Three steps make an epoch.

@@ -9,7 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 from imgcls.errors import ConfigError, DeviceError
 from imgcls.host.devices import supports_bfloat16
 from imgcls.recipes.loading import load_recipe
-from imgcls.training.class_weights import balanced_weights, uneven_warning
+from imgcls.training.loss import balanced_weights, uneven_warning
 from imgcls.training.optimizer import Optimisers
 from imgcls.training.precision import Precision, choose_precision
 from imgcls.training.step import TrainingStep

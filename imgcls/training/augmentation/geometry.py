@@ -1,6 +1,6 @@
-"""Random changes of a whole batch at once, on the device and in bytes: mirror, shift, paint over.
+"""Random changes of a whole batch at once, on the device and in bytes: horizontal flip, shift, cutout.
 
-Mirror and shift are one gather: each image has a list of source rows and a list of source columns, and a mirrored
+Flip and shift are one gather: each image has a list of source rows and a list of source columns, and a flipped
 image is one whose columns run backwards.
 
 Shapes: B batch, C channels, H height, W width.
@@ -24,7 +24,7 @@ class Augmentation:
     """What may happen to each image.
 
     Attributes:
-        flip: whether images are mirrored left and right; `alternate` leaves the choice to the caller.
+        flip: whether images are flipped left and right; `alternate` leaves the choice to the caller.
         translate_px: largest shift, up or down and left or right, at full size.
         padding: what a shift brings in.
         cutout_px: side of the square that is painted over, at full size; 0 for none.
@@ -63,7 +63,7 @@ def augment(
         images_BCHW: uint8, shape (batch, 3, height, width); left as it is.
         augmentation: what may happen.
         generator: on the images' device; the same state gives the same changes.
-        flip_B: which images to mirror, bool; drawn at random where missing and `flip` isn't `off`.
+        flip_B: which images to flip, bool; drawn at random where missing and `flip` isn't `off`.
         batch_size: of the whole batch, for which numbers are drawn; None where these images are all of it.
         places: of these images in the whole batch: each is changed as it would be among all.
     Returns:
@@ -95,11 +95,11 @@ def move(
     right_B: Tensor | None = None,
     padding: Padding = "reflect",
 ) -> Tensor:
-    """Mirror some images left and right, then shift each by its own distance.
+    """Flip some images left and right, then shift each by its own distance.
 
     Args:
         images_BCHW: any type.
-        flip_B: bool, which to mirror; None for none of them.
+        flip_B: bool, which to flip; None for none of them.
         down_B: int64, in pixels, negative for up; None for no shift.
         right_B: the same, negative for left.
         padding: `reflect` mirrors at the edge without repeating it, as torch's reflection padding; `zero` is black.

@@ -9,20 +9,19 @@ import torch
 from torch import Tensor
 
 from imgcls.datasets.labelled_images import Batch
+from imgcls.distributed.sharding import Shard
 from imgcls.images.transform import Transform
 from imgcls.recipes.schema import Recipe
 from imgcls.training.augmentation.geometry import Augmentation, augment, resize_batch
+from imgcls.training.augmentation.mixup import Mixture, mixture
 from imgcls.training.augmentation.random_transforms import (
     ImageTransform,
-    Mixture,
     each,
     erasing,
-    mixture,
     policy_transform,
     random_crop,
 )
-from imgcls.training.rng import generator_for, global_state, seed_for, set_global_state
-from imgcls.training.sharding import Share
+from imgcls.training.rng import generator_for, rng_state, seed_for, set_rng_state
 
 
 class TrainingInput:
@@ -78,8 +77,10 @@ class TrainingInput:
             self._erasing = erasing(settings.erasing, fill=fill)
         if settings.mixup or settings.cutmix:
             self._mixture = mixture(mixup=settings.mixup, cutmix=settings.cutmix, num_classes=num_classes)
-        self._stream = generator_for(self._seed, "augment", device=device)
-        self._mirrored_N = torch.rand(num_images, generator=generator_for(self._seed, "mirror")) < 0.5
+        self._generator = generator_for(self._seed, "augment", device=device)
+        self._flipped_N = (
+            torch.rand(num_images, generator=generator_for(self._seed, "mirror")) < 0.5
+        )  # the name under which old runs drew
         # Where the generators stood when a run was cut within an epoch; empty at an epoch's start.
         self._cut: dict[str, Any] = {}
 
@@ -87,29 +88,29 @@ class TrainingInput:
         """Set the generators to where an epoch begins, or to where it was cut."""
         # What happens to the images is drawn for whole batches, and the same for all processes. Dropout isn't: each
         # process drops its own.
-        self._stream.manual_seed(seed_for(self._seed, "augment", epoch))
+        self._generator.manual_seed(seed_for(self._seed, "augment", epoch))
         torch.manual_seed(seed_for(self._seed, f"global/{self._rank}" if self._rank else "global", epoch))
-        # On another kind of device a generator has other states: there the stream begins with the epoch.
+        # On another kind of device a generator has other states: there it begins with the epoch.
         if "augment" in self._cut and self._cut.get("device", self.device.type) == self.device.type:
-            self._stream.set_state(self._cut["augment"])
+            self._generator.set_state(self._cut["augment"])
         if "global" in self._cut:
-            set_global_state(self._cut["global"], self.device)
+            set_rng_state(self._cut["global"], self.device)
         self._cut = {}
 
-    def mirrored(self, order_N: Tensor, epoch: int) -> Tensor:
-        """Which of the images `flip = "alternate"` mirrors in an epoch: bool, on the device."""
-        return (self._mirrored_N[order_N] ^ bool(epoch % 2)).to(self.device)
+    def flipped(self, order_N: Tensor, epoch: int) -> Tensor:
+        """Which of the images `flip = "alternate"` flips in an epoch: bool, on the device."""
+        return (self._flipped_N[order_N] ^ bool(epoch % 2)).to(self.device)
 
-    def prepare(self, batch: Batch, share: Share, mirrored_B: Tensor, *, done: float) -> tuple[Tensor, Tensor]:
+    def prepare(self, batch: Batch, shard: Shard, flipped_B: Tensor, *, done: float) -> tuple[Tensor, Tensor]:
         """The network's input for a batch, and what it is to answer.
 
-        Mirrors, shifts and cutouts are those of one process that has the whole batch; crops, policies, erasing and
+        Flips, shifts and cutouts are those of one process that has the whole batch; crops, policies, erasing and
         mixtures, which torchvision draws from the global generator, are each process's own.
 
         Args:
             batch: bytes.
-            share: which part of a whole batch they were asked for as.
-            mirrored_B: of `mirrored`, for the whole batch.
+            shard: which part of a whole batch they were asked for as.
+            flipped_B: of `flipped`, for the whole batch.
             done: fraction of the run, which decides the resolution.
         Returns:
             Images, float32, shape (batch, 3, side, side), and class indices, int64, shape (batch,), or, where
@@ -122,13 +123,13 @@ class TrainingInput:
         if self._policy is not None:
             images_BCHW = each(self._policy, images_BCHW)
         augmentation = self._augmentations[side_px]
-        places = share.places(batch)
+        places = shard.places(batch.indices_B)
         images_BCHW = augment(
             images_BCHW,
             augmentation,
-            generator=self._stream,
-            flip_B=mirrored_B[places] if self._alternates else None,
-            batch_size=len(share.batch_B),
+            generator=self._generator,
+            flip_B=flipped_B[places] if self._alternates else None,
+            batch_size=len(shard.batch_B),
             places=places,
         )
         if self._erasing is not None:
@@ -140,14 +141,14 @@ class TrainingInput:
             input_BCHW = input_BCHW.contiguous(memory_format=torch.channels_last)
         return input_BCHW, target
 
-    def choose_view(self, batch: Batch, share: Share, mirrored_B: Tensor) -> Tensor:
-        """What `prepare` does where an image changes by nothing but mirroring, on kept features.
+    def choose_view(self, batch: Batch, shard: Shard, flipped_B: Tensor) -> Tensor:
+        """What `prepare` does where an image changes by nothing but flipping, on kept features.
 
         Args:
             batch: in the place of images, features of shape (batch, 1, ...), or (batch, 2, ...) with those of the
-                mirrored image.
-            share: which part of a whole batch they were asked for as.
-            mirrored_B: of `mirrored`, for the whole batch.
+                flipped image.
+            shard: which part of a whole batch they were asked for as.
+            flipped_B: of `flipped`, for the whole batch.
         Returns:
             Shape (batch, ...).
         """
@@ -155,8 +156,8 @@ class TrainingInput:
         if features_BV.shape[1] == 1:
             return features_BV[:, 0]
         if not self._alternates:
-            mirrored_B = torch.rand(len(share.batch_B), device=self.device, generator=self._stream) < 0.5
-        chosen_B = mirrored_B[share.places(batch)].long()
+            flipped_B = torch.rand(len(shard.batch_B), device=self.device, generator=self._generator) < 0.5
+        chosen_B = flipped_B[shard.places(batch.indices_B)].long()
         return features_BV[torch.arange(len(features_BV), device=self.device), chosen_B]
 
     def state_dict(self) -> dict[str, Any]:
@@ -164,9 +165,9 @@ class TrainingInput:
         if self._cut:
             return dict(self._cut)
         return {
-            "augment": self._stream.get_state(),
+            "augment": self._generator.get_state(),
             "device": self.device.type,
-            "global": global_state(self.device),
+            "global": rng_state(self.device),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,10 +1,10 @@
-"""torchvision's random transforms, each image with draws of its own, and mixtures of a batch's images.
+"""torchvision's random transforms, each image with draws of its own.
 
 torchvision draws once a call, so that a whole batch would be turned by one angle; here each image is a call. That
 costs some tenths of a millisecond an image of 32 pixels, and milliseconds at 224: more than a small network's step.
 All of them draw from torch's global generator on the CPU, whatever the device.
 
-Shapes: B batch, C channels (3), H height, W width, K classes.
+Shapes: B batch, C channels (3), H height, W width.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,6 @@ from torch import Tensor
 Policy = Literal["off", "randaugment", "trivialaugment"]
 # Bytes of one image, (3, height, width), to bytes.
 ImageTransform = Callable[[Tensor], Tensor]
-# Float images and class indices of a batch to images and probabilities, (batch, num_classes).
-Mixture = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def random_crop(side_px: int, *, smallest: float) -> ImageTransform:
@@ -62,26 +60,6 @@ def erasing(probability: float, *, fill: tuple[int, int, int]) -> ImageTransform
 
     erase: ImageTransform = v2.RandomErasing(p=probability, value=fill)
     return erase
-
-
-def mixture(*, mixup: float, cutmix: float, num_classes: int) -> Mixture:
-    """Each image blended with its neighbour in the batch (mixup) or with a rectangle of it (CutMix), its label too.
-
-    Args:
-        mixup: alpha of the Beta distribution of the share; 0 for never.
-        cutmix: the same of the rectangle's share; where both are there, each batch takes one or the other.
-        num_classes: K.
-    Source: torchvision.transforms.v2.MixUp and CutMix; Zhang et al. 2017, Yun et al. 2019.
-    """
-    from torchvision.transforms import v2
-
-    kinds: list[Any] = []
-    if mixup:
-        kinds.append(v2.MixUp(alpha=mixup, num_classes=num_classes))
-    if cutmix:
-        kinds.append(v2.CutMix(alpha=cutmix, num_classes=num_classes))
-    mix: Mixture = kinds[0] if len(kinds) == 1 else v2.RandomChoice(kinds)
-    return mix
 
 
 def each(transform: ImageTransform, images_BCHW: Tensor) -> Tensor:

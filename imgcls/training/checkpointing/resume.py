@@ -13,6 +13,7 @@ from imgcls.models.initial_weights import Origin
 from imgcls.recipes.loading import differing_keys
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import Score
+from imgcls.training.checkpointing.loop_state import loop_state
 from imgcls.training.loop import Loop
 
 # The images themselves are compared, so that a data set may have moved; how often to save changes no weight.
@@ -25,7 +26,7 @@ class Saved:
     """A run as its last.pt left it.
 
     Attributes:
-        loop: what `Loop.load_state_dict` takes.
+        loop: what `restore_loop` takes.
         best, last: scores so far.
         data: description of the training images.
         origin: where its first weights came from; None for random ones.
@@ -45,10 +46,10 @@ class Saved:
 def resume_state(loop: Loop, images: LabelledImages, *, best: Score | None, last: Score | None) -> dict[str, Any]:
     """The `resume` part of last.pt: tensors and plain values.
 
-    Without a moving average the network's weights are the checkpoint's own, and are not stored twice.
+    Without an EMA the network's weights are the checkpoint's own, and are not stored twice.
     """
-    state = loop.state_dict()
-    if loop.average is None:
+    state = loop_state(loop)
+    if loop.ema is None:
         del state["network"]
     return {
         "loop": state,

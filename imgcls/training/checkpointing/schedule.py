@@ -15,7 +15,7 @@ from imgcls.runs.folder import RunFolder
 PAUSE_FACTOR = 4
 
 
-class Saving:
+class Checkpointing:
     """Writes best.pt and last.pt.
 
     Args:

@@ -30,15 +30,16 @@ from imgcls.recipes.resolving import resolve_recipe
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import Event
 from imgcls.runs.folder import RUNS, RunFolder, refuse_filled
-from imgcls.training.checks import check_data_fits, check_device_fits, check_recipe_fits
-from imgcls.training.determinism import deterministic_algorithms
 from imgcls.training.dry_run.report import DryRun, StepKind
 from imgcls.training.dry_run.step_clock import StepClock, sec_per_image
-from imgcls.training.out_of_memory import told_what_to_do
-from imgcls.training.rng import own_global_stream
-from imgcls.training.run import DownloadProgress, Progress, open_data, open_start
+from imgcls.training.precision import deterministic_algorithms
+from imgcls.training.reporting import describe_start
+from imgcls.training.rng import forked_rng
 from imgcls.training.session import Session
-from imgcls.training.validation import Scoring
+from imgcls.training.setup.checks import check_data_fits, check_device_fits, check_recipe_fits
+from imgcls.training.setup.inputs import DownloadProgress, Progress, open_data, open_start
+from imgcls.training.step import explained_out_of_memory
+from imgcls.training.validation import Validation
 
 # Validation is measured on so many batches, the first of which warms up.
 VALIDATION_BATCHES = 3
@@ -81,8 +82,8 @@ def dry_run(
     with (
         tempfile.TemporaryDirectory(prefix="imgcls-") as temporary,
         RunFolder.create(Path(temporary) / "run", name="dry") as folder,
-        told_what_to_do(recipe, choice.device),
-        own_global_stream(choice.device),
+        explained_out_of_memory(recipe, choice.device),
+        forked_rng(choice.device),
         exact,
     ):
         return _Rehearsal(recipe, dataset, folder, choice, start).perform(_existing_parent(output or RUNS))
@@ -103,7 +104,7 @@ class _Rehearsal:
             place: on the disk that the run's folder would be on.
         """
         session = self._session(self.recipe)
-        started, loop = session.started(), session.loop
+        started, loop = describe_start(session), session.loop
         frozen_steps = started.frozen_epochs * started.steps_per_epoch
         wanted: dict[tuple[bool, int], int] = {}
         step = 0
@@ -121,7 +122,7 @@ class _Rehearsal:
             kinds[frozen, px] = self._time_steps(session, num_steps=wanted[frozen, px])
             if len(kinds) == 1:
                 # After its first steps, so that the optimisers have all that they keep.
-                validation_sec = self._time_scoring(session, self.dataset.validation)
+                validation_sec = self._time_validation(session, self.dataset.validation)
                 last_bytes, best_bytes, saving_sec = self._save_and_load(session)
             del session
         test = self.dataset.test
@@ -150,7 +151,7 @@ class _Rehearsal:
     def _recipe_for(self, px: int, *, frozen: bool) -> Recipe:
         """A recipe of nothing but one kind of steps."""
         train, finetune = self.recipe.train, self.recipe.finetune
-        # Even at full size a rising resolution keeps a frozen body's features from being kept.
+        # Even at full size a rising resolution keeps a frozen backbone's features from being kept.
         resolution = ((1.0, px),) if train.resolution else ()
         return self.recipe.model_copy(
             update={
@@ -175,7 +176,7 @@ class _Rehearsal:
                 break
         step_sec, first_sec = clock.step_sec(fmean if decodes_ahead else median)
         return StepKind(
-            image_px=session.started().stages[0].image_px,
+            image_px=describe_start(session).stages[0].image_px,
             frozen=recipe.finetune.freeze,
             num_steps=num_steps,
             step_sec=step_sec,
@@ -183,12 +184,12 @@ class _Rehearsal:
             feature_sec=clock.feature_sec(len(session.images)),
         )
 
-    def _time_scoring(self, session: Session, images: LabelledImages | None) -> float | None:
+    def _time_validation(self, session: Session, images: LabelledImages | None) -> float | None:
         if images is None:
             return None
         size = self.recipe.train.eval_batch_size or 1
         some = SomeImages(images, torch.arange(min(VALIDATION_BATCHES * size, len(images))))
-        scoring = Scoring(
+        validation = Validation(
             self.recipe,
             Dataset(images.classes, val=some),
             transform=session.transform,
@@ -201,7 +202,7 @@ class _Rehearsal:
             synchronize(self.choice.device)
             marks.append((time.perf_counter(), getattr(event, "done", 0)))
 
-        scoring.validate(session.loop.evaluated_network, mark)
+        validation.validate(session.loop.evaluated_network, mark)
         return sec_per_image(marks) * len(images)
 
     def _save_and_load(self, session: Session) -> tuple[int, int, float]:

@@ -6,7 +6,7 @@ from typing import Any
 from imgcls.datasets.labelled_images import SkippedImage
 from imgcls.runs.events import Started
 
-# Saving is put off where it would take longer than this share of an epoch; see saving.py.
+# Saving is put off where it would take longer than this share of an epoch; see checkpointing/schedule.py.
 SAVING_SHARE = 1 / 4
 
 
@@ -21,7 +21,7 @@ class StepKind:
         step_sec: of one step, with its share of loading images: the median of a few, or their mean where workers
             decode ahead; None where the head's steps weren't reached, which take next to no time.
         first_sec: of the first step.
-        feature_sec: to run a frozen body once on all training images; None where it isn't kept.
+        feature_sec: to run a frozen backbone once on all training images; None where it isn't kept.
     """
 
     image_px: int
@@ -85,7 +85,7 @@ class DryRun:
             epochs = kind.num_steps / self.started.steps_per_epoch
             total += kind.total_sec + epochs * self._overhead_sec(kind, steps)
             if kind.feature_sec is not None:
-                # The body runs once on the validation images too.
+                # The backbone runs once on the validation images too.
                 total += self.validation_sec or 0.0
         return total
 

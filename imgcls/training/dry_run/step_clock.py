@@ -26,13 +26,13 @@ class StepClock:
         self._is_feature = False
 
     def on_event(self, event: Event) -> None:
-        """Notes how far a frozen body has come on the images."""
+        """Notes how far a frozen backbone has come on the images."""
         if isinstance(event, FeatureProgress):
             self._features.append((self._now(), event.done))
             self._is_feature = True
 
     def should_stop(self) -> str | None:
-        """Asked after every step, and after every batch of a frozen body."""
+        """Asked after every step, and after every batch of a frozen backbone."""
         now = self._now()
         if not self._is_feature:
             self._steps.append(now - self._last)

@@ -1,6 +1,6 @@
-"""What a frozen body makes of every image, computed once instead of in every epoch.
+"""What a frozen backbone makes of every image, computed once instead of in every epoch.
 
-Shapes: N images, B batch, V views (plain, and mirrored where images are mirrored at random), C channels (3),
+Shapes: N images, B batch, V views (plain, and flipped where images are flipped at random), C channels (3),
 H height, W width; a feature has whatever shape the network's head takes.
 """
 
@@ -18,8 +18,8 @@ from imgcls.training.precision import Precision
 
 # A small batch on the CPU, which is as fast there, so that a signal is soon heeded.
 CPU_BATCH_SIZE = 32
-# All features of a split together; beyond that the body runs at every step. A fixed number, so that a run that goes on
-# elsewhere does the same.
+# All features of a split together; beyond that the backbone runs at every step. A fixed number, so that a run that
+# goes on elsewhere does the same.
 MAX_FEATURE_BYTES = 2**30
 
 
@@ -63,7 +63,7 @@ def keep_features(
     device: torch.device,
     batch_size: int,
     precision: Precision,
-    mirrored: bool,
+    flipped: bool,
     channels_last: bool,
     should_stop: ShouldStop = lambda: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -80,7 +80,7 @@ def keep_features(
         device: where the network is, and the features stay.
         batch_size: images at once.
         precision: of the arithmetic.
-        mirrored: whether to keep the features of the mirrored image too.
+        flipped: whether to keep the features of the flipped image too.
         channels_last: memory layout of the input.
         should_stop: asked after every batch.
         progress: called with images done and in all.
@@ -102,7 +102,7 @@ def keep_features(
             num_bytes = 0
             if batch is not None and len(batch.indices_B):
                 input_BCHW = transform.normalise(batch.images_BCHW)
-                views = [input_BCHW, input_BCHW.flip(3)] if mirrored else [input_BCHW]
+                views = [input_BCHW, input_BCHW.flip(3)] if flipped else [input_BCHW]
                 if channels_last:
                     views = [view.contiguous(memory_format=torch.channels_last) for view in views]
                 parts.append((batch.indices_B, torch.stack([recorder(view) for view in views], dim=1)))

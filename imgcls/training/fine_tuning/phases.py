@@ -1,10 +1,10 @@
-"""The stretches of a run: with the body frozen, then with all weights in motion, or but one of the two."""
+"""The stretches of a run: with the backbone frozen, then with all weights in motion, or but one of the two."""
 
 from dataclasses import dataclass
 
 from imgcls.recipes.schema import AugmentSettings, Recipe
 
-# Mirroring has two outcomes, both of which can be kept; the others change nothing alone.
+# Flipping has two outcomes, both of which can be kept; the others change nothing alone.
 HARMLESS = ("flip", "padding", "policy_ops", "policy_magnitude")
 
 
@@ -40,9 +40,9 @@ def phase_at(phases: tuple[Phase, ...], epoch: int) -> int:
 
 
 def changing_settings(recipe: Recipe) -> list[str]:
-    """The settings by which an image has other pixels in every epoch, mirroring apart, which knows but two.
+    """The settings by which an image has other pixels in every epoch, flipping apart, which knows but two.
 
-    Without them, what a frozen body makes of an image is the same in every epoch, and can be kept.
+    Without them, what a frozen backbone makes of an image is the same in every epoch, and can be kept.
     """
     neutral = AugmentSettings()
     found = [

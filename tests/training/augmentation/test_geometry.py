@@ -36,9 +36,9 @@ def test_one_gather_equals_flip_pad_and_crop_of_each_image(images_BCHW, padding)
     moved = move(images_BCHW, flip_B=flip_B, down_B=down_B, right_B=right_B, padding=padding)
     height, width = images_BCHW.shape[-2:]
     for image, flip, down, right, result in zip(images_BCHW, flip_B, down_B, right_B, moved, strict=True):
-        mirrored = image.flip(2) if flip else image
+        flipped = image.flip(2) if flip else image
         mode = "reflect" if padding == "reflect" else "constant"
-        padded = F.pad(mirrored[None].float(), (reach,) * 4, mode=mode)[0].to(torch.uint8)
+        padded = F.pad(flipped[None].float(), (reach,) * 4, mode=mode)[0].to(torch.uint8)
         # An image that moves down shows what was above it.
         assert torch.equal(result, padded[:, reach - down :, reach - right :][:, :height, :width])
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from imgcls.training.augmentation.random_transforms import each, erasing, mixture, policy_transform, random_crop
+from imgcls.training.augmentation.mixup import mixture
+from imgcls.training.augmentation.random_transforms import each, erasing, policy_transform, random_crop
 
 FILL = (120, 110, 100)
 

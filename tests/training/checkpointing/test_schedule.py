@@ -10,7 +10,7 @@ from imgcls.models.checkpoint import load_checkpoint
 from imgcls.recipes.loading import load_recipe
 from imgcls.runs.events import EpochEnd
 from imgcls.training.checkpointing import schedule
-from imgcls.training.loss_monitor import DivergedError, diverged
+from imgcls.training.loss import DivergedError, diverged
 from imgcls.training.run import train
 
 

@@ -135,7 +135,7 @@ def test_the_time_of_a_run_by_hand():
     assert found.total_sec == 40 * 2 + 5 + 4 * (3 + 1) + 6
     two = build(StepKind(16, False, 20, 0.5, 0.5, None), StepKind(32, False, 20, 2.0, 2.0, None))
     assert two.total_sec == 20 * 0.5 + 20 * 2 + 4 * (3 + 1)
-    # A frozen body: once over all training and validation images; saving is put off, as an epoch takes no time.
+    # A frozen backbone: once over all training and validation images; saving is put off, as an epoch takes no time.
     frozen = build(StepKind(32, True, 40, None, None, 50.0))
     assert frozen.total_sec == 50 + 3
     assert build(StepKind(32, False, 40, 2.0, 2.0, None), validation_sec=None).total_sec == 80 + 4

@@ -19,13 +19,14 @@ from imgcls.models.loading import load_model
 from imgcls.recipes.loading import load_recipe
 from imgcls.recipes.schema import OptimSettings
 from imgcls.runs.events import EpochEnd, FeatureProgress, Score, Started
-from imgcls.training.checks import check_recipe_fits
 from imgcls.training.early_stopping import is_out_of_patience
 from imgcls.training.fine_tuning import features
 from imgcls.training.fine_tuning.phases import Phase, changing_settings, phase_at, phases_of
-from imgcls.training.optimizer import Optimisers, rate_factor
+from imgcls.training.lr_schedule import rate_factor
+from imgcls.training.optimizer import Optimisers
 from imgcls.training.rng import epoch_order
 from imgcls.training.run import train
+from imgcls.training.setup.checks import check_recipe_fits
 
 ARGUMENTS = {"widths": [6], "depth": 1}
 
@@ -116,8 +117,8 @@ def test_a_frozen_run_is_the_plain_script_on_the_bodys_features(photos, earlier,
 
 
 def first_head(recipe, tmp_path):
-    from imgcls.training.building import build_for_training
-    from imgcls.training.run import open_data, open_start
+    from imgcls.training.setup.building import build_for_training
+    from imgcls.training.setup.inputs import open_data, open_start
 
     images = open_data(recipe).train
     transform = Transform(PX, PX)
@@ -164,7 +165,7 @@ def test_every_phase_has_a_schedule_of_its_own(photos, earlier, tmp_path):
 @pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
 def test_the_body_may_move_more_slowly(name):
     network = build_network("cnn", num_classes=3, arguments=ARGUMENTS)
-    optimisers = Optimisers(network, OptimSettings(name=name, lr=0.5, rest_lr=0.25), body_factor=0.1)
+    optimisers = Optimisers(network, OptimSettings(name=name, lr=0.5, rest_lr=0.25), backbone_lr_factor=0.1)
     optimisers.set_rate(0.5)
     head = {id(parameter) for parameter in network.head.parameters()}
     for part in optimisers.parts:
@@ -213,10 +214,10 @@ def test_streamed_images_are_decoded_once_and_damaged_ones_left_out(photos, earl
     [
         (
             ("model.name=cnn", "finetune.freeze=true"),
-            "finetune.freeze: the body of cnn would stay as random",
+            "finetune.freeze: the backbone of cnn would stay as random",
             "--pretrained",
         ),
-        (("model.name=cnn", "finetune.head_epochs=1"), "finetune.head_epochs: the body of cnn", "--weights FILE"),
+        (("model.name=cnn", "finetune.head_epochs=1"), "finetune.head_epochs: the backbone of cnn", "--weights FILE"),
         (("model.name=cifar10-cnn", "finetune.head_epochs=20"), "leaves none of train.epochs = 20", "--epochs 21"),
     ],
 )

@@ -9,7 +9,7 @@ from imgcls.models.building import build_network
 from imgcls.models.initial_weights import Origin, Start
 from imgcls.models.networks.cnn import CNN
 from imgcls.recipes.schema import Recipe
-from imgcls.training.rng import own_global_stream, seed_for
+from imgcls.training.rng import forked_rng, seed_for
 
 # As many as the filters need to come out the same, nearly, whichever images are drawn.
 WHITENING_IMAGES = 5000
@@ -36,7 +36,7 @@ def build_for_training(
     Returns:
         The network, and where its weights came from.
     """
-    with own_global_stream(device):
+    with forked_rng(device):
         torch.manual_seed(seed_for(recipe.train.seed, "weights"))
         if start is not None:
             network, origin = start.network_for(images.classes)

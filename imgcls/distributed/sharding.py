@@ -8,16 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from imgcls.datasets.labelled_images import Batch
 from imgcls.distributed.process_group import Processes
 from imgcls.errors import ConfigError
 
 # Of a batch, for each process: batch norm measures its spread over them, and a last batch can still be shared out.
-LEAST_SHARE = 4
+MIN_SHARD = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Shard:
     """A process's part of a batch.
 
     Attributes:
@@ -34,15 +33,15 @@ class Share:
     def __len__(self) -> int:
         return self.end - self.start
 
-    def places(self, batch: Batch) -> slice | Tensor:
+    def places(self, indices_B: Tensor) -> slice | Tensor:
         """Where the images that came stand in the whole batch; damaged ones may be missing."""
-        if len(batch.indices_B) == len(self):
+        if len(indices_B) == len(self):
             return slice(self.start, self.end)
         wanted_B = self.batch_B[self.start : self.end]
-        return self.start + torch.isin(wanted_B, batch.indices_B).nonzero().flatten()
+        return self.start + torch.isin(wanted_B, indices_B).nonzero().flatten()
 
 
-def share_of(batch_B: Tensor, processes: Processes) -> Share:
+def shard_of(batch_B: Tensor, processes: Processes) -> Shard:
     """A process's part of a batch: sizes differ by one at most.
 
     Of a last batch that leaves less than two images a process, some get two or three. The others repeat the first's,
@@ -53,10 +52,10 @@ def share_of(batch_B: Tensor, processes: Processes) -> Share:
     counts = rank < takers
     taken = rank if counts else 0
     start = taken * (num // takers) + min(taken, num % takers)
-    return Share(batch_B, start, start + num // takers + (taken < num % takers), counts)
+    return Shard(batch_B, start, start + num // takers + (taken < num % takers), counts)
 
 
-def own_order(order_N: Tensor, batch_size: int, processes: Processes) -> tuple[Tensor, int]:
+def shard_order(order_N: Tensor, batch_size: int, processes: Processes) -> tuple[Tensor, int]:
     """The images that this process is to be handed, and how many at a time.
 
     Args:
@@ -67,23 +66,23 @@ def own_order(order_N: Tensor, batch_size: int, processes: Processes) -> tuple[T
     if processes.count == 1:
         return order_N, batch_size
     num_whole = len(order_N) // batch_size * batch_size
-    whole = share_of(torch.empty(batch_size), processes)
+    whole = shard_of(torch.empty(batch_size), processes)
     parts = [order_N[:num_whole].view(-1, batch_size)[:, whole.start : whole.end].flatten()]
     if num_whole < len(order_N):
-        last = share_of(order_N[num_whole:], processes)
+        last = shard_of(order_N[num_whole:], processes)
         parts.append(last.batch_B[last.start : last.end])
     return torch.cat(parts), len(whole)
 
 
-def check_can_be_shared(batch_size: int, processes: Processes) -> None:
+def check_can_be_sharded(batch_size: int, processes: Processes) -> None:
     """Refuse batches with too few images for each process.
 
     Raises:
         ConfigError: says how many there must be.
     """
-    if processes.count > 1 and batch_size < LEAST_SHARE * processes.count:
+    if processes.count > 1 and batch_size < MIN_SHARD * processes.count:
         raise ConfigError(
             f"train.batch_size = {batch_size} is the number of images in a step of all {processes.count} processes, "
-            f"and leaves less than {LEAST_SHARE} to each",
-            hint=f"--batch-size {LEAST_SHARE * processes.count} or more, or fewer processes",
+            f"and leaves less than {MIN_SHARD} to each",
+            hint=f"--batch-size {MIN_SHARD * processes.count} or more, or fewer processes",
         )

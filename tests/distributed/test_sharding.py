@@ -4,8 +4,8 @@ import torch
 from imgcls.datasets.labelled_images import Batch
 from imgcls.distributed.launch import Launch
 from imgcls.distributed.process_group import Processes
+from imgcls.distributed.sharding import MIN_SHARD, Shard, check_can_be_sharded, shard_of, shard_order
 from imgcls.errors import ConfigError
-from imgcls.training.sharding import LEAST_SHARE, Share, check_can_be_shared, own_order, share_of
 
 
 class Fellow(Processes):
@@ -31,7 +31,7 @@ class Fellow(Processes):
 )
 def test_a_batch_is_shared_out_whole(num, count, sizes):
     batch_B = torch.randperm(num)
-    shares = [share_of(batch_B, Fellow(rank, count)) for rank in range(count)]
+    shares = [shard_of(batch_B, Fellow(rank, count)) for rank in range(count)]
     assert [len(share) if share.counts else 0 for share in shares] == sizes
     taken = torch.cat([batch_B[share.start : share.end] for share in shares if share.counts])
     assert torch.equal(taken, batch_B)
@@ -45,28 +45,28 @@ def test_the_order_of_an_epoch_is_handed_out_batch_by_batch(num, count):
     order_N = torch.randperm(num)
     for rank in range(count):
         fellow = Fellow(rank, count)
-        own_N, size = own_order(order_N, 16, fellow)
+        own_N, size = shard_order(order_N, 16, fellow)
         expected = []
         for start in range(0, num, 16):
-            share = share_of(order_N[start : start + 16], fellow)
+            share = shard_of(order_N[start : start + 16], fellow)
             expected.append(share.batch_B[share.start : share.end].tolist())
         # Split into equal portions, as a loader splits it, it falls into the shares.
         assert [part.tolist() for part in own_N.split(size)] == expected
 
 
 def test_damaged_images_leave_the_places_of_the_others():
-    share = Share(torch.tensor([7, 3, 9, 1, 5, 8]), 2, 6)
+    share = Shard(torch.tensor([7, 3, 9, 1, 5, 8]), 2, 6)
     whole = Batch(torch.empty(4), torch.empty(4), torch.tensor([9, 1, 5, 8]))
     lacking = Batch(torch.empty(2), torch.empty(2), torch.tensor([9, 5]))
-    assert share.places(whole) == slice(2, 6)
-    assert torch.equal(share.places(lacking), torch.tensor([2, 4]))
+    assert share.places(whole.indices_B) == slice(2, 6)
+    assert torch.equal(share.places(lacking.indices_B), torch.tensor([2, 4]))
 
 
 def test_batches_too_small_to_be_shared_are_refused():
-    check_can_be_shared(1, Fellow(0, 1))
-    check_can_be_shared(2 * LEAST_SHARE, Fellow(0, 2))
+    check_can_be_sharded(1, Fellow(0, 1))
+    check_can_be_sharded(2 * MIN_SHARD, Fellow(0, 2))
     with pytest.raises(
         ConfigError, match=r"train\.batch_size = 7 is the number of images in a step of all 2"
     ) as caught:
-        check_can_be_shared(7, Fellow(1, 2))
+        check_can_be_sharded(7, Fellow(1, 2))
     assert "--batch-size 8" in caught.value.hint

@@ -1,13 +1,16 @@
 """What all processes of a run do after a step: go on, report, save or stop, and all of them the same."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 
 from imgcls.distributed.process_group import Processes
-from imgcls.runs.events import ShouldStop
+
+# Asked after every step: None to go on, else the reason to stop.
+ShouldStop = Callable[[], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class Decision:
     Attributes:
         report: fetch the losses, and tell how far the epoch is.
         save: the state, and go on.
-        stop: for a reason that `Agreement.reason` gives.
+        stop: for a reason that `Control.reason` gives.
     """
 
     report: bool
@@ -25,7 +28,7 @@ class Decision:
     stop: bool
 
 
-class Agreement:
+class Control:
     """Asks after every step whether to stop, and makes one answer of everybody's.
 
     Several processes exchange their answers while the next step runs and act on them after it, so that nobody waits.

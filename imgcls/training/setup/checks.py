@@ -39,12 +39,12 @@ def _check_phases(recipe: Recipe) -> None:
     key = "freeze" if finetune.freeze else "head_epochs"
     if (finetune.freeze or finetune.head_epochs) and not begins_trained(recipe.model):
         raise ConfigError(
-            f"finetune.{key}: the body of {recipe.model.name} would stay as random as it begins",
+            f"finetune.{key}: the backbone of {recipe.model.name} would stay as random as it begins",
             hint="begin with trained weights: --pretrained, --weights FILE, or --model RUN",
         )
     if not finetune.freeze and finetune.head_epochs >= epochs:
         raise ConfigError(
-            f"finetune.head_epochs = {finetune.head_epochs} leaves none of train.epochs = {epochs} for the body",
+            f"finetune.head_epochs = {finetune.head_epochs} leaves none of train.epochs = {epochs} for the backbone",
             hint=f"--epochs {finetune.head_epochs + 1} or more; --freeze trains the head alone",
         )
 

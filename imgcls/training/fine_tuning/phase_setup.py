@@ -1,4 +1,4 @@
-"""What each phase of a run sets up anew: the weights that move, their optimisers, and the features of a frozen body."""
+"""What each phase of a run sets up anew: the weights that move, their optimisers, a frozen backbone's features."""
 
 from collections.abc import Callable
 
@@ -6,22 +6,22 @@ import torch
 from torch import Tensor, nn
 
 from imgcls.datasets.labelled_images import LabelledImages
-from imgcls.distributed.data_parallel import spread
+from imgcls.distributed.data_parallel import wrap_ddp
 from imgcls.distributed.process_group import Processes
 from imgcls.images.transform import Transform
 from imgcls.models.heads import HeadNetwork, backbone_parameters
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import FeatureProgress, OnEvent, ShouldStop
-from imgcls.training.class_weights import balanced_weights
 from imgcls.training.compiling import CompiledNetwork, compiled_sizes
 from imgcls.training.fine_tuning.features import CPU_BATCH_SIZE, KeptFeatures, keep_features
 from imgcls.training.fine_tuning.phases import Phase, changing_settings, phase_at, phases_of
+from imgcls.training.loss import balanced_weights
 from imgcls.training.optimizer import Optimisers
 from imgcls.training.precision import Precision
 from imgcls.training.step import TrainingStep
 
 
-class Staging:
+class PhaseSetup:
     """A run's phases, one of which is set up.
 
     Args:
@@ -49,7 +49,7 @@ class Staging:
         self.transform, self.device, self.precision = transform, device, precision
         self.phases = phases_of(recipe)
         # Some never move, such as the whitening filters of our own network.
-        self._body = [parameter for parameter in backbone_parameters(network) if parameter.requires_grad]
+        self._backbone = [parameter for parameter in backbone_parameters(network) if parameter.requires_grad]
         self._too_many_features = False
         # Without it float16's small gradients would vanish.
         self.scaler = torch.amp.GradScaler(device.type) if precision.scaled else None
@@ -72,20 +72,22 @@ class Staging:
         """Of the weights that move in some phase."""
         moved = {id(p): p.numel() for p in self.optimisers.parameters}
         if not all(phase.frozen for phase in self.phases):
-            moved |= {id(p): p.numel() for p in self._body}
+            moved |= {id(p): p.numel() for p in self._backbone}
         return sum(moved.values())
 
     @property
     def source(self) -> LabelledImages:
-        """Where batches come from: the images, or what a frozen body made of them."""
+        """Where batches come from: the images, or what a frozen backbone made of them."""
         return self.images if self.kept is None else self.kept
 
     def enter(self, number: int) -> None:
         """Set up a phase, with optimisers that know nothing yet."""
         self.number = number
-        for parameter in self._body:
+        for parameter in self._backbone:
             parameter.requires_grad_(not self.phase.frozen)
-        self.optimisers = Optimisers(self.network, self.recipe.optim, body_factor=self.recipe.finetune.body_lr_factor)
+        self.optimisers = Optimisers(
+            self.network, self.recipe.optim, backbone_lr_factor=self.recipe.finetune.body_lr_factor
+        )
         self.kept: KeptFeatures | None = None
         self._step: TrainingStep | None = None
 
@@ -99,7 +101,7 @@ class Staging:
                 forward = HeadNetwork(self.network)
             if self.processes.count > 1:
                 assert isinstance(forward, nn.Module)
-                forward = spread(forward, self.device)
+                forward = wrap_ddp(forward, self.device)
             self._step = TrainingStep(
                 forward,
                 self.optimisers,
@@ -112,7 +114,7 @@ class Staging:
         return self._step
 
     def begin_epoch(self, epoch: int, on_event: OnEvent, should_stop: ShouldStop) -> str | None:
-        """Make ready for an epoch; a reason to stop, if one came up while a frozen body was run on all images."""
+        """Make ready for an epoch; a reason to stop, if one came up while a frozen backbone was run on all images."""
         if (number := phase_at(self.phases, epoch)) != self.number:
             self.enter(number)
         self.network.train(not self.phase.frozen)
@@ -129,7 +131,7 @@ class Staging:
             device=self.device,
             batch_size=min(batch_size, CPU_BATCH_SIZE) if self.device.type == "cpu" else batch_size,
             precision=self.precision,
-            mirrored=self.recipe.augment.flip != "off",
+            flipped=self.recipe.augment.flip != "off",
             channels_last=self.recipe.train.channels_last,
             should_stop=should_stop,
             processes=self.processes,

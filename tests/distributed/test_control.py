@@ -1,10 +1,10 @@
+from imgcls.distributed import control
+from imgcls.distributed.control import Control, Decision
 from imgcls.distributed.process_group import Processes
-from imgcls.training import control
-from imgcls.training.control import Agreement, Decision
 
 
 def test_one_process_decides_at_once():
-    alone = Agreement(Processes(), save_sec=0)
+    alone = Control(Processes(), save_sec=0)
     assert alone.after_step(lambda: None, report=False) == Decision(report=False, save=False, stop=False)
     assert alone.after_step(lambda: "SIGINT", report=True) == Decision(report=True, save=False, stop=True)
     # The reason stays until it was asked for, whatever is answered meanwhile.
@@ -16,7 +16,7 @@ def test_one_process_decides_at_once():
 def test_the_state_is_saved_again_after_so_much_time(monkeypatch):
     now = 100.0
     monkeypatch.setattr(control.time, "monotonic", lambda: now)
-    every_minute, never = Agreement(Processes(), save_sec=60), Agreement(Processes(), save_sec=0)
+    every_minute, never = Control(Processes(), save_sec=60), Control(Processes(), save_sec=0)
     saves = []
     for now in (130.0, 159.9, 160.0, 170.0):  # noqa: B007 - read by the clock above
         saves.append(every_minute.after_step(lambda: None, report=False).save)

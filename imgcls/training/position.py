@@ -1,0 +1,40 @@
+"""Where a run stands, and what an epoch's training pass came to."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Position:
+    """Where a run stands.
+
+    Attributes:
+        epoch: whole epochs done.
+        batch: batches done of the epoch that is under way.
+        step: optimiser steps done in all.
+        loss_total, loss_count: of this process in the epoch under way, for its mean loss.
+        images: images trained on in all, by all processes.
+        train_sec: spent in steps.
+        epoch_images, epoch_sec: the same of the epoch under way.
+        elapsed_sec: since the run began, without the time that a cut run lay still.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_total: float = 0.0
+    loss_count: int = 0
+    images: int = 0
+    train_sec: float = 0.0
+    elapsed_sec: float = 0.0
+    epoch_images: int = 0
+    epoch_sec: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSummary:
+    """What the training pass of an epoch came to; see `EpochEnd`."""
+
+    train_loss: float
+    lr: float
+    seconds: float
+    images_per_sec: float

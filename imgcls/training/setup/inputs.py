@@ -1,0 +1,67 @@
+"""What a resolved recipe names: its images, and the weights that the network begins with."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from imgcls.datasets.opening import Dataset, open_dataset
+from imgcls.datasets.resolving import SPLITS
+from imgcls.models.initial_weights import Start, is_architecture, load_start, whole_spec
+from imgcls.recipes.resolving import begins_trained
+from imgcls.recipes.schema import Recipe, transform_of
+
+Progress = Callable[[int, int], None]
+DownloadProgress = Callable[[int, int | None], None]
+
+
+def with_whole_paths(recipe: Recipe) -> Recipe:
+    """The same recipe with its images and weights named from the root, so that they are found from anywhere."""
+    model: dict[str, str] = {}
+    if recipe.model.weights:
+        model["weights"] = whole_spec(recipe.model.weights)
+    if not is_architecture(recipe.model.name):
+        model["name"] = whole_spec(recipe.model.name)
+    data: dict[str, str] = {}
+    if recipe.data.source not in ("", "cifar10"):
+        data["source"] = str(Path(recipe.data.source).expanduser().absolute())
+    return recipe.model_copy(
+        update={"model": recipe.model.model_copy(update=model), "data": recipe.data.model_copy(update=data)}
+    )
+
+
+def open_start(recipe: Recipe, *, progress: DownloadProgress | None = None) -> Start | None:
+    """The weights that a resolved recipe begins with; None for random ones. See `load_start` for errors."""
+    model = recipe.model
+    if not begins_trained(model):
+        return None
+    return load_start(
+        model.name,
+        model.arguments or {},
+        pretrained=model.pretrained if isinstance(model.pretrained, str) else "",
+        weights=model.weights,
+        progress=progress,
+    )
+
+
+def open_data(
+    recipe: Recipe,
+    *,
+    splits: tuple[str, ...] = SPLITS,
+    workers: int | None = None,
+    max_memory_mib: int | None = None,
+    progress: Progress | None = None,
+    download_progress: DownloadProgress | None = None,
+) -> Dataset:
+    """Open the images that a resolved recipe names; see `train` for the arguments and `open_dataset` for errors."""
+    return open_dataset(
+        recipe.data.source,
+        transform=transform_of(recipe),
+        val_fraction=recipe.data.val_fraction,
+        seed=recipe.train.seed,
+        allow_modified=recipe.data.allow_modified,
+        strict=recipe.data.strict,
+        workers=workers,
+        max_memory_mib=max_memory_mib,
+        splits=splits,
+        progress=progress,
+        download_progress=download_progress,
+    )
