@@ -1,4 +1,4 @@
-"""The README's recipes for cron and Slurm, taken from there and run by a shell."""
+"""The scripts for cron and Slurm in the guide on many images, taken from there and run by a shell."""
 
 import json
 import os
@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def recipes() -> list[str]:
-    """The scripts of the README's section on nights."""
-    section = (ROOT / "README.md").read_text("utf-8").partition("\n### Every night\n")[2].partition("\n## ")[0]
-    return [block for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) if block.startswith("#!/bin/sh\n")]
+    """The scripts of the guide."""
+    guide = (ROOT / "docs" / "pages" / "guides" / "batch-and-cron.md").read_text("utf-8")
+    return [block for block in re.findall(r"```sh\n(.*?)```", guide, re.DOTALL) if block.startswith("#!/bin/sh\n")]
 
 
 class Machine:

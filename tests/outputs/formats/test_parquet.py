@@ -48,13 +48,13 @@ def test_rows_and_metadata_come_back(tmp_path: Path) -> None:
     assert len(facts["imgcls.settings"]) == 16
 
 
-def test_the_readme_names_columns_and_metadata(tmp_path: Path) -> None:
+def test_the_reference_names_columns_and_metadata(tmp_path: Path) -> None:
     draw_image(1, 2, 3).save(tmp_path / "a.png")
     output = tmp_path / "r.parquet"
     classify([Source("a.png", tmp_path / "a.png")], Destination("parquet", output))
-    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "pages" / "reference" / "records.md").read_text("utf-8")
     keys = [key.decode() for key in parquet.read_metadata(output).metadata if key.startswith(b"imgcls.")]
-    missing = [name for name in [*parquet.read_table(output).column_names, *keys] if f"`{name}`" not in readme]
+    missing = [name for name in [*parquet.read_table(output).column_names, *keys] if f"`{name}`" not in page]
     assert not missing
     assert len(keys) == 6
 

@@ -160,9 +160,9 @@ def test_starts_in_the_state_of_its_address_and_fits_a_narrow_screen(page: Page,
     assert seen == {"names": ["ant.jpg", "zebra.jpg"], "sort": "-confidence", "layout": [360, 0], "opened": 0}
 
 
-def test_the_readmes_addresses_lead_somewhere(page: Page, tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    addresses = re.findall(r"`(?:report\.html)?(#[a-z]+=[^`]*)`", readme)
+def test_the_addresses_in_the_guide_lead_somewhere(page: Page, tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "pages" / "guides" / "batch-and-cron.md").read_text("utf-8")
+    addresses = re.findall(r"`(?:report\.html)?(#[a-z]+=[^`]*)`", guide)
     assert len(addresses) == 3
     small_report(tmp_path / "report.html")
     found = []

@@ -1,0 +1,126 @@
+"""The page of the Python interface: every public name with its signature and its docstring."""
+
+import ast
+import inspect
+import re
+import textwrap
+from typing import Any
+
+from commands import escape
+
+import imgcls
+
+HEADING = """# Python
+
+This page is made from the docstrings. Everything here is imported from `imgcls` itself; modules below it may change.
+Importing `imgcls` is cheap: PyTorch is loaded when a name is first used that needs it.
+"""
+SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Attributes|Source|Example|Examples):\s*(.*)$")
+ENTRY = re.compile(r"^    ([\w*., ]+): (.*)$")
+
+
+def public_names() -> list[str]:
+    """Everything in `imgcls.__all__` that is documented."""
+    return [name for name in imgcls.__all__ if name != "__version__"]
+
+
+def python_page() -> str:
+    """The whole page, in Markdown."""
+    functions, classes, errors = [], [], []
+    for name in sorted(public_names(), key=str.lower):
+        item = getattr(imgcls, name)
+        if not inspect.isclass(item):
+            functions.append(_function(name, item, "###"))
+        elif issubclass(item, Exception):
+            errors.append(_class(name, item))
+        else:
+            classes.append(_class(name, item))
+    return "\n".join([HEADING, "## Functions\n", *functions, "## Classes\n", *classes, "## Errors\n", *errors])
+
+
+def _function(name: str, function: Any, level: str) -> str:
+    tree = _parsed(function)
+    signature = ""
+    if isinstance(tree, ast.FunctionDef):
+        signature = _signature(tree.name, tree)
+    return f"{level} {name} {{ #{name.replace('.', '-')} }}\n\n{signature}{_docstring(function)}\n"
+
+
+def _class(name: str, item: type) -> str:
+    parts = [f"### {name} {{ #{name} }}\n"]
+    tree = _parsed(item)
+    methods = {node.name: node for node in getattr(tree, "body", []) if isinstance(node, ast.FunctionDef)}
+    if "__init__" in methods:
+        parts.append(_signature(name, methods["__init__"]))
+    parts.append(_docstring(item) + "\n")
+    for method_name, node in methods.items():
+        if method_name.startswith("_"):
+            continue
+        is_property = any(ast.unparse(decorator).endswith("property") for decorator in node.decorator_list)
+        label = f"`{name}.{method_name}`"
+        parts.append(f"#### {label} {{ #{name}-{method_name} }}\n")
+        if is_property:
+            kind = f"Property, `{ast.unparse(node.returns).strip(chr(39))}`. " if node.returns else "Property. "
+            parts.append(kind + _format(ast.get_docstring(node) or "") + "\n")
+        else:
+            parts.append(_signature(method_name, node) + _format(ast.get_docstring(node) or "") + "\n")
+    return "\n".join(parts)
+
+
+def _parsed(item: Any) -> ast.stmt | None:
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(item)))).body[0]
+    except (OSError, TypeError):
+        return None
+
+
+def _signature(name: str, node: ast.FunctionDef) -> str:
+    """A code block with one parameter a line where they don't fit on one."""
+    arguments = node.args
+    for position in (arguments.posonlyargs, arguments.args):
+        position[:] = [arg for arg in position if arg.arg not in ("self", "cls")]
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    for arg in every:
+        # A quoted annotation is for the type checker; a reader wants the type.
+        if arg and isinstance(arg.annotation, ast.Constant) and isinstance(arg.annotation.value, str):
+            arg.annotation = ast.parse(arg.annotation.value, mode="eval").body
+    returns = f" -> {ast.unparse(node.returns).strip(chr(39))}" if node.returns and node.name != "__init__" else ""
+    line = f"{name}({ast.unparse(arguments)}){returns}"
+    if len(line) > 88:
+        bare = ast.unparse(arguments)
+        inside = "".join(f"    {part},\n" for part in _split(bare))
+        line = f"{name}(\n{inside}){returns}"
+    return f"```python\n{line}\n```\n\n"
+
+
+def _split(arguments: str) -> list[str]:
+    """Split at the commas that are in no bracket."""
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(arguments):
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append(arguments[start:position].strip())
+            start = position + 1
+    return [*parts, arguments[start:].strip()]
+
+
+def _docstring(item: Any) -> str:
+    return _format(inspect.getdoc(item) or "")
+
+
+def _format(docstring: str) -> str:
+    """Google's sections as Markdown lists."""
+    lines: list[str] = []
+    section = ""
+    for line in inspect.cleandoc(docstring).splitlines():
+        if match := SECTION.match(line):
+            section = match[1]
+            lines += ["", f"**{section}**" + (f": {escape(match[2])}" if match[2] else ""), ""]
+        elif section and (entry := ENTRY.match(line)):
+            lines.append(f"- `{entry[1]}`: {escape(entry[2])}")
+        elif section:
+            text = escape(line.strip())
+            lines.append(f"  {text}" if lines and lines[-1].startswith(("- ", "  ")) else text)
+        else:
+            lines.append(escape(line))
+    return "\n".join(lines) + "\n"
