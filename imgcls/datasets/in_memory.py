@@ -127,8 +127,8 @@ def decode_all(
         workers: threads.
         progress: called with images done and in all.
     """
-    total, side = len(images), transform.crop_px
-    pixels_MCHW = np.zeros((total, 3, side, side), dtype=np.uint8)
+    total = len(images)
+    pixels_MCHW = np.zeros((total, 3, *transform.size_px), dtype=np.uint8)
 
     def decode(indices: Sequence[int]) -> list[Unreadable]:
         failed = []

@@ -1,5 +1,6 @@
 """Opening a data set: what `--data` says becomes splits that training and evaluation walk through."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -196,7 +197,7 @@ def open_splits(data: ResolvedData, opening: Opening) -> dict[str, LabelledImage
     for name, split in data.splits.items():
         stored = split.images
         if id(stored) not in stores:
-            num_bytes = len(stored) * 3 * opening.transform.crop_px**2
+            num_bytes = len(stored) * 3 * math.prod(opening.transform.size_px)
             fits = num_bytes <= budget
             budget -= num_bytes if fits else 0
             stores[id(stored)] = _open_pixels(stored, opening, workers) if fits else None

@@ -127,7 +127,7 @@ class ArrayImages:
     def ready_pixels(self, transform: Transform) -> Tensor | None:
         """See `Images`."""
         height, width = self.pixels_NCHW.shape[2:]
-        same = height == width == transform.crop_px and transform.resized_size(width, height) == (width, height)
+        same = (height, width) == transform.size_px and transform.resized_size(width, height) == (width, height)
         return torch.from_numpy(self.pixels_NCHW) if same else None
 
 

@@ -141,7 +141,7 @@ def evaluate_model(
         DataError: a class that the model doesn't know, or no image that can be read.
     """
     label_map = match_labels(images.classes, model.classes, wordnet_ids=model.wordnet_ids)
-    small = model.transform.crop_px <= SMALL_PX
+    small = max(model.transform.size_px) <= SMALL_PX
     result = evaluate_network(
         model.network.to(device),
         images,

@@ -145,8 +145,7 @@ def _to_onnx(model: LoadedModel) -> bytes:
             f"{model.name!r} has {num_bytes / 2**30:.1f} GiB of weights; one ONNX file holds less than 2",
             hint=f"imgcls export {model.name} --to torch-export -o {model.name}.pt2",
         )
-    side = model.transform.crop_px
-    example_BCHW = torch.zeros(EXAMPLE_BATCH, 3, side, side)
+    example_BCHW = torch.zeros(EXAMPLE_BATCH, 3, *model.transform.size_px)
     try:
         # The exporter reports to people, on stdout and in warnings; what matters to them is said by the comparison.
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -123,8 +123,7 @@ def load_program(path: Path) -> tuple[Callable[[torch.Tensor], torch.Tensor], Mo
 
 
 def _trace(model: LoadedModel) -> torch.export.ExportedProgram:
-    side = model.transform.crop_px
-    example_BCHW = torch.zeros(EXAMPLE_BATCH, 3, side, side)
+    example_BCHW = torch.zeros(EXAMPLE_BATCH, 3, *model.transform.size_px)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -94,7 +94,7 @@ class DecodePool:
         self._time_limit_sec = time_limit_sec
         self._fetch_limit_sec = fetch_limit_sec
         self._downloads = DownloadPool(fetch)
-        self._smallest_px = transform.resize_px if fast_decode else 0
+        self._smallest_px = transform.smallest_px if fast_decode else 0
         self._thumbnail_px = thumbnail_px
         self._tasks: queue.SimpleQueue[DecodeTask | None] = queue.SimpleQueue()
         self._num_threads = num_threads

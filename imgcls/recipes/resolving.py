@@ -53,8 +53,9 @@ def resolve_recipe(recipe: Recipe) -> Recipe:
     model, transform = _resolve_model(recipe.model)
     data = _resolve_data(recipe, model.name in OWN, transform)
     assert data.image_px is not None
-    model = model.model_copy(update={"arguments": _sized(model, data.image_px)})
-    eval_batch_size = next(size for px, size in EVAL_BATCH_SIZES.items() if data.image_px <= px)
+    height, width = data.image_px, data.image_width_px or data.image_px
+    model = model.model_copy(update={"arguments": _sized(model, height, width)})
+    eval_batch_size = next(size for px, size in EVAL_BATCH_SIZES.items() if max(height, width) <= px)
     train = recipe.train.model_copy(update={"eval_batch_size": recipe.train.eval_batch_size or eval_batch_size})
     return recipe.model_copy(update={"data": data, "model": model, "train": train})
 
@@ -135,12 +136,17 @@ def _resolve_data(recipe: Recipe, own: bool, transform: Transform | None) -> Dat
         mean, std = (CIFAR10_MEAN, CIFAR10_STD) if cifar10 else (IMAGENET_MEAN, IMAGENET_STD)
         transform = Transform(image_px, image_px, mean=mean, std=std)
     image_px = data.image_px or transform.crop_px
-    # Another size is cut from the same share of the image.
-    resize_px = data.resize_px or round(image_px * transform.resize_px / transform.crop_px)
+    resize = data.resize or transform.resize
+    # Another size is cut from the same share of the image; whoever asks for all of it gets all of it.
+    share = transform.resize_px / transform.crop_px if resize == transform.resize else 1
+    resize_px = data.resize_px or round(image_px * share)
     return data.model_copy(
         update={
             "image_px": image_px,
+            "image_width_px": data.image_width_px if data.image_px else transform.crop_width_px,
+            "resize": None if resize == "crop" else resize,
             "resize_px": resize_px,
+            "pad_rgb": data.pad_rgb or (transform.pad_rgb if any(transform.pad_rgb) else None),
             "mean": data.mean or transform.mean,
             "std": data.std or transform.std,
             "interpolation": data.interpolation or transform.interpolation,
@@ -155,8 +161,13 @@ def size_argument(name: str) -> str | None:
     return {"mlp": "image_px", "maxvit_t": "input_size"}.get(name)
 
 
-def _sized(model: ModelSettings, image_px: int) -> dict[str, Any]:
+def _sized(model: ModelSettings, height: int, width: int) -> dict[str, Any]:
     """The builder's arguments with the image's size, where that belongs to the network."""
     key = size_argument(model.name)
-    sized = {} if key is None else {key: [image_px, image_px] if key == "input_size" else image_px}
+    if key in ("image_px", "image_size") and height != width:
+        raise ConfigError(
+            f"{model.name} takes square images, not {height} x {width}",
+            hint=f"--set data.image_px={max(height, width)} --set data.resize=pad shows it the whole image",
+        )
+    sized = {} if key is None else {key: [height, width] if key == "input_size" else height}
     return (model.arguments or {}) | sized

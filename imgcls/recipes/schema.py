@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
 
-from imgcls.images.transform import Interpolation, Transform
+from imgcls.images.transform import Interpolation, Resize, Transform
 
 # TOML has arrays, not tuples; without this, strict validation would refuse them.
+Byte = Annotated[int, Field(ge=0, le=255)]
 RGB = Annotated[tuple[float, float, float], Strict(False)]
+Colour = Annotated[tuple[Byte, Byte, Byte], Strict(False)]
 Stage = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], Annotated[int, Field(ge=8)]], Strict(False)]
 Fractions = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Strict(False)]
 Stages = Annotated[tuple[Stage, ...], Strict(False)]
@@ -49,10 +51,24 @@ class DataSettings(Section):
     """[data]: which images, and the one preprocessing that stays with the model."""
 
     source: str = Field(default="", description="cifar10, or a folder of class folders")
-    image_px: int | None = Field(default=None, ge=8, le=1024, description="side of the square that the network sees")
+    image_px: int | None = Field(
+        default=None,
+        ge=8,
+        le=1024,
+        description="side of the square that the network sees; [height, width] where it is no square",
+    )
+    image_width_px: int | None = Field(
+        default=None, ge=8, le=1024, description="the width in image_px = [height, width], as a saved recipe has it"
+    )
+    resize: Resize | None = Field(
+        default=None,
+        description="how images of another shape are fitted: crop cuts the borders off, squash distorts, pad shows all "
+        "within borders; crop by default",
+    )
     resize_px: int | None = Field(
         default=None, ge=8, le=2048, description="shorter side before the centre is cut; image_px by default"
     )
+    pad_rgb: Colour | None = Field(default=None, description="colour of borders, 0 to 255 each; black by default")
     mean: RGB | None = Field(
         default=None, description="subtracted from red, green and blue, on the scale where white is 1"
     )
@@ -70,6 +86,17 @@ class DataSettings(Section):
         default=False, description="take CIFAR-10 files whose checksums are not the published ones"
     )
     strict: bool = Field(default=False, description="refuse damaged images instead of skipping them")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _height_and_width(cls, values: Any) -> Any:
+        size = values.get("image_px") if isinstance(values, dict) else None
+        if not isinstance(size, (list, tuple)):
+            return values
+        if len(size) != 2:
+            raise ValueError(f"data.image_px = {size!r} must be one side, or [height, width]")
+        height, width = size
+        return {**values, "image_px": height, "image_width_px": None if width == height else width}
 
 
 class OptimSettings(Section):
@@ -292,5 +319,12 @@ def transform_of(recipe: Recipe) -> Transform:
     if not (data.resize_px and data.image_px and data.mean and data.std and data.interpolation):
         raise ValueError("the recipe is not resolved")
     return Transform(
-        resize_px=data.resize_px, crop_px=data.image_px, mean=data.mean, std=data.std, interpolation=data.interpolation
+        resize_px=data.resize_px,
+        crop_px=data.image_px,
+        crop_width_px=data.image_width_px,
+        mean=data.mean,
+        std=data.std,
+        interpolation=data.interpolation,
+        resize=data.resize or "crop",
+        pad_rgb=data.pad_rgb or (0, 0, 0),
     )

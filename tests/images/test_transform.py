@@ -1,7 +1,5 @@
 """The transform against torchvision's own preset."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification
 
 from imgcls.errors import ModelError
-from imgcls.images.transform import IMAGENET_MEAN, IMAGENET_STD, Transform
+from imgcls.images.transform import FIRST_FIELDS, IMAGENET_MEAN, IMAGENET_STD, Transform
 
 # Portrait, landscape, square, already right, off by one, smaller than the crop, one pixel, a strip.
 SIZES = [
@@ -129,6 +127,14 @@ def test_round_trip():
         {"interpolation": "cubic"},
         {"interpolation": ["bilinear"]},
         {"flip": True},
+        {"crop_width_px": 0},
+        {"crop_px": 10**9},
+        {"resize": "stretch"},
+        {"channels": "rgba"},
+        {"channels": "grey"},
+        {"scale": 2},
+        {"pad_rgb": [0, 0, 256]},
+        {"pad_rgb": [0, 0]},
     ],
     ids=str,
 )
@@ -137,12 +143,86 @@ def test_unreadable_values(change):
         Transform.from_dict({**Transform(32, 32).to_dict(), **change})
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Transform)])
+@pytest.mark.parametrize("field", FIRST_FIELDS)
 def test_missing_values(field):
     values = Transform(32, 32).to_dict()
     del values[field]
     with pytest.raises(ModelError, match="the stored transform can't be read"):
         Transform.from_dict(values)
+
+
+def test_a_stored_transform_holds_new_fields_only_where_they_differ():
+    assert tuple(Transform(8, 8).to_dict()) == FIRST_FIELDS
+    odd = Transform(9, 8, (0.5,), (0.2,), crop_width_px=6, resize="pad", pad_rgb=(1, 2, 3), channels="grey", scale=255)
+    assert Transform.from_dict(odd.to_dict()) == odd
+    assert set(odd.to_dict()) - set(FIRST_FIELDS) == {"crop_width_px", "resize", "pad_rgb", "channels", "scale"}
+
+
+SQUASHED, PADDED, COVERED = (Transform(32, 32, crop_width_px=48, resize=resize) for resize in ("squash", "pad", "crop"))
+
+
+@pytest.mark.parametrize(
+    ("transform", "size", "resized"),
+    [
+        (SQUASHED, (100, 100), (48, 32)),
+        (SQUASHED, (10, 300), (48, 32)),
+        (PADDED, (100, 100), (32, 32)),
+        (PADDED, (960, 320), (48, 16)),
+        (PADDED, (10, 300), (1, 32)),
+        (COVERED, (100, 100), (48, 48)),
+        (COVERED, (960, 320), (96, 32)),
+        (COVERED, (96, 64), (48, 32)),
+        # A share of the image is cut away, as with square input.
+        (Transform(40, 32, resize="squash"), (100, 50), (40, 40)),
+    ],
+    ids=str,
+)
+def test_how_an_image_of_another_shape_is_fitted(transform, size, resized):
+    assert transform.resized_size(*size) == resized
+    assert transform.crop(random_image(*size)).shape == (*transform.size_px, 3)
+
+
+def test_squashed_is_a_plain_resize():
+    image = random_image(101, 57)
+    expected = np.asarray(image.resize((48, 32), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(SQUASHED.crop(image), expected)
+
+
+def test_padded_shows_the_whole_image_between_borders_of_the_colour():
+    image = random_image(96, 24)
+    pixels = Transform(32, 32, resize="pad", pad_rgb=(114, 113, 112)).crop(image)
+    expected = np.asarray(image.resize((32, 8), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(pixels[12:20], expected)
+    for border in (pixels[:12], pixels[20:]):
+        assert (border == (114, 113, 112)).all()
+
+
+def test_borders_of_a_large_crop_have_the_colour_too():
+    pixels = Transform(8, 12, pad_rgb=(9, 8, 7)).crop(Image.new("RGB", (8, 8), "white"))
+    assert pixels[0, 0].tolist() == [9, 8, 7]
+    assert pixels[6, 6].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Transform(4, 4, (104, 117, 123), (1, 2, 3), channels="bgr", scale=255),
+        Transform(4, 4, (0.5,), (0.25,), channels="grey"),
+        Transform(4, 4, (127,), (128,), channels="grey", scale=255),
+    ],
+    ids=str,
+)
+def test_channels_and_scale_are_the_same_with_and_without_torch(transform):
+    pixels_BHWC = np.random.default_rng(2).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
+    from_torch = transform.normalise(torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2))
+    assert_close(torch.from_numpy(transform.normalise_array(pixels_BHWC)), from_torch.contiguous(), rtol=0, atol=1e-6)
+    assert from_torch.shape == (2, transform.num_channels, 5, 4)
+    if transform.channels == "bgr":
+        by_hand = (pixels_BHWC[..., ::-1] - np.array(transform.mean)) / np.array(transform.std)
+    else:
+        grey = np.stack([np.asarray(Image.fromarray(pixels).convert("L")) for pixels in pixels_BHWC])[..., None]
+        by_hand = (grey / (255 if transform.scale == 1 else 1) - transform.mean[0]) / transform.std[0]
+    np.testing.assert_allclose(from_torch.numpy(), by_hand.transpose(0, 3, 1, 2), atol=1e-5)
 
 
 def test_not_even_a_table():

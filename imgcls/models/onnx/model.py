@@ -133,10 +133,11 @@ class OnnxModel:
         if num_outputs is not None and num_outputs != len(self.card.classes):
             raise self._wrong_number(num_outputs)
         height, width = self._session.input.size_px
-        crop = self.card.transform.crop_px
-        if (height or crop, width or crop) != (crop, crop):
+        told_height, told_width = self.card.transform.size_px
+        if (height or told_height, width or told_width) != (told_height, told_width):
             raise UsageError(
-                f"{self.path} takes images of {width} x {height}, not {crop} x {crop}", hint=f"add --size {height}"
+                f"{self.path} takes images of {height} x {width}, not {told_height} x {told_width}",
+                hint=f"add --size {height}",
             )
 
     def _wrong_number(self, num_outputs: int) -> ModelError:

@@ -197,6 +197,9 @@ def _render(origin: Origin) -> str:
 
 def _in_words(transform: Transform, *, fast_decode: bool) -> str:
     mean, std = (" ".join(f"{number:g}" for number in numbers) for numbers in (transform.mean, transform.std))
-    words = f"shorter side to {transform.resize_px} px ({transform.interpolation}), centre {transform.crop_px} px"
-    words += f"; mean {mean}, std {std}"
+    height, width = transform.size_px
+    size = f"{height}" if height == width else f"{height} x {width}"
+    how = {"crop": f"shorter side to {transform.resize_px}", "squash": "distorted to", "pad": "whole image padded to"}
+    words = f"{how[transform.resize]} px ({transform.interpolation}), centre {size} px"
+    words += f"; {transform.channels}, white {transform.scale}, mean {mean}, std {std}"
     return words + ("; JPEGs scaled while decoding" if fast_decode else "")

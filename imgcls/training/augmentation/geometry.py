@@ -144,14 +144,14 @@ def paint_square(
     return torch.where(square_B1HW, _colour(fill, images_BCHW.device), images_BCHW)
 
 
-def resize_batch(images_BCHW: Tensor, side_px: int) -> Tensor:
-    """Shrink a batch of bytes to squares, antialiased; the same batch where it has that size already."""
-    if images_BCHW.shape[-2:] == (side_px, side_px):
+def resize_batch(images_BCHW: Tensor, size_px: tuple[int, int]) -> Tensor:
+    """Shrink a batch of bytes to a height and width, antialiased; the same batch where it has that size already."""
+    if images_BCHW.shape[-2:] == size_px:
         return images_BCHW
     if images_BCHW.device.type == "cpu":
         # On the CPU torch resizes bytes as they are.
-        return F.interpolate(images_BCHW, size=(side_px, side_px), mode="bilinear", antialias=True)
-    resized = F.interpolate(images_BCHW.float(), size=(side_px, side_px), mode="bilinear", antialias=True)
+        return F.interpolate(images_BCHW, size=size_px, mode="bilinear", antialias=True)
+    resized = F.interpolate(images_BCHW.float(), size=size_px, mode="bilinear", antialias=True)
     return resized.round_().clamp_(0, 255).to(torch.uint8)
 
 

@@ -68,7 +68,7 @@ class TrainingInput:
         self._policy = self._erasing = None
         self._mixture: Mixture | None = None
         if settings.crop_scale < 1:
-            self._crops = {px: random_crop(px, smallest=settings.crop_scale) for px in sides_px}
+            self._crops = {px: random_crop(transform.scaled_size(px), smallest=settings.crop_scale) for px in sides_px}
         if settings.policy != "off":
             self._policy = policy_transform(
                 settings.policy, num_ops=settings.policy_ops, magnitude=settings.policy_magnitude, fill=fill
@@ -119,7 +119,8 @@ class TrainingInput:
         images_BCHW, target = batch.images_BCHW, batch.labels_B
         side_px = next((px for until, px in self._stages if done < until), self.transform.crop_px)
         # A random crop has the stage's size already.
-        images_BCHW = each(self._crops[side_px], images_BCHW) if self._crops else resize_batch(images_BCHW, side_px)
+        size_px = self.transform.scaled_size(side_px)
+        images_BCHW = each(self._crops[side_px], images_BCHW) if self._crops else resize_batch(images_BCHW, size_px)
         if self._policy is not None:
             images_BCHW = each(self._policy, images_BCHW)
         augmentation = self._augmentations[side_px]

@@ -18,14 +18,14 @@ Policy = Literal["off", "randaugment", "trivialaugment"]
 ImageTransform = Callable[[Tensor], Tensor]
 
 
-def random_crop(side_px: int, *, smallest: float) -> ImageTransform:
-    """A rectangle of at least that share of the image's area, resized to a square.
+def random_crop(size_px: tuple[int, int], *, smallest: float) -> ImageTransform:
+    """A rectangle of at least that share of the image's area, resized to a height and width.
 
     Source: torchvision.transforms.v2.RandomResizedCrop; Szegedy et al. 2015, section 6.
     """
     from torchvision.transforms import v2
 
-    crop: ImageTransform = v2.RandomResizedCrop(side_px, scale=(smallest, 1.0), antialias=True)
+    crop: ImageTransform = v2.RandomResizedCrop(size_px, scale=(smallest, 1.0), antialias=True)
     return crop
 
 

@@ -31,7 +31,8 @@ def check_recipe_fits(recipe: Recipe) -> None:
             hint="it is for smaller images at first; raise data.image_px",
         )
     _check_phases(recipe)
-    _check_sizes(recipe, sorted({transform.crop_px, *(px for _until, px in recipe.train.resolution)}))
+    sides_px = sorted({transform.crop_px, *(px for _until, px in recipe.train.resolution)})
+    _check_sizes(recipe, [transform.scaled_size(px) for px in sides_px])
 
 
 def _check_phases(recipe: Recipe) -> None:
@@ -49,7 +50,7 @@ def _check_phases(recipe: Recipe) -> None:
         )
 
 
-def _check_sizes(recipe: Recipe, sides_px: list[int]) -> None:
+def _check_sizes(recipe: Recipe, sizes_px: list[tuple[int, int]]) -> None:
     """Make sure that the network takes images of these sizes, before all of them are decoded in vain."""
     name = recipe.model.name
     try:
@@ -61,16 +62,16 @@ def _check_sizes(recipe: Recipe, sides_px: list[int]) -> None:
             raise
         said = str(exc.__cause__).partition("\n")[0]
         raise ConfigError(
-            f"{name} can't be built for images of {sides_px[-1]} px: {said}",
+            f"{name} can't be built for images of {sizes_px[-1][0]} px: {said}",
             hint="another data.image_px, such as --set data.image_px=224",
         ) from exc
-    for px in sides_px:
+    for height, width in sizes_px:
         try:
-            network(torch.empty(min(recipe.train.batch_size, 2), 3, px, px, device="meta"))
+            network(torch.empty(min(recipe.train.batch_size, 2), 3, height, width, device="meta"))
         except (RuntimeError, AssertionError, ValueError) as exc:
             said = str(exc).partition("\n")[0]
             raise ConfigError(
-                f"{name} can't be trained on images of {px} x {px}: {said}",
+                f"{name} can't be trained on images of {height} x {width}: {said}",
                 hint="raise data.image_px: --set data.image_px=224"
                 + ("; or --batch-size 2 or more" if recipe.train.batch_size == 1 else ""),
             ) from exc

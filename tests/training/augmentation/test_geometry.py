@@ -116,8 +116,8 @@ def test_small_images_get_small_changes_but_never_none():
 
 def test_resizing_keeps_bytes_and_the_mean(images_BCHW):
     large = images_BCHW.repeat_interleave(4, 2).repeat_interleave(4, 3)[..., :28, :28]
-    small = resize_batch(large, 14)
+    small = resize_batch(large, (14, 14))
     assert small.shape == (6, 3, 14, 14)
     assert small.dtype == torch.uint8
     torch.testing.assert_close(small.float().mean(), large.float().mean(), atol=2, rtol=0)
-    assert resize_batch(large, 28) is large
+    assert resize_batch(large, (28, 28)) is large

@@ -15,7 +15,7 @@ def images_BCHW():
 
 
 TRANSFORMS = {
-    "crop": random_crop(16, smallest=0.3),
+    "crop": random_crop((16, 16), smallest=0.3),
     "randaugment": policy_transform("randaugment", num_ops=2, magnitude=9, fill=FILL),
     "trivialaugment": policy_transform("trivialaugment", num_ops=2, magnitude=9, fill=FILL),
     "erasing": erasing(0.9, fill=FILL),
@@ -38,9 +38,9 @@ def test_each_image_has_its_own_draw_and_the_same_seed_the_same_draws(images_BCH
 
 
 def test_a_crop_has_the_size_asked_for(images_BCHW):
-    assert each(random_crop(8, smallest=0.3), images_BCHW).shape == (8, 3, 8, 8)
+    assert each(random_crop((8, 8), smallest=0.3), images_BCHW).shape == (8, 3, 8, 8)
     torch.manual_seed(0)
-    whole = each(random_crop(16, smallest=1.0), images_BCHW)
+    whole = each(random_crop((16, 16), smallest=1.0), images_BCHW)
     # Rectangles of another shape than the image's have less than its whole area.
     assert (whole.float() - images_BCHW.float()).abs().mean() < 60
 
