@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from imgcls.models.torchvision_models import PretrainedEntry
+    from imgcls.models.families.family import PretrainedEntry
 
 # Tiny networks gain nothing from threads, which wait for one another by spinning; set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -207,6 +207,6 @@ def alexnet_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def alexnet_entry(alexnet_weights: Path) -> "PretrainedEntry":
     """The catalogue's entry for AlexNet, as if `alexnet_weights` were what is published."""
-    from imgcls.models.torchvision_models import ALEXNET
+    from imgcls.models.families.torchvision import ALEXNET
 
     return dataclasses.replace(ALEXNET, url=f"https://download.invalid/models/{alexnet_weights.name}")

@@ -9,7 +9,7 @@ from imgcls.cli import console, options
 from imgcls.errors import ModelError
 
 if TYPE_CHECKING:
-    from imgcls.models.listing import ListedModel
+    from imgcls.models.families.family import ListedModel
 
 EXAMPLE = "Example: imgcls models resnet50   or: imgcls models --fetch resnet50"
 MARKS = {"here": "here", "absent": "-", "damaged": "DAMAGED"}
@@ -18,7 +18,7 @@ MARKS = {"here": "here", "absent": "-", "damaged": "DAMAGED"}
 def models(
     names: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads it at run time
-        typer.Argument(help="Only these; by default all.", metavar="[NAME]..."),
+        typer.Argument(help="Only these; patterns such as 'resnet*' too; by default all.", metavar="[NAME]..."),
     ] = None,
     fetch: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -29,13 +29,13 @@ def models(
 ) -> None:
     """List what --model accepts beside paths: parameters, size, published accuracy, whether the weights are here."""
     console.quiet = quiet
-    from imgcls.models.listing import SCHEMA, list_models
+    from imgcls.models.registry import SCHEMA
 
     wanted = [*(fetch or ()), *(names or ())]
-    listed = _choose(list_models(), wanted)
+    listed = _choose(wanted)
     if fetch:
         _fetch(listed)
-        listed = _choose(list_models(), wanted)
+        listed = _choose(wanted)
     if format_ is options.ReportFormat.JSON:
         console.data(json.dumps({"schema": SCHEMA, "models": [each.to_dict() for each in listed]}, ensure_ascii=False))
         return
@@ -46,29 +46,32 @@ def models(
         )
 
 
-def _choose(listed: "list[ListedModel]", wanted: list[str]) -> "list[ListedModel]":
-    if not wanted:
-        return listed
-    by_name = {each.name: each for each in listed}
-    for name in wanted:
-        if name not in by_name:
-            import difflib
+def _choose(wanted: list[str]) -> "list[ListedModel]":
+    from imgcls.models.registry import list_models, nearest_name
 
-            near = difflib.get_close_matches(name, by_name, n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
-            raise ModelError(f"unknown model {name!r}{meant}", hint="imgcls models lists the names")
-    return [by_name[name] for name in dict.fromkeys(wanted)]
+    if not wanted:
+        return list(list_models())
+    found: dict[str, ListedModel] = {}
+    for name in wanted:
+        fitting = {each.name: each for each in list_models(name)}
+        if not fitting:
+            meant = nearest_name(name)
+            said = f"; did you mean {meant}?" if meant else ""
+            raise ModelError(f"unknown model {name!r}{said}", hint="imgcls models lists the names")
+        found |= fitting
+    return list(found.values())
 
 
 def _fetch(listed: "list[ListedModel]") -> None:
-    from imgcls.models.listing import torchvision_entries
-    from imgcls.models.weights_cache import cached_weights
+    from imgcls.models.registry import find_family
 
-    entries = {entry.name: entry for entry in torchvision_entries()}
     for each in listed:
-        if each.name in entries:
-            with console.download_progress(f"the weights of {each.name}") as progress:
-                cached_weights(entries[each.name], progress=progress)
+        family = find_family(each.name)
+        if family is None:
+            # A bundled checkpoint is always here.
+            continue
+        with console.download_progress(f"the weights of {each.name}") as progress:
+            family.weights_file(family.entry(each.name), progress=progress)
 
 
 def _table(listed: "list[ListedModel]") -> str:
@@ -77,7 +80,7 @@ def _table(listed: "list[ListedModel]") -> str:
         (
             each.name,
             f"{each.num_params:,}" if each.num_params is not None else "?",
-            f"{each.size_mib:.1f}",
+            f"{each.size_mib:.1f}" if each.size_mib is not None else "?",
             f"{each.top1:.2%}" if each.top1 is not None else "?",
             f"{each.top5:.2%}" if each.top5 is not None else "?",
             each.data or "?",

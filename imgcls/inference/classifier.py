@@ -13,7 +13,7 @@ from imgcls.images.transform import Transform
 from imgcls.inference.backends.backend import Backend, top_classes
 from imgcls.inference.backends.loading import load_backend
 from imgcls.inference.pipeline import StreamSettings, classify_stream
-from imgcls.models.entries import DEFAULT_MODEL
+from imgcls.models.registry import DEFAULT_MODEL
 from imgcls.outputs.record import ImageRecord, Prediction
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,17 +10,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from imgcls.errors import ModelError
-from imgcls.models.networks.cnn import CNN
-from imgcls.models.networks.mlp import MLP
-from imgcls.models.torchvision_models import build_pretrained, is_pretrained_name
+from imgcls.models.families.family import Family
+from imgcls.models.heads import head_name
+from imgcls.models.registry import family_of
 
-OWN = {"mlp": MLP, "cnn": CNN}
 # How many differences between a file and a network an error names before it only counts them.
 DIFFERENCES_SHOWN = 3
 
 
 def build_network(name: str, *, num_classes: int, arguments: Mapping[str, Any] | None = None) -> nn.Module:
-    """An untrained network: `mlp`, `cnn`, or one of torchvision's classifiers.
+    """An untrained network of any family.
 
     Args:
         name: see `imgcls models`.
@@ -29,17 +29,51 @@ def build_network(name: str, *, num_classes: int, arguments: Mapping[str, Any] |
         ModelError: no such network, or it doesn't take the arguments.
     """
     settings = {key: tuple(value) if isinstance(value, list) else value for key, value in (arguments or {}).items()}
-    if name in OWN:
-        try:
-            network: nn.Module = OWN[name](num_classes, **settings)
-        except (TypeError, ValueError, RuntimeError) as exc:
-            raise ModelError(
-                f"can't build {name!r} with {settings}: {exc}", hint="check [model] in the recipe"
-            ) from exc
-        return network
-    if not is_pretrained_name(name):
-        raise ModelError(f"unknown model {name!r}", hint=f"use {', '.join(OWN)} or a name that 'imgcls models' lists")
-    return build_pretrained(name, num_classes=num_classes, **settings)
+    return family_of(name).build(name, num_classes=num_classes, arguments=settings)
+
+
+def build_from_state(
+    name: str,
+    weights: Mapping[str, Tensor],
+    *,
+    source: Path,
+    num_classes: int | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """A network around weights of any number of classes, as a file holds them, ready to answer.
+
+    Args:
+        name: of the network.
+        weights: its state_dict.
+        source: the file, for messages.
+        num_classes: outputs of the last layer; None for as many as the weights have.
+        arguments: of the builder; those that the weights ask for come on top.
+    Raises:
+        ModelError: they don't fit.
+    """
+    family = family_of(name)
+    weights = _renamed(family, weights)
+    arguments = {**(arguments or {}), **family.arguments_of(weights)}
+    try:
+        bare = build_unallocated(name, num_classes=num_classes or 1000, arguments=arguments)
+        rows = weights.get(f"{head_name(bare)}.weight")
+        if num_classes is None and rows is not None and rows.ndim:
+            num_classes = len(rows)
+        network = build_with_weights(
+            name, num_classes=num_classes or 1000, weights=family.fit(bare, weights), arguments=arguments
+        )
+    except ModelError as exc:
+        raise ModelError(f"{source}: {exc.message}", hint=exc.hint) from exc
+    return family.for_answers(network)
+
+
+def _renamed(family: Family, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The weights under the names that the family's networks have today, with the layout's version."""
+    found = OrderedDict((family.current_name(key), value) for key, value in weights.items())
+    layout = getattr(weights, "_metadata", None)
+    if layout is not None:
+        found._metadata = layout  # type: ignore[attr-defined]
+    return found
 
 
 def build_with_weights(

@@ -3,12 +3,9 @@
 The backbone is taken over as it is. The head is kept where its classes are those of the new data, and else replaced.
 """
 
-import contextlib
 import copy
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +14,13 @@ from torch import Tensor, nn
 from imgcls.errors import ModelError
 from imgcls.host.digests import file_sha256
 from imgcls.host.tensor_files import load_tensors
-from imgcls.models.building import OWN, build_unallocated, build_with_weights
+from imgcls.models.building import build_from_state
 from imgcls.models.checkpoint import Checkpoint, load_checkpoint
-from imgcls.models.entries import BUNDLED
-from imgcls.models.heads import head_name, reorder_head, replace_head
-from imgcls.models.loading import find_checkpoint, state_dict_of
+from imgcls.models.families.family import DownloadProgress
+from imgcls.models.heads import reorder_head, replace_head
 from imgcls.models.onnx.model import is_onnx
-from imgcls.models.torchvision_models import drop_auxiliary_heads, is_pretrained_name, pretrained_entry
-from imgcls.models.weights_cache import cached_weights
-
-# What GoogLeNet's and Inception's second outputs are called in their files.
-AUXILIARY_PREFIXES = ("aux1.", "aux2.", "AuxLogits.")
-# The table of a vision transformer that has one row a patch of the image, and one more.
-POSITIONS = "encoder.pos_embedding"
+from imgcls.models.registry import family_of, find_checkpoint
+from imgcls.models.state_dicts import load_state_dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,31 +75,15 @@ class Start:
         return network, Origin(self.model, self.weights, self.weights_sha256, kept_head=kept)
 
 
-def is_architecture(name: str) -> bool:
-    """Whether a name is that of a network, ours or torchvision's, and no path."""
-    return name in OWN or (find_separator(name) < 0 and is_pretrained_name(name))
-
-
-def find_separator(name: str) -> int:
-    """Where a path's first separator is; negative for a bare name."""
-    return max(name.find("/"), name.find("\\"))
-
-
 def stored_start(spec: str) -> Checkpoint | None:
     """The checkpoint that `--weights` or `--model` names; None for a file that holds a plain state_dict.
 
     Raises:
         ModelError: nothing is there, it can't be read, or it can't be trained.
     """
-    with _located(spec) as path:
-        content = load_tensors(path)
-        return load_checkpoint(path) if isinstance(content, dict) and "format_version" in content else None
-
-
-def whole_spec(spec: str) -> str:
-    """The same checkpoint or file, named so that it is found from any folder."""
-    path = find_checkpoint(spec)
-    return str(path.absolute()) if path is not None else spec
+    path = _located(spec)
+    content = load_tensors(path)
+    return load_checkpoint(path) if isinstance(content, dict) and "format_version" in content else None
 
 
 def load_start(
@@ -117,7 +92,7 @@ def load_start(
     *,
     pretrained: str = "",
     weights: str = "",
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: DownloadProgress | None = None,
 ) -> Start:
     """Read the weights that a training is to begin with.
 
@@ -131,27 +106,21 @@ def load_start(
         ModelError: they are missing, damaged, don't fit the network, or can't be downloaded.
     """
     if not weights:
-        path = cached_weights(pretrained_entry(name, pretrained), progress=progress)
-        return _start(name, arguments, state_dict_of(load_tensors(path), path), path, (), pretrained)
+        family = family_of(name)
+        path = family.weights_file(family.entry(name, pretrained), progress=progress)
+        return _start(name, arguments, path, None, pretrained)
+    path = _located(weights)
     checkpoint = stored_start(weights)
-    with _located(weights) as path:
-        if checkpoint is None:
-            return _start(name, arguments, state_dict_of(load_tensors(path), path), path, (), weights)
-        if checkpoint.model_name != name:
-            raise ModelError(
-                f"{weights} is a checkpoint of {checkpoint.model_name!r}, not of {name!r}",
-                hint=f"leave out the network's name, or begin with the checkpoint's: --model {weights}",
-            )
-        return _start(name, arguments, checkpoint.weights, path, checkpoint.classes, weights)
+    if checkpoint is not None and checkpoint.model_name != name:
+        raise ModelError(
+            f"{weights} is a checkpoint of {checkpoint.model_name!r}, not of {name!r}",
+            hint=f"leave out the network's name, or begin with the checkpoint's: --model {weights}",
+        )
+    return _start(name, arguments, path, checkpoint, weights)
 
 
-@contextlib.contextmanager
-def _located(spec: str) -> Iterator[Path]:
+def _located(spec: str) -> Path:
     path = find_checkpoint(spec)
-    if path is None and spec in BUNDLED:
-        with resources.as_file(resources.files("imgcls.models").joinpath("bundled", f"{spec}.pt")) as bundled:
-            yield bundled
-        return
     if path is None:
         raise ModelError(f"no such weights: {spec}", hint="name a file, a run's folder, or the bundled cifar10-cnn")
     if is_onnx(path):
@@ -159,41 +128,14 @@ def _located(spec: str) -> Iterator[Path]:
             f"{spec} was exported, and an ONNX file can't be trained further",
             hint="begin with the checkpoint that it was exported from",
         )
-    yield path
+    return path
 
 
-def _start(
-    name: str,
-    arguments: Mapping[str, Any],
-    state: Mapping[str, Tensor],
-    path: Path,
-    classes: tuple[str, ...],
-    weights: str,
-) -> Start:
-    arguments = dict(arguments)
-    if any(key.startswith(AUXILIARY_PREFIXES) for key in state):
-        arguments["aux_logits"] = True
-    try:
-        bare = build_unallocated(name, num_classes=len(classes) or 1, arguments=arguments)
-        state = _fit_positions(bare, state)
-        rows = state.get(f"{head_name(bare)}.weight")
-        num_classes = len(classes) or (1000 if rows is None else len(rows))
-        network = build_with_weights(name, num_classes=num_classes, weights=state, arguments=arguments)
-    except ModelError as exc:
-        raise ModelError(f"{path}: {exc.message}", hint=exc.hint) from exc
-    return Start(drop_auxiliary_heads(network), classes, name, weights, file_sha256(path))
-
-
-def _fit_positions(network: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Interpolate a vision transformer's positions to another size of image, as torchvision does."""
-    wanted, found = network.state_dict().get(POSITIONS), state.get(POSITIONS)
-    if wanted is None or found is None or wanted.shape == found.shape:
-        return state
-    from torchvision.models.vision_transformer import interpolate_embeddings
-
-    try:
-        return dict(interpolate_embeddings(network.image_size, network.patch_size, OrderedDict(state)))
-    except ValueError as exc:
-        raise ModelError(
-            f"the positions can't be fitted to {network.image_size} px: {exc}", hint="leave out data.image_px"
-        ) from exc
+def _start(name: str, arguments: Mapping[str, Any], path: Path, checkpoint: Checkpoint | None, weights: str) -> Start:
+    classes = () if checkpoint is None else checkpoint.classes
+    if checkpoint is None:
+        state: Mapping[str, Tensor] = load_state_dict(path)
+    else:
+        state = checkpoint.weights
+    network = build_from_state(name, state, source=path, num_classes=len(classes) or None, arguments=arguments)
+    return Start(network, classes, name, weights, file_sha256(path))

@@ -3,14 +3,13 @@
 import os
 import re
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 from imgcls.errors import ModelError, OutputError
 from imgcls.host import cache_folders
 from imgcls.host.digests import file_sha256
 from imgcls.host.download import DEFAULT_LIMITS, Digest, DownloadError, Limits, download_file
-from imgcls.models.entries import PretrainedEntry
+from imgcls.models.families.family import DownloadProgress, PretrainedEntry
 
 # A mirror of the catalogue's files: stands in for all of an address before the file's name.
 MIRROR_VARIABLE = "IMGCLS_WEIGHTS_URL"
@@ -21,7 +20,7 @@ DIGITS_IN_NAME = re.compile(r"-([a-f0-9]{8,64})\.")
 def cached_weights(
     entry: PretrainedEntry,
     *,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: DownloadProgress | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Path:
     """The path of a network's verified weights file, downloaded first if it isn't in the cache.

@@ -5,11 +5,16 @@ from typing import Any
 
 from imgcls.errors import ConfigError, ModelError
 from imgcls.images.transform import IMAGENET_MEAN, IMAGENET_STD, Transform
-from imgcls.models.building import OWN
-from imgcls.models.entries import BUNDLED
-from imgcls.models.initial_weights import is_architecture, stored_start, whole_spec
-from imgcls.models.loading import find_checkpoint, unknown_model_message
-from imgcls.models.torchvision_models import is_pretrained_name, pretrained_entry
+from imgcls.models.families.bundled import OWN
+from imgcls.models.initial_weights import stored_start
+from imgcls.models.registry import (
+    family_of,
+    find_checkpoint,
+    find_family,
+    is_architecture,
+    unknown_model_message,
+    whole_spec,
+)
 from imgcls.recipes.schema import DataSettings, ModelSettings, Recipe
 
 # Mean and standard deviation of CIFAR-10's training pixels.
@@ -21,13 +26,6 @@ FOLDER_PX = 64
 TORCHVISION_PX = 224
 # Images at a time in validation, by their largest side: as many as an ordinary network and memory bear.
 EVAL_BATCH_SIZES = {64: 500, 256: 128, 1024: 32}
-# Built without their second outputs: a run has one loss, and the weights then fit the network that predicts.
-ARGUMENTS_FOR_TRAINING: dict[str, dict[str, Any]] = {
-    "googlenet": {"aux_logits": False, "transform_input": False},
-    "inception_v3": {"aux_logits": False, "transform_input": False},
-}
-# Their published weights are for pixels that the network itself brings to another scale.
-REWEIGHTED_INPUT = ("googlenet", "inception_v3")
 
 
 def is_cifar10(recipe: Recipe) -> bool:
@@ -78,7 +76,7 @@ def _resolve_model(model: ModelSettings) -> tuple[ModelSettings, Transform | Non
     """The network with its arguments, and the preprocessing of the weights that it begins with."""
     named = "name" in model.model_fields_set
     if named and not is_architecture(model.name):
-        if find_checkpoint(model.name) is None and model.name not in BUNDLED:
+        if find_checkpoint(model.name) is None:
             raise ModelError(
                 unknown_model_message(model.name),
                 hint="use mlp, cnn, a name that 'imgcls models' lists, or a checkpoint to begin with",
@@ -91,7 +89,8 @@ def _resolve_model(model: ModelSettings) -> tuple[ModelSettings, Transform | Non
         return _from_weights(model, model.name, named=False)
     if model.weights:
         return _from_weights(model, model.weights, named=named)
-    arguments = ARGUMENTS_FOR_TRAINING.get(model.name, {}) | (model.arguments or {})
+    family = family_of(model.name)
+    arguments = family.training_arguments(model.name, trained=bool(model.pretrained)) | (model.arguments or {})
     if not model.pretrained:
         return model.model_copy(update={"arguments": arguments}), None
     if model.name in OWN:
@@ -99,10 +98,10 @@ def _resolve_model(model: ModelSettings) -> tuple[ModelSettings, Transform | Non
             f"model.pretrained: nobody publishes weights of {model.name!r}",
             hint="begin with a trained model: --model cifar10-cnn or --model RUN; else --set model.pretrained=false",
         )
-    entry = pretrained_entry(model.name, model.pretrained if isinstance(model.pretrained, str) else "")
-    if model.name in REWEIGHTED_INPUT:
-        arguments = {"transform_input": True} | (model.arguments or {}) | {"aux_logits": False}
-    return model.model_copy(update={"pretrained": entry.weights_name, "arguments": arguments}), entry.transform
+    entry = family.entry(model.name, model.pretrained if isinstance(model.pretrained, str) else "")
+    return model.model_copy(
+        update={"pretrained": entry.weights_name, "arguments": {**entry.arguments, **arguments}}
+    ), entry.transform
 
 
 def _from_weights(model: ModelSettings, weights: str, *, named: bool) -> tuple[ModelSettings, Transform | None]:
@@ -121,10 +120,9 @@ def _from_weights(model: ModelSettings, weights: str, *, named: bool) -> tuple[M
             f"{weights} holds weights without the name of their network",
             hint=f"name it: --model resnet18 --weights {weights}",
         )
-    filled["arguments"] = model.arguments or {}
-    if model.name in REWEIGHTED_INPUT:
-        filled["arguments"] = {"transform_input": True} | filled["arguments"] | {"aux_logits": False}
-    transform = pretrained_entry(model.name).transform if is_pretrained_name(model.name) else None
+    family = family_of(model.name)
+    filled["arguments"] = family.training_arguments(model.name, trained=True) | (model.arguments or {})
+    transform = family.entry(model.name).transform if model.name not in OWN else None
     return model.model_copy(update=filled), transform
 
 
@@ -156,9 +154,8 @@ def _resolve_data(recipe: Recipe, own: bool, transform: Transform | None) -> Dat
 
 def size_argument(name: str) -> str | None:
     """What the builder calls the size of the images, of a network that takes but one."""
-    if name.startswith("vit_"):
-        return "image_size"
-    return {"mlp": "image_px", "maxvit_t": "input_size"}.get(name)
+    family = find_family(name)
+    return family.size_argument(name) if family is not None else None
 
 
 def _sized(model: ModelSettings, height: int, width: int) -> dict[str, Any]:

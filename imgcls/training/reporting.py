@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgcls.datasets.labelled_images import SkippedImage
 from imgcls.errors import ProcessLostError
-from imgcls.models.building import OWN
+from imgcls.models.families.bundled import OWN
 from imgcls.runs.events import Started, TrainResult
 from imgcls.runs.pace import stages_of
 from imgcls.training.fine_tuning.phases import changing_settings

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from imgcls.cli.app import app
 from imgcls.models.checkpoint import load_checkpoint
-from imgcls.models.torchvision_models import catalogue_entry
+from imgcls.models.families.torchvision import catalogue_entry
 from imgcls.models.weights_cache import weights_path
 
 NAME = "squeezenet1_1"
@@ -48,7 +48,7 @@ def published(published_weights, server, monkeypatch) -> Path:
     """The same as if torchvision published them, at a server of this machine."""
     url = server.add(f"/{published_weights.name}", published_weights.read_bytes())
     entry = replace(catalogue_entry(NAME), url=url)
-    monkeypatch.setattr("imgcls.models.torchvision_models.catalogue_entry", lambda _name, _weights_name="": entry)
+    monkeypatch.setattr("imgcls.models.families.torchvision.catalogue_entry", lambda _name, _weights_name="": entry)
     return weights_path(entry)
 
 

@@ -12,8 +12,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from imgcls.cli.app import app
-from imgcls.models.entries import ALEXNET, BUNDLED, PretrainedEntry
-from imgcls.models.listing import list_models, torchvision_entries
+from imgcls.models.families.bundled import BUNDLED
+from imgcls.models.families.family import PretrainedEntry
+from imgcls.models.families.torchvision import ALEXNET, torchvision_entries
+from imgcls.models.registry import list_models
 from imgcls.models.weights_cache import weights_path
 
 if TYPE_CHECKING:
@@ -85,9 +87,9 @@ def test_the_catalogue_is_remembered_and_read_again_when_torchvision_changes(mon
     def forbidden() -> list[str]:
         raise AssertionError("torchvision was asked again")
 
-    monkeypatch.setattr("imgcls.models.torchvision_models.pretrained_names", forbidden)
+    monkeypatch.setattr("imgcls.models.families.torchvision.pretrained_names", forbidden)
     assert torchvision_entries() == first
-    monkeypatch.setattr("imgcls.models.listing.versions", lambda _packages: {"torchvision": "99.0"})
+    monkeypatch.setattr("imgcls.models.families.torchvision.versions", lambda _packages: {"torchvision": "99.0"})
     with pytest.raises(AssertionError, match="asked again"):
         torchvision_entries()
 
@@ -168,14 +170,14 @@ def test_a_bundled_model_shows_what_its_checkpoint_says(
 ) -> None:
     from exported_models import save_model
 
-    from imgcls.models import listing
+    from imgcls.models.families import bundled
 
     folder = tmp_path / "bundled"
     folder.mkdir()
     save_model(folder / f"{BUNDLED[0]}.pt", "mlp", {"image_px": 8, "hidden": [4]}, 8)
-    monkeypatch.setattr(listing.resources, "files", lambda _package: tmp_path)
+    monkeypatch.setattr(bundled.resources, "files", lambda _package: tmp_path)
     for _remembered in (False, True):
-        first = list_models()[0]
+        first = next(iter(list_models()))
         assert (first.name, first.source, first.weights, first.data) == (BUNDLED[0], "bundled", "here", "cifar10")
         assert first.num_params == (3 * 8 * 8 + 1) * 4 + (4 + 1) * 3
         assert first.top1 == 0.5

@@ -26,9 +26,9 @@ def bundled(tmp_path):
 
 
 def test_the_file_name_is_torchvisions():
-    from imgcls.models.networks.alexnet import URL
+    from imgcls.models.families.torchvision import ALEXNET
 
-    assert URL.endswith(f"/{ALEXNET_FILE}")
+    assert ALEXNET.url.endswith(f"/{ALEXNET_FILE}")
     assert f"-{caches.ALEXNET_DIGITS}." in ALEXNET_FILE
 
 

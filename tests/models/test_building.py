@@ -12,10 +12,11 @@ from torch.testing import assert_close
 
 from imgcls.errors import ExitCode, ModelError
 from imgcls.host.tensor_files import load_tensors
-from imgcls.models.building import _Unallocated, build_network, build_with_weights
-from imgcls.models.loading import state_dict_of
+from imgcls.models.building import _Unallocated, build_from_state, build_network, build_with_weights
+from imgcls.models.families.torchvision import Torchvision
 from imgcls.models.networks.mlp import MLP
-from imgcls.models.torchvision_models import build_pretrained, drop_auxiliary_heads, pretrained_entry
+from imgcls.models.registry import pretrained_entry
+from imgcls.models.state_dicts import state_dict_of
 from imgcls.models.weights_cache import weights_path
 
 # Small ones, and those with peculiarities; the size is the smallest that the network takes with ease.
@@ -36,7 +37,7 @@ def published(name: str) -> Path:
     """Random weights, saved where torchvision will look for the real ones."""
     generator = torch.Generator().manual_seed(len(name))
     with _Unallocated():
-        state = build_pretrained(name).state_dict()
+        state = build_network(name, num_classes=1000).state_dict()
     for key, tensor in state.items():
         if tensor.is_floating_point() and (tensor.is_meta or tensor.ndim == 1):
             fan_in = max(tensor.shape[1:].numel(), 1)
@@ -58,11 +59,11 @@ def test_equals_torchvisions_own_builder(name, image_px):
     path = published(name)
     theirs = torchvision.models.get_model(name, weights="DEFAULT", progress=False).eval()
     weights = state_dict_of(load_tensors(path), path)
-    ours = drop_auxiliary_heads(build_with_weights(name, num_classes=1000, weights=weights))
+    ours = build_from_state(name, weights, source=path)
     path.unlink()
     assert not any(module.training for module in ours.modules())
     # Buffers that are in no state_dict are among these.
-    assert_close(all_tensors(ours), all_tensors(drop_auxiliary_heads(theirs)), rtol=0, atol=0)
+    assert_close(all_tensors(ours), all_tensors(Torchvision().for_answers(theirs)), rtol=0, atol=0)
     if image_px:
         images_BCHW = torch.randn(2, 3, image_px, image_px)
         with torch.inference_mode():
@@ -73,7 +74,7 @@ def test_equals_torchvisions_own_builder(name, image_px):
 
 @pytest.mark.parametrize("name", ["mnasnet0_5", "mobilenet_v3_small"])
 def test_plain_dictionary_of_todays_names(name):
-    network = build_pretrained(name, num_classes=4).eval()
+    network = build_network(name, num_classes=4).eval()
     built = build_with_weights(name, num_classes=4, weights=dict(network.state_dict()))
     images_BCHW = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
@@ -82,7 +83,7 @@ def test_plain_dictionary_of_todays_names(name):
 
 def test_file_from_before_2018():
     """Old names in DenseNets, no counters in batch norms, no version of the layout."""
-    network = build_pretrained("densenet121").eval()
+    network = build_network("densenet121", num_classes=1000).eval()
     today = network.state_dict()
     old = OrderedDict(
         (re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key), value)
@@ -90,14 +91,13 @@ def test_file_from_before_2018():
         if not key.endswith("num_batches_tracked")
     )
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
-    built = build_with_weights("densenet121", num_classes=1000, weights=state_dict_of(old, Path("old.pth")))
+    built = build_from_state("densenet121", state_dict_of(old, Path("old.pth")), source=Path("old.pth"))
     assert_close(built.state_dict(), today, rtol=0, atol=0)
 
 
 def test_vision_transformer_of_the_published_layout():
     """torchvision's files name the linear layers of the MLP blocks as they were called before version 2."""
-    settings = {"image_size": 32, "num_classes": 3}
-    network = build_pretrained("vit_b_32", **settings).eval()
+    network = build_network("vit_b_32", num_classes=3, arguments={"image_size": 32}).eval()
     old = OrderedDict(
         (key.replace("mlp.0.", "mlp.linear_1.").replace("mlp.3.", "mlp.linear_2."), value)
         for key, value in network.state_dict().items()

@@ -6,6 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from imgcls.models.building import build_network, build_unallocated
+from imgcls.models.families.torchvision import pretrained_names
 from imgcls.models.heads import (
     FeatureRecorder,
     HeadNetwork,
@@ -17,7 +18,6 @@ from imgcls.models.heads import (
 from imgcls.models.heads import (
     replace_head as replace,
 )
-from imgcls.models.torchvision_models import pretrained_names
 
 # One of every way to end; `slow` tries the whole catalogue.
 KINDS = ["alexnet", "densenet121", "maxvit_t", "mobilenet_v3_small", "resnet18", "squeezenet1_1", "swin_t", "vit_b_32"]

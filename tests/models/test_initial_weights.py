@@ -15,8 +15,9 @@ from imgcls.images.transform import Transform
 from imgcls.models.building import build_network
 from imgcls.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from imgcls.models.heads import head_name
-from imgcls.models.initial_weights import is_architecture, load_start, stored_start, whole_spec
-from imgcls.models.loading import find_checkpoint, load_model
+from imgcls.models.initial_weights import load_start, stored_start
+from imgcls.models.loading import load_model
+from imgcls.models.registry import find_checkpoint, is_architecture, pretrained_entry, whole_spec
 
 CLASSES = ("daisy", "rose", "tulip")
 CNN_ARGUMENTS = {"widths": [4, 6], "depth": 1}
@@ -47,9 +48,9 @@ def published(folder: Path, name: str, **arguments) -> tuple[Path, nn.Module]:
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mnasnet0_5"])
-def test_a_published_network_gets_a_new_head_and_keeps_its_body(tmp_path, monkeypatch, name):
+def test_a_published_network_gets_a_new_head_and_keeps_its_backbone(tmp_path, monkeypatch, name):
     path, theirs = published(tmp_path, name)
-    monkeypatch.setattr("imgcls.models.initial_weights.cached_weights", lambda entry, progress: path)
+    monkeypatch.setattr("imgcls.models.families.torchvision.cached_weights", lambda entry, progress: path)
     start = load_start(name, {}, pretrained="IMAGENET1K_V1")
     torch.manual_seed(7)
     network, origin = start.network_for(CLASSES)
@@ -165,10 +166,10 @@ def test_a_vision_transformers_positions_fit_other_images(tmp_path, px):
     theirs = torchvision.models.VisionTransformer(image_size=224, **tiny)
     state = theirs.state_dict()
     torch.save(state, tmp_path / "vit.pth")
-    from imgcls.models.initial_weights import _fit_positions
+    from imgcls.models.families.torchvision import Torchvision
 
     network = torchvision.models.VisionTransformer(image_size=px, num_classes=2, **tiny)
-    fitted = _fit_positions(network, state)
+    fitted = Torchvision().fit(network, state)
     positions = fitted["encoder.pos_embedding"]
     assert positions.shape == (1, (px // 32) ** 2 + 1, 8)
     if px == 224:
@@ -179,8 +180,6 @@ def test_a_vision_transformers_positions_fit_other_images(tmp_path, px):
 
 
 def test_named_weights_are_another_file():
-    from imgcls.models.torchvision_models import pretrained_entry
-
     first, default = pretrained_entry("resnet50", "IMAGENET1K_V1"), pretrained_entry("resnet50")
     assert (first.weights_name, default.weights_name) == ("IMAGENET1K_V1", "IMAGENET1K_V2")
     assert first.url != default.url

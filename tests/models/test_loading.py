@@ -15,8 +15,10 @@ from imgcls.host.tensor_files import load_tensors
 from imgcls.images.transform import Transform
 from imgcls.models.checkpoint import Checkpoint, save_checkpoint
 from imgcls.models.imagenet import imagenet_classes
-from imgcls.models.loading import find_checkpoint, load_model, state_dict_of
+from imgcls.models.loading import load_model
 from imgcls.models.networks.mlp import MLP
+from imgcls.models.registry import find_checkpoint
+from imgcls.models.state_dicts import state_dict_of
 from imgcls.models.weights_cache import weights_path
 
 HERE = Path("file.pth")
@@ -63,9 +65,9 @@ def test_checkpoint(tmp_path):
 
 def test_checkpoint_of_a_torchvision_network(tmp_path):
     # MNASNet's layout has a version, which a checkpoint's plain dictionary doesn't carry.
-    from imgcls.models.torchvision_models import build_pretrained
+    from imgcls.models.building import build_network
 
-    weights = dict(build_pretrained("mnasnet0_5", num_classes=2).state_dict())
+    weights = dict(build_network("mnasnet0_5", num_classes=2).state_dict())
     saved = checkpoint(model_name="mnasnet0_5", model_arguments={}, weights=weights)
     save_checkpoint(saved, tmp_path / "best.pt")
     assert_close(load_model(str(tmp_path / "best.pt")).network.state_dict(), weights, rtol=0, atol=0)
@@ -136,7 +138,7 @@ def test_state_dict_of_alexnet(alexnet_weights):
 
 
 def test_pretrained_from_the_cache(alexnet_weights, alexnet_entry, monkeypatch):
-    monkeypatch.setattr("imgcls.models.torchvision_models.ALEXNET", alexnet_entry)
+    monkeypatch.setattr("imgcls.models.families.torchvision.ALEXNET", alexnet_entry)
     monkeypatch.setenv("IMGCLS_OFFLINE", "1")
     path = weights_path(alexnet_entry)
     path.parent.mkdir(parents=True)

@@ -7,10 +7,6 @@ A test holds both against torchvision's.
 
 from torch import Tensor, nn
 
-from imgcls.models.entries import ALEXNET
-
-URL = ALEXNET.url
-
 
 class AlexNet(nn.Module):
     """Five convolutions and three linear layers.

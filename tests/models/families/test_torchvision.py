@@ -14,16 +14,10 @@ from torchvision.models import WeightsEnum
 from imgcls.errors import ExitCode, ModelError
 from imgcls.images.transform import Transform
 from imgcls.models.building import _Unallocated
-from imgcls.models.torchvision_models import (
-    build_pretrained,
-    current_name,
-    drop_auxiliary_heads,
-    is_pretrained_name,
-    pretrained_entry,
-    pretrained_names,
-)
+from imgcls.models.families.torchvision import Torchvision, pretrained_names
 from imgcls.models.weights_cache import digits_in_name
 
+TORCHVISION = Torchvision()
 NAMES = pretrained_names()
 # One of every family, as each takes a moment to build; `slow` tries them all.
 FAMILIES = [
@@ -44,15 +38,15 @@ def test_names():
     assert sorted(NAMES) == NAMES
     assert len(NAMES) >= 80
     assert set(FAMILIES) <= set(NAMES)
-    assert is_pretrained_name("alexnet")
-    assert is_pretrained_name("resnet18")
+    assert TORCHVISION.knows("alexnet")
+    assert TORCHVISION.knows("resnet18")
     # Neither detectors, nor quantised networks, nor ours.
-    assert not any(map(is_pretrained_name, ["fasterrcnn_resnet50_fpn", "quantized_resnet18", "mlp", "cnn", "", "x/y"]))
+    assert not any(map(TORCHVISION.knows, ["fasterrcnn_resnet50_fpn", "quantized_resnet18", "mlp", "cnn", "", "x/y"]))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_entry(name):
-    entry = pretrained_entry(name)
+    entry = TORCHVISION.entry(name)
     assert entry.name == name
     assert entry.url.startswith("https://")
     assert re.fullmatch(r"[\w.-]+\.pth", entry.url.rpartition("/")[2])
@@ -67,7 +61,7 @@ def test_entry(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_transform_is_the_presets(name):
     preset = torchvision.models.get_model_weights(name).DEFAULT.transforms()
-    transform = pretrained_entry(name).transform
+    transform = TORCHVISION.entry(name).transform
     pixels = np.random.default_rng(3).integers(0, 256, (19, 23, 3), dtype=np.uint8)
     # As large as the resize asks for, so that only the crop and the arithmetic are left to compare, and a small one.
     for image in (
@@ -85,14 +79,14 @@ def test_built_as_torchvision_builds_it_for_its_weights(monkeypatch, name):
     monkeypatch.setattr(torch.nn.Module, "load_state_dict", lambda *_args, **_kwargs: None)
     with _Unallocated():
         theirs = torchvision.models.get_model(name, weights="DEFAULT")
-        ours = build_pretrained(name)
+        ours = TORCHVISION.build(name, num_classes=1000, arguments={})
     unallocated = {key for key, tensor in (*ours.named_parameters(), *ours.named_buffers()) if tensor.is_meta}
     assert unallocated <= set(ours.state_dict()), "nothing would ever fill these"
     if name != "googlenet":
-        assert sum(parameter.numel() for parameter in ours.parameters()) == pretrained_entry(name).num_params
+        assert sum(parameter.numel() for parameter in ours.parameters()) == TORCHVISION.entry(name).num_params
     if name != "alexnet":
         # For GoogLeNet torchvision does it itself.
-        ours, theirs = drop_auxiliary_heads(ours), drop_auxiliary_heads(theirs)
+        ours, theirs = TORCHVISION.for_answers(ours), TORCHVISION.for_answers(theirs)
         assert plain_values(ours) == plain_values(theirs)
     assert {key: tensor.shape for key, tensor in ours.state_dict().items()} == {
         key: tensor.shape for key, tensor in theirs.state_dict().items()
@@ -102,20 +96,20 @@ def test_built_as_torchvision_builds_it_for_its_weights(monkeypatch, name):
 @pytest.mark.parametrize("name", ["resnet17", "fasterrcnn_resnet50_fpn", ""])
 def test_unknown_name(name):
     with pytest.raises(ModelError, match=f"{name!r}") as caught:
-        pretrained_entry(name)
+        TORCHVISION.entry(name)
     assert caught.value.exit_code == ExitCode.MODEL
     with pytest.raises(ModelError, match=f"{name!r}"):
-        build_pretrained(name)
+        TORCHVISION.build(name, num_classes=1000, arguments={})
 
 
 def test_unknown_argument():
     with pytest.raises(ModelError, match="can't build 'resnet18'"):
-        build_pretrained("resnet18", no_such_argument=1)
+        TORCHVISION.build("resnet18", num_classes=2, arguments={"no_such_argument": 1})
 
 
 def test_old_names_of_densenets():
     prefix = "features.denseblock1.denselayer2."
-    assert current_name(f"{prefix}norm.1.running_mean") == f"{prefix}norm1.running_mean"
-    assert current_name(f"{prefix}conv.2.weight") == f"{prefix}conv2.weight"
+    assert TORCHVISION.current_name(f"{prefix}norm.1.running_mean") == f"{prefix}norm1.running_mean"
+    assert TORCHVISION.current_name(f"{prefix}conv.2.weight") == f"{prefix}conv2.weight"
     for name in (f"{prefix}conv2.weight", "features.norm.1.weight", "classifier.1.weight", "layer1.0.conv1.weight"):
-        assert current_name(name) == name
+        assert TORCHVISION.current_name(name) == name
