@@ -69,3 +69,11 @@ def test_the_terminal_image_is_a_whole_drawing_of_its_commands():
 
     drawn = "".join(ET.parse(SVG).getroot().itertext()).replace("\xa0", " ")
     assert [line for line in COMMANDS if line not in drawn] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_paths_that_pages_name_exist(page):
+    """Files of the repository between backticks, such as `imgcls/errors.py` or `tests/docs/`."""
+    text = page.read_text("utf-8")
+    named = re.findall(r"`((?:imgcls|tests|docs|benchmarks|configs|examples)/[\w./-]*)`", text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
