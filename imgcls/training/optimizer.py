@@ -1,7 +1,7 @@
 """From a recipe's [optim] to PyTorch's optimisers."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,20 @@ from torch.optim import SGD, AdamW, Muon, Optimizer
 from imgcls.errors import ConfigError
 from imgcls.models.heads import backbone_parameters
 from imgcls.recipes.schema import OptimSettings
+
+# torchvision's names of what timm's networks list in `no_weight_decay`: ViT's token and positions, Swin's tables, logit
+# scales and the small network of its positions; ConvNeXt's layer scale, which has but one dimension in timm.
+NO_DECAY = {
+    "class_token",
+    "pos_embedding",
+    "layer_scale",
+    "relative_position_bias_table",
+    "logit_scale",
+    "cpb_mlp",
+}
+# How parameters were sorted: first by their number of dimensions, now by what they are.
+NDIM_RULE, NAMES_RULE = 1, 2
+NEWEST_RULE = NAMES_RULE
 
 
 class Optimisers:
@@ -28,14 +42,21 @@ class Optimisers:
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         if not self.parameters:
             raise ConfigError("the network has no weights to train", hint="choose another model, or freeze less of it")
-        self._muon_pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
-        self._body_factor = backbone_lr_factor
+        self._network, self._settings, self._backbone_lr_factor = network, settings, backbone_lr_factor
         self._backbone = {id(parameter) for parameter in backbone_parameters(network)}
-        matrices = [p for p in self.parameters if p.ndim >= 2]
+        self._build(NEWEST_RULE)
+
+    def _build(self, rule: int) -> None:
+        """Make the optimisers, with weight decay on what a rule of ours calls a matrix."""
+        settings = self._settings
+        self._rule = rule
+        found = weight_matrices(self._network) if rule >= NAMES_RULE else self._network.parameters()
+        self._matrices = {id(p) for p in found if p.ndim >= 2}
+        self._muon_pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
         if settings.name == "muon":
-            # The last matrix holds one row a class; Muon's authors leave it, like norms and biases, to AdamW.
-            hidden = matrices[:-1]
-            if not hidden and self._backbone.isdisjoint(map(id, network.parameters())):
+            # Muon's authors leave the head, with one row a class, to AdamW, as they do norms and biases.
+            hidden = [p for p in self.parameters if id(p) in self._matrices and id(p) in self._backbone]
+            if not hidden and self._backbone.isdisjoint(map(id, self._network.parameters())):
                 raise ConfigError("muon needs a hidden layer", hint="--set optim.name=adamw")
             self._muon_pairs = [(parameter, as_matrix(parameter)) for parameter in hidden]
             moved = {id(parameter) for parameter in hidden}
@@ -47,10 +68,9 @@ class Optimisers:
                 )
             ]
             if hidden:
-                # None of the hidden matrices belongs to the head.
                 muon = Muon(
                     [matrix for _parameter, matrix in self._muon_pairs],
-                    lr=settings.lr * backbone_lr_factor,
+                    lr=settings.lr * self._backbone_lr_factor,
                     weight_decay=settings.weight_decay,
                     momentum=settings.momentum,
                     nesterov=settings.nesterov,
@@ -71,6 +91,8 @@ class Optimisers:
             self.parts = [self._adamw(self.parameters, lr=settings.lr, weight_decay=settings.weight_decay, betas=betas)]
         # As the parts hold them: Muon has matrices of its own over the filters' memory, with gradients of their own.
         self._moved = [p for part in self.parts for group in part.param_groups for p in group["params"]]
+        # GradScaler decides for each optimiser by itself whether a gradient is infinite: two would take half a step.
+        self._as_one = self.parts[0] if len(self.parts) == 1 else cast(Optimizer, _Together(self.parts))
         self._peaks = [[float(group["lr"]) for group in part.param_groups] for part in self.parts]
 
     def _adamw(
@@ -81,11 +103,19 @@ class Optimisers:
 
     def _groups(self, parameters: Sequence[nn.Parameter], *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Parameters with and without decay; the head's, at its own rate, first."""
-        if self._body_factor == 1:
-            return decay_groups(parameters, weight_decay)
-        head = decay_groups([p for p in parameters if id(p) not in self._backbone], weight_decay)
-        backbone = decay_groups([p for p in parameters if id(p) in self._backbone], weight_decay)
-        return [*head, *({**group, "lr": lr * self._body_factor} for group in backbone)]
+        if self._backbone_lr_factor == 1:
+            return self._decay_groups(parameters, weight_decay)
+        head = self._decay_groups([p for p in parameters if id(p) not in self._backbone], weight_decay)
+        backbone = self._decay_groups([p for p in parameters if id(p) in self._backbone], weight_decay)
+        return [*head, *({**group, "lr": lr * self._backbone_lr_factor} for group in backbone)]
+
+    def _decay_groups(self, parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+        """Two groups: the weights of layers with weight decay, all others without."""
+        groups = [
+            {"params": [p for p in parameters if id(p) in self._matrices], "weight_decay": weight_decay},
+            {"params": [p for p in parameters if id(p) not in self._matrices], "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
 
     def set_rate(self, factor: float) -> None:
         """Set every learning rate to a fraction of its peak."""
@@ -109,36 +139,53 @@ class Optimisers:
             matrix.grad = None if parameter.grad is None else flattened(parameter.grad, like=parameter)
         if max_norm:
             if scaler is not None:
-                for part in self.parts:
-                    scaler.unscale_(part)
+                scaler.unscale_(self._as_one)
             nn.utils.clip_grad_norm_(self._moved, max_norm)
         if scaler is None:
             for part in self.parts:
                 part.step()
         else:
-            for part in self.parts:
-                scaler.step(part)
+            scaler.step(self._as_one)
             scaler.update()
         for parameter in self.parameters:
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors, for `last.pt`."""
-        return {"parts": [part.state_dict() for part in self.parts]}
+        return {"parts": [part.state_dict() for part in self.parts], "rule": self._rule}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` returned for the same network and settings."""
+        """Take up what `state_dict` returned for the same network and settings.
+
+        A run goes on with the groups that it began with, be they those of an earlier version.
+        """
+        if (rule := state.get("rule", NDIM_RULE)) != self._rule:
+            self._build(rule)
         for part, values in zip(self.parts, state["parts"], strict=True):
             part.load_state_dict(values)
 
 
-def decay_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: matrices and filters with weight decay, norms and biases (one dimension) without."""
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+def weight_matrices(network: nn.Module) -> list[nn.Parameter]:
+    """The weights of layers, which weight decay and Muon are meant for, in the order of the network.
+
+    Neither norms and biases, nor what has two dimensions for other reasons: a layer scale, a class token, position
+    embeddings and tables of relative positions.
+
+    Source: timm's `param_groups_weight_decay` and each network's `no_weight_decay`, whose answer networks of timm give.
+    """
+    excluded = {
+        f"{prefix}.{name}".removeprefix(".")
+        for prefix, module in network.named_modules()
+        if callable(listed := getattr(module, "no_weight_decay", None))
+        for name in listed()
+    }
+    return [
+        parameter
+        for name, parameter in network.named_parameters()
+        if parameter.ndim >= 2
+        and name not in excluded
+        and not any(part in NO_DECAY or part == "bias" for part in name.split("."))
     ]
-    return [group for group in groups if group["params"]]
 
 
 def as_matrix(parameter: nn.Parameter) -> nn.Parameter:
@@ -157,6 +204,23 @@ def flattened(values: Tensor, *, like: Tensor) -> Tensor:
     if like.ndim == 4 and not like.is_contiguous():
         values = values.permute(0, 2, 3, 1)
     return values.reshape(values.shape[0], -1)
+
+
+class _Together:
+    """Several optimisers as the one that GradScaler asks for: all of them step, or none."""
+
+    def __init__(self, parts: Sequence[Optimizer]) -> None:
+        self._parts = parts
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Those of all."""
+        return [group for part in self._parts for group in part.param_groups]
+
+    def step(self) -> None:
+        """A step of each."""
+        for part in self._parts:
+            part.step()
 
 
 def _can_fuse(parameters: Sequence[nn.Parameter]) -> bool:

@@ -3,10 +3,12 @@ import torch
 from torch import nn
 
 from imgcls.errors import ConfigError
+from imgcls.models.building import build_network, build_unallocated
+from imgcls.models.heads import head_name
 from imgcls.recipes.schema import OptimSettings, ScheduleSettings
 from imgcls.training.ema import EmaNetwork
 from imgcls.training.lr_schedule import rate_factor
-from imgcls.training.optimizer import Optimisers, as_matrix
+from imgcls.training.optimizer import Optimisers, as_matrix, weight_matrices
 
 
 def small_network():
@@ -86,6 +88,105 @@ def test_every_weight_moves_at_the_rate_set(name):
     optimisers.step()
     assert all(p.grad is None for p in network.parameters())
     assert all(not torch.equal(p, old) for p, old in zip(network.parameters(), before, strict=True))
+
+
+# Of one design each, so that as many weights decay in torchvision's build as in timm's.
+SAME_DESIGN = {
+    "resnet18": "resnet18",
+    "convnext_tiny": "convnext_tiny",
+    "vit_b_32": "vit_base_patch32_224",
+    "swin_t": "swin_tiny_patch4_window7_224",
+    "swin_v2_t": "swinv2_tiny_window8_256",
+}
+
+
+def network_on_meta(name):
+    return build_unallocated(name, num_classes=7).to("meta")
+
+
+def muon_weights(optimisers):
+    return [
+        p for part in optimisers.parts if isinstance(part, torch.optim.Muon) for p in part.param_groups[0]["params"]
+    ]
+
+
+@pytest.mark.parametrize("name", SAME_DESIGN)
+def test_what_decays_is_what_decays_in_timm(name):
+    timm = pytest.importorskip("timm")
+    from timm.optim import param_groups_weight_decay
+
+    with torch.device("meta"):
+        theirs = timm.create_model(SAME_DESIGN[name], num_classes=7)
+    no_decay = theirs.no_weight_decay() if hasattr(theirs, "no_weight_decay") else ()
+    groups = param_groups_weight_decay(theirs, 0.3, no_weight_decay_list=no_decay)
+    wanted = {group["weight_decay"]: sum(p.numel() for p in group["params"]) for group in groups}
+    assert sum(p.numel() for p in weight_matrices(network_on_meta(name))) == wanted[0.3]
+    # A network of timm's own says so itself, be it within another module.
+    wrapped = nn.Sequential(theirs)
+    assert sum(p.numel() for p in weight_matrices(wrapped)) == wanted[0.3]
+
+
+@pytest.mark.parametrize("name", [*SAME_DESIGN, "maxvit_t"])
+def test_muon_and_weight_decay_leave_scales_tokens_and_tables_alone(name):
+    network = network_on_meta(name)
+    apart = {
+        id(parameter): path
+        for path, parameter in network.named_parameters()
+        if path.endswith(("layer_scale", "class_token", "pos_embedding", "bias_table", "logit_scale"))
+    }
+    assert bool(apart) == (name != "resnet18")
+    for part in Optimisers(network, OptimSettings(name="adamw", weight_decay=0.3)).parts:
+        assert not [apart[id(p)] for g in part.param_groups if g["weight_decay"] for p in g["params"] if id(p) in apart]
+    head = network.get_submodule(head_name(network)).weight
+    hidden = [p for p in weight_matrices(network) if p is not head]
+    matrices = muon_weights(Optimisers(network.to_empty(device="cpu"), OptimSettings(name="muon")))
+    assert [len(m) for m in matrices] == [len(p) for p in hidden]
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_its_own_groups():
+    network = build_network("convnext_tiny", num_classes=2)
+    settings = OptimSettings(name="adamw", weight_decay=0.3)
+    earlier = torch.optim.AdamW(
+        [
+            {"params": [p for p in network.parameters() if p.ndim >= 2], "weight_decay": 0.3},
+            {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0},
+        ]
+    )
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    earlier.step()
+    optimisers = Optimisers(network, settings)
+    optimisers.load_state_dict({"parts": [earlier.state_dict()]})
+    (part,) = optimisers.parts
+    assert [len(g["params"]) for g in part.param_groups] == [len(g["params"]) for g in earlier.param_groups]
+    for mine, theirs in zip(part.param_groups, earlier.param_groups, strict=True):
+        assert all(a is b for a, b in zip(mine["params"], theirs["params"], strict=True))
+    # What it saves is read back the same way.
+    again = Optimisers(network, settings)
+    again.load_state_dict(optimisers.state_dict())
+    assert again.state_dict()["parts"][0]["param_groups"] == optimisers.state_dict()["parts"][0]["param_groups"]
+
+
+@pytest.mark.parametrize("where", ["hidden", "rest"])
+@pytest.mark.parametrize("max_norm", [0.0, 1.0])
+def test_with_a_scaled_loss_both_optimisers_step_or_neither(where, max_norm):
+    network = small_network()
+    optimisers = Optimisers(network, OptimSettings(name="muon", lr=0.1))
+    assert len(optimisers.parts) == 2
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+
+    def step(spoil):
+        before = [p.detach().clone() for p in network.parameters()]
+        images = torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+        scaler.scale(network(images).square().mean()).backward()
+        if spoil:
+            (network[0] if where == "hidden" else network[5]).weight.grad.view(-1)[0] = torch.inf
+        optimisers.step(max_norm=max_norm, scaler=scaler)
+        return [not torch.equal(p, old) for p, old in zip(network.parameters(), before, strict=True)]
+
+    assert step(spoil=True) == [False] * 5
+    assert scaler.get_scale() == 2.0
+    assert step(spoil=False) == [True] * 5
 
 
 def test_frozen_weights_stay():
