@@ -100,7 +100,7 @@ class DataSettings(Section):
 
 
 class OptimSettings(Section):
-    """[optim]: how weights move."""
+    """[optim]: the optimizer."""
 
     name: Literal["sgd", "adamw", "muon"] = Field(
         default="adamw", description="sgd (momentum), adamw, or muon for matrices and filters with adamw for the rest"
@@ -129,7 +129,7 @@ class FinetuneSettings(Section):
     """[finetune]: how a network that begins with trained weights is trained on."""
 
     freeze: bool = Field(
-        default=False, description="train the head alone; the body and its batch norms stay as they are, to the end"
+        default=False, description="train the head alone; the backbone and its batch norms stay as they are, to the end"
     )
     head_epochs: int = Field(
         default=0,
@@ -138,7 +138,7 @@ class FinetuneSettings(Section):
         description="of train.epochs, so many at first in which the head alone is trained, on a schedule of their own",
     )
     body_lr_factor: float = Field(
-        default=1.0, gt=0, le=1, description="learning rate of the body as a fraction of the head's"
+        default=1.0, gt=0, le=1, description="learning rate of the backbone as a fraction of the head's"
     )
 
 
@@ -183,11 +183,11 @@ class AugmentSettings(Section):
     policy_ops: int = Field(default=2, ge=1, le=10, description="with randaugment: changes of an image")
     policy_magnitude: int = Field(default=9, ge=0, le=30, description="with randaugment: their strength")
     flip: Literal["off", "random", "alternate"] = Field(
-        default="random", description="mirror left and right: at random, or every second epoch from a random start"
+        default="random", description="horizontal flip: at random, or every second epoch from a random start"
     )
     translate_px: int = Field(default=0, ge=0, le=512, description="largest shift in either direction")
     padding: Literal["reflect", "zero"] = Field(
-        default="reflect", description="what a shift brings in: a mirror image, or black"
+        default="reflect", description="fills the border: reflected pixels, or black"
     )
     cutout_px: int = Field(
         default=0, ge=0, le=512, description="side of a square painted over with the mean colour; 0 for none"
@@ -254,10 +254,8 @@ class TrainSettings(Section):
         description="algorithms that give the same bits in every run on a GPU, so that a resumed run does; slower. On "
         "the CPU that holds anyway, with the same number of threads",
     )
-    ema_decay: float = Field(
-        default=0.0, ge=0, lt=1, description="moving average of the weights, used for validation; 0 for none"
-    )
-    ema_every: int = Field(default=1, ge=1, le=1000, description="steps between updates of the average")
+    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="EMA of the weights, used for validation; 0 for none")
+    ema_every: int = Field(default=1, ge=1, le=1000, description="steps between updates of the EMA")
     save_every_min: float = Field(
         default=10,
         ge=0,

@@ -110,9 +110,10 @@ def recipe_path(given: Path | str) -> Path:
     stem, known = path.name.removesuffix(".toml"), shipped_names()
     if stem in known:
         return shipped_folder() / f"{stem}.toml"
-    if path.exists():
+    meant = _suggestion(stem, known)
+    if path.exists() or (path.suffix == ".toml" and not meant):
         return path
-    raise ConfigError(f"there is no file and no shipped recipe {str(path)!r}{_suggestion(stem, known)}", hint=HINT)
+    raise ConfigError(f"there is no file and no shipped recipe {str(path)!r}{meant}", hint=HINT)
 
 
 def _suggestion(name: str, known: list[str]) -> str:

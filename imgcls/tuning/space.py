@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from imgcls.errors import ConfigError
-from imgcls.recipes.loading import Collected, check_recipe, known_keys, read_toml
+from imgcls.recipes.loading import Collected, check_recipe, read_toml
 from imgcls.recipes.resolving import resolve_recipe
 from imgcls.recipes.schema import Recipe
+from imgcls.recipes.wording import known_keys
 from imgcls.training.checkpointing.resume import value_at
 from imgcls.training.setup.checks import check_recipe_fits
 
