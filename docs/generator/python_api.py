@@ -60,7 +60,7 @@ def _class(name: str, item: type) -> str:
         label = f"`{name}.{method_name}`"
         parts.append(f"#### {label} {{ #{name}-{method_name} }}\n")
         if is_property:
-            kind = f"Property, `{ast.unparse(node.returns).strip(chr(39))}`. " if node.returns else "Property. "
+            kind = f"Property, `{_type(node.returns)}`. " if node.returns else "Property. "
             parts.append(kind + _format(ast.get_docstring(node) or "") + "\n")
         else:
             parts.append(_signature(method_name, node) + _format(ast.get_docstring(node) or "") + "\n")
@@ -75,33 +75,36 @@ def _parsed(item: Any) -> ast.stmt | None:
 
 
 def _signature(name: str, node: ast.FunctionDef) -> str:
-    """A code block with one parameter a line where they don't fit on one."""
+    """A code block with one parameter per line where they don't fit on one."""
     arguments = node.args
-    for position in (arguments.posonlyargs, arguments.args):
-        position[:] = [arg for arg in position if arg.arg not in ("self", "cls")]
-    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-    for arg in every:
-        # A quoted annotation is for the type checker; a reader wants the type.
-        if arg and isinstance(arg.annotation, ast.Constant) and isinstance(arg.annotation.value, str):
-            arg.annotation = ast.parse(arg.annotation.value, mode="eval").body
-    returns = f" -> {ast.unparse(node.returns).strip(chr(39))}" if node.returns and node.name != "__init__" else ""
-    line = f"{name}({ast.unparse(arguments)}){returns}"
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
+    parts = [_parameter(arg, value) for arg, value in zip(positional, defaults, strict=True)]
+    if arguments.vararg:
+        parts.append("*" + _parameter(arguments.vararg, None))
+    elif arguments.kwonlyargs:
+        parts.append("*")
+    parts += [_parameter(arg, value) for arg, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+    parts = [part for part in parts if part not in ("self", "cls")]
+    returns = f" -> {_type(node.returns)}" if node.returns and node.name != "__init__" else ""
+    line = f"{name}({', '.join(parts)}){returns}"
     if len(line) > 88:
-        bare = ast.unparse(arguments)
-        inside = "".join(f"    {part},\n" for part in _split(bare))
-        line = f"{name}(\n{inside}){returns}"
+        line = (
+            f"{name}(\n" + "".join(f"    {part},\n" for part in parts).replace("    *,\n", "    *,\n") + f"){returns}"
+        )
     return f"```python\n{line}\n```\n\n"
 
 
-def _split(arguments: str) -> list[str]:
-    """Split at the commas that are in no bracket."""
-    parts, depth, start = [], 0, 0
-    for position, character in enumerate(arguments):
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
-            parts.append(arguments[start:position].strip())
-            start = position + 1
-    return [*parts, arguments[start:].strip()]
+def _parameter(arg: ast.arg, default: ast.expr | None) -> str:
+    text = arg.arg + (f": {_type(arg.annotation)}" if arg.annotation else "")
+    return text + (f" = {ast.unparse(default)}" if default else "")
+
+
+def _type(annotation: ast.expr) -> str:
+    """A type as it is read; a quoted one is for the type checker alone."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return annotation.value
+    return ast.unparse(annotation)
 
 
 def _docstring(item: Any) -> str:
