@@ -18,8 +18,8 @@ from torch import Tensor
 
 from imgcls.errors import DeviceError
 from imgcls.images.transform import Transform
+from imgcls.inference.backends.backend import Precision
 from imgcls.inference.backends.torch_backend import TorchBackend
-from imgcls.inference.precision import Precision
 from imgcls.models.building import build_network
 from imgcls.models.checkpoint import load_checkpoint
 from imgcls.models.loading import LoadedModel, load_model

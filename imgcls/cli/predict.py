@@ -66,7 +66,7 @@ def predict(
 
     from imgcls.images.download import fetch_image
     from imgcls.images.selection import InputSelection
-    from imgcls.inference.backends.loading import load_backend
+    from imgcls.inference.backends.backend import load_backend
     from imgcls.inference.batch_run import ErrorLimits, run_batch
     from imgcls.inference.pipeline import StreamSettings
     from imgcls.outputs.destination import Destination, format_of

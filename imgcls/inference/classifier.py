@@ -1,31 +1,27 @@
 """Classifying images from Python."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from imgcls.errors import ImageError
-from imgcls.images.decoding import decode_image, to_rgb, upright
-from imgcls.images.sources import iterate_sources
+from imgcls.errors import UsageError
+from imgcls.images.sources import STDIN, iterate_sources
 from imgcls.images.transform import Transform
-from imgcls.inference.backends.backend import Backend, top_classes
-from imgcls.inference.backends.loading import load_backend
+from imgcls.inference.backends.backend import Backend, Precision, load_backend
 from imgcls.inference.pipeline import StreamSettings, classify_stream
+from imgcls.inference.predictor import Predictor
+from imgcls.inference.settings import PredictSettings
 from imgcls.models.registry import DEFAULT_MODEL
-from imgcls.outputs.record import ImageRecord, Prediction
+from imgcls.outputs.record import ImageRecord
+from imgcls.outputs.report.thumbnails import THUMBNAIL_PX
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from imgcls.inference.precision import Precision
-
-    ImageInput = str | Path | bytes | Image | np.ndarray[Any, np.dtype[np.uint8]]
+    from imgcls.inference.decoder import ImageInput
 
 
 class Classifier:
-    """A model that is ready to classify; `load_classifier` makes one.
+    """A model that is ready to classify; `load_classifier` makes one. Several threads may use it at the same time.
 
     Args:
         backend: the model.
@@ -33,6 +29,8 @@ class Classifier:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        # A notebook shows the image beside its record.
+        self._predictor = Predictor(backend, PredictSettings(thumbnail_px=THUMBNAIL_PX))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -52,34 +50,44 @@ class Classifier:
             top_k: how many classes to name.
         Raises:
             ImageError: it can't be read; `kind` and `message` say why.
+            TypeError: it is no image; the message names what to call.
+            UsageError: top_k is out of range.
         """
-        name, decoded = _load(image)
-        pixels_BHWC = np.stack([self._backend.transform.crop(decoded)])
-        probabilities_K = self._backend.probabilities(pixels_BHWC)[0]
-        return ImageRecord(
-            input=name,
-            model=self._backend.id,
-            predictions=tuple(
-                Prediction(index, self.classes[index], float(probabilities_K[index]))
-                for index in top_classes(probabilities_K, top_k)
-            ),
-            width=decoded.width,
-            height=decoded.height,
-        )
+        return self._predictor.predict_one(image, top_k=top_k)
+
+    def predict_batch(self, images: "Sequence[ImageInput]", *, top_k: int = 5) -> list[ImageRecord]:
+        """Classify a list of images; one record per image, in order, also for those that fail.
+
+        Args:
+            images: each as `predict` takes it, of any kind.
+            top_k: how many classes to name.
+        Raises:
+            TypeError: it is no list, or holds something that is no image.
+            UsageError: top_k is out of range.
+        """
+        return self._predictor.predict_batch(images, top_k=top_k)
 
     def predict_many(
         self, inputs: Iterable[str | Path], *, top_k: int = 5, batch_size: int = 32, num_threads: int | None = None
     ) -> Iterator[ImageRecord]:
-        """Classify files, folders, patterns and URLs; one record an input, in order, also for those that fail.
+        """Classify files, folders, patterns and URLs as they come; one record per input, in order, also for failures.
 
         Args:
             inputs: what the command line takes, except `-`.
             top_k: how many classes to name.
             batch_size: images that the network sees at once.
-            num_threads: that decode; None for one a core.
+            num_threads: that decode; None for one per core.
+        Raises:
+            TypeError: one name instead of several, or something that is no name.
+            UsageError: a number is out of range, or a name is `-`.
         """
+        if isinstance(inputs, (str, bytes, os.PathLike)):
+            raise TypeError("predict_many takes several names, such as a list of paths; call predict for one image")
         settings = StreamSettings(top_k=top_k, batch_size=batch_size, num_threads=num_threads)
-        for record in classify_stream(iterate_sources(str(item) for item in inputs), self._backend, settings):
+        return self._stream(inputs, settings)
+
+    def _stream(self, inputs: Iterable[str | Path], settings: StreamSettings) -> Iterator[ImageRecord]:
+        for record in classify_stream(iterate_sources(map(_name_of, inputs)), self._backend, settings):
             assert isinstance(record, ImageRecord)
             yield record
 
@@ -88,12 +96,22 @@ class Classifier:
         return f"Classifier({self.id}, {len(self.classes)} classes)"
 
 
+def _name_of(item: object) -> str:
+    if not isinstance(item, (str, Path)):
+        raise TypeError(
+            f"predict_many takes names of files, folders and URLs, not {type(item).__name__}; call predict_batch"
+        )
+    if str(item) == STDIN:
+        raise UsageError("predict_many doesn't read stdin", hint="classifier.predict(sys.stdin.buffer.read())")
+    return str(item)
+
+
 def load_classifier(
     model: str | Path = DEFAULT_MODEL,
     *,
     weights: str | Path | None = None,
     device: str = "auto",
-    precision: "Precision" = "fp32",
+    precision: Precision = "fp32",
     labels: Sequence[str] | None = None,
     transform: Transform | None = None,
     progress: Callable[[int, int | None], None] | None = None,
@@ -124,19 +142,3 @@ def load_classifier(
         progress=progress,
     )
     return Classifier(loaded.backend)
-
-
-def _load(image: "ImageInput") -> "tuple[str, Image]":
-    if isinstance(image, (str, Path)):
-        return str(image), decode_image(Path(image)).image
-    if isinstance(image, bytes):
-        return "<bytes>", decode_image(image).image
-    if isinstance(image, np.ndarray):
-        from PIL import Image
-
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-            raise ImageError(
-                "not_an_image", f"pixels must be uint8 (H, W, 3) or (H, W), not {image.dtype} {image.shape}"
-            )
-        return "<array>", Image.fromarray(image).convert("RGB")
-    return getattr(image, "filename", "") or "<image>", to_rgb(upright(image))

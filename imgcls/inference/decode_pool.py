@@ -11,32 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from imgcls.errors import ImageError
-from imgcls.images.decoding import decode_image
+from imgcls.errors import ImageError, ImageErrorKind
 from imgcls.images.sources import Source
-from imgcls.images.transform import Pixels, Transform
+from imgcls.inference.decoder import Decoded, Decoder, OpenImage
 from imgcls.inference.download_pool import DownloadPool, Fetched
-from imgcls.outputs.record import FileVersion, file_version
-from imgcls.outputs.report.thumbnails import make_thumbnail
+from imgcls.outputs.record import RecordError
 
 # What a download may take beyond its limit before it is given up: looking up a host's name can't be cut short.
 FETCH_GRACE_SEC = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """A decoded input, ready for the model.
-
-    Attributes:
-        pixels_HWC: uint8, after the transform's geometry.
-        width, height: of the upright image, in pixels.
-        thumbnail: a small JPEG, where the pool makes them.
-    """
-
-    pixels_HWC: Pixels
-    width: int
-    height: int
-    thumbnail: bytes | None = None
 
 
 @dataclass(eq=False)
@@ -44,18 +26,16 @@ class DecodeTask:
     """One input on its way through the pool.
 
     Attributes:
-        source: the input.
-        outcome: its pixels or the reason why not, once `done` is set.
-        version: of the file, taken before it was opened; None for URLs, stdin and files that aren't there.
+        given: the input.
+        decoded: its pixels or the reason why not, once `done` is set.
         content: what its URL gave, until it is decoded.
         started: time.monotonic() when a thread took it up, to fetch it or to decode it; None while it waits for one.
         is_fetching: whether it has not been fetched yet.
         is_given_up: whether its thread was left behind, to end when it is through with it.
     """
 
-    source: Source
-    outcome: Crop | ImageError | None = None
-    version: FileVersion | None = None
+    given: Source | OpenImage
+    decoded: Decoded | None = None
     content: bytes | None = None
     started: float | None = None
     is_fetching: bool = False
@@ -67,35 +47,26 @@ class DecodePool:
     """A fixed number of decoding threads; a thread that an image holds up too long is given up and replaced.
 
     Args:
-        transform: whose geometry the images get.
+        decoder: what each thread does with an input.
         num_threads: at least 1.
-        max_pixels: larger images are refused.
         time_limit_sec: how long one image may take.
         fetch_limit_sec: how long one URL may take to fetch.
         fetch: turns a URL into bytes; raises ImageError.
-        fast_decode: let the JPEG decoder scale images down to what the transform needs.
-        thumbnail_px: side of the thumbnails to make, 0 for none.
     """
 
     def __init__(
         self,
-        transform: Transform,
+        decoder: Decoder,
         *,
         num_threads: int,
-        max_pixels: int,
         time_limit_sec: float,
         fetch_limit_sec: float,
         fetch: Callable[[str], bytes],
-        fast_decode: bool = False,
-        thumbnail_px: int = 0,
     ) -> None:
-        self._transform = transform
-        self._max_pixels = max_pixels
+        self._decoder = decoder
         self._time_limit_sec = time_limit_sec
         self._fetch_limit_sec = fetch_limit_sec
         self._downloads = DownloadPool(fetch)
-        self._smallest_px = transform.smallest_px if fast_decode else 0
-        self._thumbnail_px = thumbnail_px
         self._tasks: queue.SimpleQueue[DecodeTask | None] = queue.SimpleQueue()
         self._num_threads = num_threads
         self._is_closed = False
@@ -104,11 +75,12 @@ class DecodePool:
         for _ in range(num_threads):
             self._start_thread()
 
-    def submit(self, source: Source) -> DecodeTask:
+    def submit(self, given: Source | OpenImage) -> DecodeTask:
         """Queue an input; returns at once."""
-        task = DecodeTask(source, is_fetching=bool(source.url))
-        if task.is_fetching:
-            self._downloads.submit(source.url, partial(_start, task), partial(self._end_download, task), task.done)
+        task = DecodeTask(given)
+        if isinstance(given, Source) and given.url:
+            task.is_fetching = True
+            self._downloads.submit(given.url, partial(_start, task), partial(self._end_download, task), task.done)
         else:
             self._tasks.put(task)
         return task
@@ -130,11 +102,10 @@ class DecodePool:
             # The thread can't be stopped, only left behind; another takes its place.
             task.is_given_up = True
             if task.is_fetching:
-                task.outcome = ImageError("download_failed", f"not done after {self._fetch_limit_sec:g} s")
+                _fail(task, "download_failed", f"not done after {self._fetch_limit_sec:g} s")
             else:
-                task.outcome = ImageError("corrupt_image", f"decoding took more than {self._time_limit_sec:g} s")
+                _fail(task, "corrupt_image", f"decoding took more than {self._time_limit_sec:g} s")
                 self._start_thread()
-            task.done.set()
         return True
 
     def close(self) -> None:
@@ -156,8 +127,7 @@ class DecodePool:
                 return
             task.started, task.is_fetching = None, False
             if isinstance(fetched, ImageError):
-                task.outcome = fetched
-                task.done.set()
+                _fail(task, fetched.kind, fetched.message)
                 return
             task.content = fetched
         self._tasks.put(task)
@@ -168,38 +138,20 @@ class DecodePool:
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None and not self._is_closed:
             task.started = time.monotonic()
-            version = file_version(task.source.path)
-            outcome: Crop | ImageError
-            try:
-                outcome = self._decode(task)
-            except ImageError as exc:
-                outcome = exc
-            except MemoryError:
-                outcome = ImageError("too_large", "not enough memory to decode it")
-            except Exception as exc:
-                # Whatever a plugin of Pillow's makes of a crafted file, the other inputs must not suffer from it.
-                outcome = ImageError("corrupt_image", f"{type(exc).__name__}: {exc}")
+            decoded = self._decoder.decode(task.given, content=task.content)
             with self._lock:
                 if task.is_given_up:
                     return
-                task.version, task.outcome, task.content = version, outcome, None
+                task.decoded, task.content = decoded, None
                 task.done.set()
             # An idle thread must not keep the last image in memory.
-            del task, outcome
-
-    def _decode(self, task: DecodeTask) -> Crop:
-        source = task.source
-        if source.failure is not None:
-            raise source.failure
-        content = task.content if task.content is not None else source.content
-        if content is None:
-            assert source.path is not None
-            decoded = decode_image(source.path, max_pixels=self._max_pixels, smallest_px=self._smallest_px)
-        else:
-            decoded = decode_image(content, max_pixels=self._max_pixels, smallest_px=self._smallest_px)
-        thumbnail = make_thumbnail(decoded.image, self._thumbnail_px) if self._thumbnail_px else None
-        return Crop(self._transform.crop(decoded.image), decoded.width, decoded.height, thumbnail)
+            del task, decoded
 
 
 def _start(task: DecodeTask) -> None:
     task.started = time.monotonic()
+
+
+def _fail(task: DecodeTask, kind: ImageErrorKind, message: str) -> None:
+    task.decoded = Decoded(task.given.name, RecordError(kind, message))
+    task.done.set()

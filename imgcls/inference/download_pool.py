@@ -25,13 +25,14 @@ class DownloadPool:
     def __init__(self, fetch: Callable[[str], bytes]) -> None:
         self._fetch = fetch
         self._downloads: queue.SimpleQueue[Download | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
         self._num_threads = 0
         self._is_closed = False
 
     def submit(
         self, url: str, on_start: Callable[[], None], on_end: Callable[[Fetched], None], used: threading.Event
     ) -> None:
-        """Queue a download; returns at once. Called by one thread only.
+        """Queue a download; returns at once.
 
         Args:
             url: the address.
@@ -41,9 +42,10 @@ class DownloadPool:
                 that the pool holds 16 encoded images at most.
         """
         self._downloads.put((url, on_start, on_end, used))
-        if self._num_threads < MAX_DOWNLOADS:
-            self._num_threads += 1
-            threading.Thread(target=self._work, name="download", daemon=True).start()
+        with self._lock:
+            if self._num_threads < MAX_DOWNLOADS:
+                self._num_threads += 1
+                threading.Thread(target=self._work, name="download", daemon=True).start()
 
     def close(self) -> None:
         """Let the threads end after the download that each has in hand."""

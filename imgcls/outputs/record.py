@@ -139,7 +139,9 @@ class ImageRecord:
         return f"<div>{head}<table>{rows}</table></div>"
 
 
-def failed_record(name: str, model: str, error: ImageError, version: FileVersion | None = None) -> ImageRecord:
+def failed_record(
+    name: str, model: str, error: ImageError | RecordError, version: FileVersion | None = None
+) -> ImageRecord:
     """The record of an input that could not be classified."""
     # One line, and valid Unicode, whatever a decoder or a file name put into the reason.
     message = " ".join(error.message.encode("utf-8", "backslashreplace").decode("utf-8").split())

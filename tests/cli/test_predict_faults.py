@@ -342,7 +342,7 @@ def test_a_batch_that_memory_cant_hold_is_halved(tmp_path):
     script.write_text("""
 import resource, sys
 import numpy as np, torch
-from imgcls.inference.batching import Batcher
+from imgcls.inference.batch_executor import Batcher
 from imgcls.inference.backends.torch_backend import TorchBackend
 from imgcls.images.transform import Transform
 torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """Batches answered at the same time: order, memory, errors, and whose cores they use."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -12,8 +12,7 @@ from imgcls.images.sources import Source
 from imgcls.images.transform import Floats, Pixels
 from imgcls.inference.backends.backend import DeviceMemoryError
 from imgcls.inference.backends.torch_backend import TorchBackend
-from imgcls.inference.batch_executor import BatchExecutor
-from imgcls.inference.batching import Batcher
+from imgcls.inference.batch_executor import Batcher, BatchExecutor
 from imgcls.inference.pipeline import StreamSettings, classify_stream
 from imgcls.models.loading import load_model
 
@@ -24,11 +23,19 @@ def draw_images(count: int) -> list[Pixels]:
     return list(np.random.default_rng(count).integers(1, 256, (count, 8, 8, 3), dtype=np.uint8))
 
 
+Named = tuple[str, Sequence[Pixels]]
+
+
+def answering(batches: Batcher) -> Callable[[Named], tuple[str, list[Floats]]]:
+    """Answers a batch that has a name."""
+    return lambda batch: (batch[0], list(batches.probabilities(batch[1])))
+
+
 def executor_of(
     backend: ColourBackend, *, batch_size: int = 4, is_reproducible: bool = False, said: list[int] | None = None
-) -> BatchExecutor[str]:
+) -> BatchExecutor[Named, tuple[str, list[Floats]]]:
     batches = Batcher(backend, batch_size=batch_size, on_smaller_batch=(said if said is not None else []).append)
-    return BatchExecutor(backend, batches, is_reproducible=is_reproducible)
+    return BatchExecutor(answering(batches), backend, is_reproducible=is_reproducible)
 
 
 def test_answers_keep_their_order_whoever_is_first():
@@ -44,7 +51,7 @@ def test_answers_keep_their_order_whoever_is_first():
 
     backend = SecondIsFirst()
     executor = executor_of(backend)
-    answered = [*executor.add("first", draw_images(1)), *executor.add("second", draw_images(2)), *executor.drain()]
+    answered = [*executor.add(("first", draw_images(1))), *executor.add(("second", draw_images(2))), *executor.drain()]
     assert [(what, len(answers)) for what, answers in answered] == [("first", 1), ("second", 2)]
     for count, (_, answers) in enumerate(answered, start=1):
         np.testing.assert_array_equal(answers, ColourBackend().probabilities(np.stack(draw_images(count))))
@@ -63,14 +70,14 @@ def test_two_batches_that_memory_cant_hold_are_told_of_once():
 
     said: list[int] = []
     executor = executor_of(SmallMemory(), said=said)
-    answered = [*executor.add("a", draw_images(4)), *executor.add("b", draw_images(4)), *executor.drain()]
+    answered = [*executor.add(("a", draw_images(4))), *executor.add(("b", draw_images(4))), *executor.drain()]
     executor.close()
     assert [len(answers) for _, answers in answered] == [4, 4]
     assert said == [2]
 
 
 @pytest.mark.parametrize("is_reproducible", [False, True])
-def test_a_batch_that_is_alone_has_all_cores_unless_answers_are_steady(is_reproducible):
+def test_a_batch_that_is_alone_has_all_cores_unless_answers_are_reproducible(is_reproducible):
     used: list[int] = []
 
     class Sharing(ColourBackend):
@@ -82,7 +89,7 @@ def test_a_batch_that_is_alone_has_all_cores_unless_answers_are_steady(is_reprod
     backend = Sharing()
     executor = executor_of(backend, is_reproducible=is_reproducible)
     for _ in range(2):
-        assert len([*executor.add("one", draw_images(1)), *executor.drain()]) == 1
+        assert len([*executor.add(("one", draw_images(1))), *executor.drain()]) == 1
     executor.close()
     # At the end the caller has all of them again.
     assert used == [1 if is_reproducible else 3] * 2 + [3]
@@ -100,9 +107,9 @@ def test_a_networks_threads_are_shared_and_given_back():
                 seen.append(torch.get_num_threads())
                 return super().probabilities(images)
 
-        executor: BatchExecutor[str] = BatchExecutor(backend, Noting(backend, batch_size=4), is_reproducible=True)
+        executor = BatchExecutor(answering(Noting(backend, batch_size=4)), backend, is_reproducible=True)
         image = np.zeros((32, 32, 3), np.uint8)
-        assert len([*executor.add("a", [image]), *executor.add("b", [image]), *executor.drain()]) == 2
+        assert len([*executor.add(("a", [image])), *executor.add(("b", [image])), *executor.drain()]) == 2
         executor.close()
         assert seen == [1, 1]
         assert torch.get_num_threads() == 4
@@ -128,16 +135,16 @@ def test_one_image_that_fits_only_alone_is_answered_alone():
                 working.release()
 
     executor = executor_of(RoomForOne(), batch_size=1)
-    answered = [*executor.add("a", draw_images(1)), *executor.add("b", draw_images(1)), *executor.drain()]
+    answered = [*executor.add(("a", draw_images(1))), *executor.add(("b", draw_images(1))), *executor.drain()]
     executor.close()
     assert [what for what, _ in answered] == ["a", "b"]
 
 
-def test_what_is_answered_waits_for_no_lane():
+def test_what_is_answered_waits_for_no_further_batch():
     executor = executor_of(ColourBackend())
     answered: list[str] = []
     for number in range(1000):
-        answered += [what for what, _ in executor.add(str(number), draw_images(1))]
+        answered += [what for what, _ in executor.add((str(number), draw_images(1)))]
         if number == 1 and not answered:
             threading.Event().wait(0.05)
         if answered:
@@ -148,7 +155,7 @@ def test_what_is_answered_waits_for_no_lane():
     executor.close()
 
 
-def test_what_has_no_lane_yet_can_be_taken_back():
+def test_a_batch_without_a_thread_can_be_taken_back():
     let_go = threading.Event()
 
     class Waiting(ColourBackend):
@@ -158,7 +165,7 @@ def test_what_has_no_lane_yet_can_be_taken_back():
 
     executor = executor_of(Waiting())
     for what in ("a", "b", "c"):
-        assert not list(executor.add(what, draw_images(1)))
+        assert not list(executor.add((what, draw_images(1))))
     executor.drop_waiting()
     let_go.set()
     assert [what for what, _ in executor.drain()] == ["a", "b"]
@@ -172,7 +179,7 @@ def test_an_error_of_the_model_comes_to_the_caller():
 
     executor = executor_of(Broken())
     with pytest.raises(ZeroDivisionError):
-        _ = [*executor.add("a", draw_images(1)), *executor.drain()]
+        _ = [*executor.add(("a", draw_images(1))), *executor.drain()]
     executor.close()
 
 

@@ -9,7 +9,7 @@ from imgcls.host.devices import is_out_of_memory
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.inference.backends.backend import DeviceMemoryError
 from imgcls.inference.backends.torch_backend import TorchBackend
-from imgcls.inference.batching import Batcher
+from imgcls.inference.batch_executor import Batcher
 from imgcls.models.loading import load_model
 
 

@@ -11,27 +11,29 @@ from tiny_model import save_image
 from imgcls.errors import ImageError
 from imgcls.images.sources import Source
 from imgcls.images.transform import Transform
-from imgcls.inference import decode_pool
-from imgcls.inference.decode_pool import Crop, DecodePool
+from imgcls.inference import decode_pool, decoder
+from imgcls.inference.decode_pool import DecodePool
+from imgcls.inference.decoder import Crop, Decoder
 from imgcls.inference.download_pool import MAX_DOWNLOADS
-from imgcls.outputs.record import file_version
+from imgcls.outputs.record import RecordError, file_version
 
 LONG_SEC = 60.0
 
 
-def build_pool(**options) -> DecodePool:
+def build_pool(*, thumbnail_px: int = 0, **options) -> DecodePool:
     defaults = {
-        "num_threads": 1, "max_pixels": 10**6, "time_limit_sec": LONG_SEC, "fetch_limit_sec": LONG_SEC,
+        "num_threads": 1, "time_limit_sec": LONG_SEC, "fetch_limit_sec": LONG_SEC,
         "fetch": lambda url: pytest.fail(url),
     }  # fmt: skip
-    return DecodePool(Transform(8, 8), **{**defaults, **options})
+    decoder = Decoder(Transform(8, 8), max_pixels=10**6, thumbnail_px=thumbnail_px)
+    return DecodePool(decoder, **{**defaults, **options})
 
 
-def outcome(pool: DecodePool, source: Source) -> Crop | ImageError:
+def outcome(pool: DecodePool, source: Source) -> Crop | RecordError:
     task = pool.submit(source)
     assert pool.wait(task, LONG_SEC)
-    assert task.outcome is not None
-    return task.outcome
+    assert task.decoded is not None
+    return task.decoded.outcome
 
 
 def test_an_image_becomes_a_crop_with_its_version(tmp_path):
@@ -39,9 +41,10 @@ def test_an_image_becomes_a_crop_with_its_version(tmp_path):
     path = save_image(tmp_path / "a.png")
     task = pool.submit(Source("a", path))
     assert pool.wait(task, LONG_SEC)
-    assert isinstance(task.outcome, Crop)
-    assert (task.outcome.width, task.outcome.height, task.outcome.pixels_HWC.shape) == (16, 12, (8, 8, 3))
-    assert task.version == file_version(path) == (path.stat().st_size, path.stat().st_mtime_ns)
+    crop = task.decoded.outcome
+    assert isinstance(crop, Crop)
+    assert (crop.width, crop.height, crop.pixels_HWC.shape) == (16, 12, (8, 8, 3))
+    assert task.decoded.version == file_version(path) == (path.stat().st_size, path.stat().st_mtime_ns)
     pool.close()
 
 
@@ -62,7 +65,7 @@ def test_every_failure_is_an_outcome(tmp_path, monkeypatch):
         def fail(*_args, failure=failure, **_options):
             raise failure
 
-        monkeypatch.setattr(decode_pool, "decode_image", fail)
+        monkeypatch.setattr(decoder, "decode_image", fail)
         assert outcome(pool, Source("b", content=b"x")).kind == kind
     pool.close()
 
@@ -74,7 +77,7 @@ def decoding_threads() -> set[threading.Thread]:
 
 def test_an_image_that_runs_away_is_given_up_and_the_others_go_on(tmp_path, monkeypatch):
     stuck, let_go = threading.Event(), threading.Event()
-    decode = decode_pool.decode_image
+    decode = decoder.decode_image
 
     def decode_or_hang(source: Path, **options):
         if source.name == "hang":
@@ -82,7 +85,7 @@ def test_an_image_that_runs_away_is_given_up_and_the_others_go_on(tmp_path, monk
             assert let_go.wait(LONG_SEC)
         return decode(source, **options)
 
-    monkeypatch.setattr(decode_pool, "decode_image", decode_or_hang)
+    monkeypatch.setattr(decoder, "decode_image", decode_or_hang)
     threads = decoding_threads()
     # One thread: unless it is replaced, nothing comes after the stuck image.
     pool = build_pool(time_limit_sec=0.05)
@@ -90,22 +93,22 @@ def test_an_image_that_runs_away_is_given_up_and_the_others_go_on(tmp_path, monk
     assert stuck.wait(LONG_SEC)
     while not all(pool.wait(task, 0.01) for task in tasks):
         pass
-    assert [task.outcome.kind for task in tasks] == ["corrupt_image", "corrupt_image", "not_found"]
-    assert tasks[0].outcome.message == "decoding took more than 0.05 s"
+    assert [task.decoded.outcome.kind for task in tasks] == ["corrupt_image", "corrupt_image", "not_found"]
+    assert tasks[0].decoded.outcome.message == "decoding took more than 0.05 s"
     # A thread that comes to its end late changes nothing, and none is left.
-    given_up = tasks[0].outcome
+    given_up = tasks[0].decoded
     let_go.set()
     pool.close()
     deadline = time.monotonic() + LONG_SEC
     while decoding_threads() - threads and time.monotonic() < deadline:
         time.sleep(0.001)
     assert not decoding_threads() - threads
-    assert tasks[0].outcome is given_up
+    assert tasks[0].decoded is given_up
 
 
 def test_waiting_ends_in_time_for_a_task_that_is_not_late(tmp_path, monkeypatch):
     let_go = threading.Event()
-    monkeypatch.setattr(decode_pool, "decode_image", lambda *_a, **_o: let_go.wait(LONG_SEC))
+    monkeypatch.setattr(decoder, "decode_image", lambda *_a, **_o: let_go.wait(LONG_SEC))
     pool = build_pool()
     tasks = [pool.submit(Source("a", tmp_path)), pool.submit(Source("b", tmp_path))]
     # Neither the one in hand nor the one that nobody has taken up yet.
@@ -123,7 +126,7 @@ def test_what_still_waits_is_not_decoded_after_the_end(tmp_path, monkeypatch):
         assert let_go.wait(LONG_SEC)
         raise ImageError("corrupt_image", "no")
 
-    monkeypatch.setattr(decode_pool, "decode_image", decode)
+    monkeypatch.setattr(decoder, "decode_image", decode)
     threads = decoding_threads()
     pool = build_pool()
     for name in "abc":
@@ -164,7 +167,7 @@ def test_urls_are_fetched_beside_each_other_and_never_hold_up_files(tmp_path):
     together.wait(LONG_SEC)
     for task in urls:
         assert pool.wait(task, LONG_SEC)
-        assert isinstance(task.outcome, Crop)
+        assert isinstance(task.decoded.outcome, Crop)
         assert task.content is None
     pool.close()
 
@@ -179,13 +182,13 @@ def test_no_more_encoded_images_are_held_than_are_fetched_at_once(tmp_path, monk
             all_held.set()
         return content
 
-    decode = decode_pool.decode_image
+    decode = decoder.decode_image
 
     def decode_later(source: bytes, **options):
         assert let_go.wait(LONG_SEC)
         return decode(source, **options)
 
-    monkeypatch.setattr(decode_pool, "decode_image", decode_later)
+    monkeypatch.setattr(decoder, "decode_image", decode_later)
     pool = build_pool(fetch=fetch)
     urls = [pool.submit(Source(str(index), url=f"http://{index}")) for index in range(3 * MAX_DOWNLOADS)]
     assert all_held.wait(LONG_SEC)
@@ -204,6 +207,6 @@ def test_a_download_that_does_not_end_is_given_up(monkeypatch):
     task = pool.submit(Source("u", url="http://u"))
     while not pool.wait(task, 0.01):
         pass
-    assert (task.outcome.kind, task.outcome.message) == ("download_failed", "not done after 0.05 s")
+    assert (task.decoded.outcome.kind, task.decoded.outcome.message) == ("download_failed", "not done after 0.05 s")
     let_go.set()
     pool.close()

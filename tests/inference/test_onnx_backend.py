@@ -13,7 +13,7 @@ from onnx_files import LABELS, SIDE, TRANSFORM, expected_logits, linear_model, s
 
 from imgcls.errors import DeviceError, ModelError, UsageError
 from imgcls.images.transform import Transform
-from imgcls.inference.backends.loading import load_backend
+from imgcls.inference.backends.backend import load_backend
 from imgcls.inference.backends.onnx_backend import OnnxBackend
 from imgcls.models.onnx import session
 from imgcls.models.onnx.model import OnnxModel, are_probabilities, softmax

@@ -9,8 +9,7 @@ from tiny_model import save_images
 
 from imgcls.errors import DeviceError
 from imgcls.host.devices import supports_bfloat16
-from imgcls.inference.backends.torch_backend import TorchBackend
-from imgcls.inference.precision import check_precision
+from imgcls.inference.backends.torch_backend import TorchBackend, check_precision
 from imgcls.models.loading import load_model
 
 CPU = torch.device("cpu")
@@ -38,7 +37,7 @@ def test_bf16_answers_are_close_and_norms_keep_their_bits():
 def test_refused_where_it_would_be_emulated(monkeypatch):
     with pytest.raises(DeviceError, match="fp16 is for accelerators"):
         check_precision("fp16", CPU)
-    monkeypatch.setattr("imgcls.inference.precision.supports_bfloat16", lambda _device: False)
+    monkeypatch.setattr("imgcls.inference.backends.torch_backend.supports_bfloat16", lambda _device: False)
     with pytest.raises(DeviceError, match="cpu has no bf16 arithmetic"):
         check_precision("bf16", CPU)
     check_precision("fp32", CPU)

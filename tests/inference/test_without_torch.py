@@ -7,7 +7,8 @@ from pathlib import Path
 from colour_backend import draw_image
 
 MODULES = """
-    inference.batch_run inference.batching inference.decode_pool inference.pipeline inference.backends.backend
+    inference.batch_run inference.batch_executor inference.decode_pool inference.decoder inference.pipeline
+    inference.predictor inference.settings inference.backends.backend
     outputs.destination outputs.report.page outputs.report.thumbnails outputs.opening outputs.origin outputs.lock
     outputs.journal outputs.manifest outputs.record outputs.resume outputs.sinks outputs.formats.text outputs.reading
     images.decoding images.download images.input_lists images.selection images.sources images.transform host.resources

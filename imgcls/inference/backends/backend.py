@@ -1,14 +1,23 @@
-"""The network as a function from pixels to probabilities.
+"""What runs a model: the protocol that each backend implements, and loading whatever `--model` names as one.
+
+A new backend is one file beside this one, with a function `load(model, request)`, and its suffix in `MODULE_OF_SUFFIX`.
 
 Shapes: B batch, H height, W width, C channels (3), K classes.
 """
 
-from typing import Any, Protocol
-
-import numpy as np
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
 
 from imgcls.errors import DeviceError
 from imgcls.images.transform import Floats, Pixels, Transform
+
+Precision = Literal["fp32", "bf16", "fp16"]
+# Which file runs a model file of this suffix; whatever else `--model` names is for PyTorch.
+MODULE_OF_SUFFIX = {".onnx": "onnx_backend"}
+DEFAULT_MODULE = "torch_backend"
 
 
 class DeviceMemoryError(DeviceError):
@@ -16,7 +25,10 @@ class DeviceMemoryError(DeviceError):
 
 
 class Backend(Protocol):
-    """What the stream needs of a model, whatever runs it.
+    """A model that is ready to run: pixels in, probabilities out. `Predictor` does the rest.
+
+    `probabilities` and `use_threads` are called by several threads at the same time. An answer depends on its image and
+    on the model alone, not on what was asked before.
 
     Attributes:
         id: name and first digits of the weights' SHA-256.
@@ -56,20 +68,59 @@ class Backend(Protocol):
         """
 
 
-def top_classes(probabilities_K: Floats, top_k: int) -> list[int]:
-    """The most probable classes, falling; of equal ones the lower index first.
+class LoadedBackend(NamedTuple):
+    """A model that is ready.
+
+    Attributes:
+        backend: what classifies.
+        device: where it runs.
+        remark: model, device and file, for a person who asks.
+    """
+
+    backend: Backend
+    device: str
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """How a model is to be loaded; see `load_backend`."""
+
+    weights: Path | None = None
+    device: str = "auto"
+    precision: Precision = "fp32"
+    labels: Sequence[str] | None = None
+    transform: Transform | None = None
+    progress: Callable[[int, int | None], None] | None = None
+
+
+def load_backend(
+    model: str,
+    *,
+    weights: Path | None = None,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    labels: Sequence[str] | None = None,
+    transform: Transform | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> LoadedBackend:
+    """Load a model to classify with.
 
     Args:
-        probabilities_K: shape (K,).
-        top_k: how many, at most K.
+        model: a checkpoint, a run folder, an `.onnx` file, a bundled name or a torchvision classifier's name.
+        weights: a plain state_dict for a torchvision architecture.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`.
+        precision: `fp32`; or `bf16` or `fp16` where the device has it: faster, and the answers shift a little.
+        labels: of the outputs of an ONNX file that `imgcls export` didn't write.
+        transform: the preprocessing of such a file.
+        progress: called with bytes so far and in all while weights are downloaded.
+    Raises:
+        ModelError: no such model, or its weights are missing, damaged or can't be downloaded.
+        DeviceError: the device isn't there or has no such arithmetic, or onnxruntime isn't installed.
+        UsageError: arguments that don't go with this kind of model.
     """
-    num_classes = len(probabilities_K)
-    top_k = min(top_k, num_classes)
-    if top_k < num_classes:
-        # Everything as probable as the k-th, so that ties are broken by index and not by the partition's whim.
-        threshold = np.partition(probabilities_K, num_classes - top_k)[num_classes - top_k]
-        candidates = np.flatnonzero(probabilities_K >= threshold)
-    else:
-        candidates = np.arange(num_classes)
-    order = np.argsort(-probabilities_K[candidates], kind="stable")
-    return [int(index) for index in candidates[order][:top_k]]
+    module = import_module(
+        f"imgcls.inference.backends.{MODULE_OF_SUFFIX.get(Path(model).suffix.lower(), DEFAULT_MODULE)}"
+    )
+    loaded: LoadedBackend = module.load(model, LoadRequest(weights, device, precision, labels, transform, progress))
+    return loaded

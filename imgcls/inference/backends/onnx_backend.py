@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from imgcls.errors import UsageError
 from imgcls.images.transform import Floats, Pixels, Transform
+from imgcls.inference.backends.backend import LoadedBackend, LoadRequest
 from imgcls.models.onnx.model import OnnxModel
 
 
@@ -67,3 +69,14 @@ class OnnxBackend:
     def probabilities(self, images_BHWC: Pixels) -> Floats:
         """Softmax outputs, float32, shape (batch, num_classes); see `Backend`."""
         return self.model.probabilities(images_BHWC)
+
+
+def load(model: str, request: LoadRequest) -> LoadedBackend:
+    """An ONNX file as a backend; see `load_backend`."""
+    if request.weights is not None:
+        raise UsageError(f"--weights goes with a torchvision architecture; {model} has its own weights")
+    if request.precision != "fp32":
+        raise UsageError(f"the precision of {model} is fixed in the file", hint="imgcls export has --fp16 and --int8")
+    backend = OnnxBackend(Path(model), device=request.device, labels=request.labels, transform=request.transform)
+    remark = f"{backend.id} on {backend.device} (onnxruntime), weights from {model}"
+    return LoadedBackend(backend, backend.device, remark)

@@ -3,13 +3,15 @@
 from typing import Any
 
 import torch
+from torch import nn
 
-from imgcls.errors import ModelError
-from imgcls.host.devices import is_out_of_memory
+from imgcls.errors import DeviceError, ModelError, UsageError
+from imgcls.host.devices import choose_device, is_out_of_memory, supports_bfloat16
 from imgcls.images.transform import Floats, Pixels, Transform
-from imgcls.inference.backends.backend import DeviceMemoryError
-from imgcls.inference.precision import DTYPES, Precision, check_precision, lower_weights
-from imgcls.models.loading import LoadedModel
+from imgcls.inference.backends.backend import DeviceMemoryError, LoadedBackend, LoadRequest, Precision
+from imgcls.models.loading import LoadedModel, load_model
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchBackend:
@@ -102,3 +104,45 @@ class TorchBackend:
 def _no_memory(device: torch.device, what: str) -> DeviceMemoryError:
     elsewhere = "use a smaller model" if device.type == "cpu" else "use --device cpu, or a smaller model"
     return DeviceMemoryError(f"{device} has no memory for {what}", hint=elsewhere)
+
+
+def load(model: str, request: LoadRequest) -> LoadedBackend:
+    """A model that PyTorch runs, as a backend; see `load_backend`."""
+    if request.labels is not None or request.transform is not None:
+        raise UsageError(
+            f"labels and transform are told for ONNX files only; {model!r} has its own",
+            hint="leave out --labels, --preset, --mean, --std and --size",
+        )
+    choice = choose_device(request.device)
+    loaded = load_model(model, weights=request.weights, progress=request.progress)
+    remark = f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}"
+    return LoadedBackend(TorchBackend(loaded, choice.device, request.precision), str(choice.device), remark)
+
+
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Refuse what the device would only emulate, slower than float32.
+
+    Raises:
+        DeviceError: says which precision to take instead.
+    """
+    if precision == "bf16" and not supports_bfloat16(device):
+        raise DeviceError(f"{device} has no bf16 arithmetic", hint="leave out --precision bf16")
+    if precision == "fp16" and device.type == "cpu":
+        raise DeviceError(
+            "fp16 is for accelerators; a CPU only emulates it",
+            hint="--precision bf16" if supports_bfloat16(device) else "leave out --precision fp16",
+        )
+
+
+def lower_weights(network: nn.Module, precision: Precision) -> None:
+    """Store the weights of convolutions and linear layers in fewer bits; norms keep theirs.
+
+    Under autocast alone each batch would convert all weights anew: of AlexNet's 61 million, as long as the arithmetic.
+    """
+    if precision == "fp32":
+        return
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and not isinstance(
+            module, nn.modules.linear.NonDynamicallyQuantizableLinear
+        ):
+            module.to(DTYPES[precision])

@@ -1,0 +1,66 @@
+"""What a caller may choose of a prediction, checked before any work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from imgcls.errors import UsageError
+from imgcls.images.decoding import DEFAULT_MAX_PIXELS
+from imgcls.images.download import fetch_image
+
+
+@dataclass(frozen=True, slots=True)
+class PredictSettings:
+    """What shapes an answer, and what an image may cost.
+
+    Attributes:
+        top_k: how many classes a record names.
+        batch_size: inputs the model sees at once, at most.
+        num_threads: that decode; None for one per core.
+        max_pixels: larger images are refused.
+        decode_limit_sec: how long one image may take to decode.
+        fetch_limit_sec: how long one URL may take to fetch.
+        threshold: answers less probable are marked uncertain; None marks none.
+        fast_decode: scale JPEGs while decoding them: faster, and slightly other answers.
+        thumbnail_px: side of the thumbnails that records carry, 0 for none.
+        is_padded: whether an answer depends to its last digit on the image alone, and not on which others it shares
+            a batch with; part-full batches then cost as much as full ones.
+        fetch: turns a URL into bytes.
+        on_smaller_batch: called with the new batch size when the device's memory doesn't hold the one asked for.
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    top_k: int = 5
+    batch_size: int = 32
+    num_threads: int | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    decode_limit_sec: float = 120.0
+    fetch_limit_sec: float = 60.0
+    threshold: float | None = None
+    fast_decode: bool = False
+    thumbnail_px: int = 0
+    is_padded: bool = False
+    fetch: Callable[[str], bytes] = fetch_image
+    on_smaller_batch: Callable[[int], None] = lambda _size: None
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        for name in ("top_k", "batch_size", "max_pixels"):
+            check_count(name, getattr(self, name))
+        if self.num_threads is not None:
+            check_count("num_threads", self.num_threads)
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise UsageError(f"threshold must be a probability, 0 to 1, not {self.threshold!r}", hint="threshold=0.5")
+
+
+def check_count(name: str, value: object) -> None:
+    """Refuse what isn't a whole number of at least 1.
+
+    Raises:
+        UsageError: names the argument and the value.
+    """
+    # NumPy's whole numbers count too; True is none.
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}", hint=f"{name}=1")
