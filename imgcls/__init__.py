@@ -13,6 +13,7 @@ from imgcls._version import __version__
 if TYPE_CHECKING:
     from imgcls.errors import ImageError, ImgclsError
     from imgcls.inference.classifier import Classifier, load_classifier
+    from imgcls.inference.predictor import Predictor
     from imgcls.outputs.record import ImageRecord, Prediction
     from imgcls.recipes.loading import load_recipe
     from imgcls.training.run import train
@@ -25,6 +26,7 @@ _HOMES = {
     "ImageRecord": "imgcls.outputs.record",
     "ImgclsError": "imgcls.errors",
     "Prediction": "imgcls.outputs.record",
+    "Predictor": "imgcls.inference.predictor",
     "load_classifier": "imgcls.inference.classifier",
     "load_recipe": "imgcls.recipes.loading",
     "train": "imgcls.training.run",
@@ -37,6 +39,7 @@ __all__ = [
     "ImageRecord",
     "ImgclsError",
     "Prediction",
+    "Predictor",
     "__version__",
     "load_classifier",
     "load_recipe",
