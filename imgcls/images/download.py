@@ -6,21 +6,28 @@ MAX_IMAGE_BYTES = 64 * 2**20
 TIME_LIMIT_SEC = 60.0
 
 
-def fetch_image(url: str, *, max_bytes: int = MAX_IMAGE_BYTES, time_limit_sec: float = TIME_LIMIT_SEC) -> bytes:
+def fetch_image(
+    url: str,
+    *,
+    max_bytes: int = MAX_IMAGE_BYTES,
+    time_limit_sec: float = TIME_LIMIT_SEC,
+    allow_private: bool = False,
+) -> bytes:
     """Fetch an encoded image.
 
     Args:
         url: `http://` or `https://`.
         max_bytes: refuse more.
         time_limit_sec: for all of it, retries included.
+        allow_private: whether a public server may redirect to this machine or to a private network.
     Raises:
         ImageError: it could not be fetched, or is too large.
     """
-    # Few runs touch the network, and urllib's import is a tenth of a small run's time.
+    # Few runs touch the network, and urllib3's import is a tenth of a small run's time.
     from imgcls.host.download import DownloadError, Limits, download_bytes
 
     limits = Limits(idle_sec=min(10.0, time_limit_sec), total_sec=time_limit_sec)
     try:
-        return download_bytes(url, max_bytes=max_bytes, limits=limits)
+        return download_bytes(url, max_bytes=max_bytes, limits=limits, allow_private=allow_private)
     except DownloadError as exc:
         raise ImageError("download_failed", exc.reason) from exc

@@ -46,7 +46,7 @@ def cached_weights(
         download_file(url, path, check=Digest("sha256", digits) if digits else None, progress=progress, limits=limits)
     except DownloadError as exc:
         raise ModelError(
-            f"the weights of {entry.name!r} are not here and can't be downloaded from {url}: {exc.reason}",
+            f"the weights of {entry.name!r} are not here and can't be downloaded from {exc.url}: {exc.reason}",
             hint=f"put that file at {path}, or use the bundled model: -m cifar10-cnn",
         ) from exc
     except OutputError as exc:

@@ -190,3 +190,11 @@ def test_real_alexnet_file(alexnet_weights, alexnet_entry):
 )
 def test_digits_in_name(name, digits):
     assert digits_in_name(name) == digits
+
+
+def test_the_password_of_a_mirror_is_in_no_message(server, entry, monkeypatch):
+    monkeypatch.setenv(MIRROR_VARIABLE, server.url.replace("://", "://me:secret@") + "/mirror?token=hidden")
+    error = fails(entry)
+    assert "***@" in error.message
+    assert "secret" not in error.message + error.hint
+    assert "hidden" not in error.message + error.hint
