@@ -73,8 +73,8 @@ class BareLoop:
         if reach:
             # Padded once. A pixel's three colours lie together, so that a window is copied in few pieces.
             index = torch.arange(-reach, self.images_NCHW.shape[-1] + reach, device=device).abs()
-            mirrored = torch.minimum(index, 2 * (self.images_NCHW.shape[-1] - 1) - index)
-            self.padded_NHWC = self.images_NCHW[:, :, mirrored][:, :, :, mirrored].permute(0, 2, 3, 1).contiguous()
+            reflected = torch.minimum(index, 2 * (self.images_NCHW.shape[-1] - 1) - index)
+            self.padded_NHWC = self.images_NCHW[:, :, reflected][:, :, :, reflected].permute(0, 2, 3, 1).contiguous()
         self.mean, self.std = (
             torch.tensor(v, device=device).view(3, 1, 1) for v in (recipe.data.mean, recipe.data.std)
         )

@@ -87,7 +87,7 @@ def agreement(run: Path, images_NCHW: Tensor, device: torch.device) -> dict[str,
     pixels_NHWC = images_NCHW.permute(0, 2, 3, 1).contiguous().numpy()
     expected_NK = TorchBackend(load_model(str(run)), torch.device("cpu")).probabilities(pixels_NHWC)
     found = {}
-    for backend in runners(lambda: load_model(str(run)), device):
+    for backend in backends(lambda: load_model(str(run)), device):
         answered_NK = backend.probabilities(pixels_NHWC)
         same = int((answered_NK.argmax(1) == expected_NK.argmax(1)).sum())
         largest = float(np.abs(answered_NK - expected_NK).max())
@@ -95,7 +95,7 @@ def agreement(run: Path, images_NCHW: Tensor, device: torch.device) -> dict[str,
     return found
 
 
-def runners(load: Callable[[], LoadedModel], device: torch.device) -> Iterator[TorchBackend]:
+def backends(load: Callable[[], LoadedModel], device: torch.device) -> Iterator[TorchBackend]:
     """A model as predict runs it, in each precision that the device has."""
     for precision in get_args(Precision):
         with contextlib.suppress(DeviceError):
@@ -121,7 +121,7 @@ def network_speed(device: torch.device, *, batch_size: int = 256, batches: int =
         return LoadedModel("resnet50", network, tuple(map(str, range(1000))), transform, "0" * 64, Path("random"))
 
     found = {}
-    for backend in runners(load, device):
+    for backend in backends(load, device):
         for count in (2, batches):
             started = time.perf_counter()
             for _ in range(count):

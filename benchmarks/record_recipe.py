@@ -2,7 +2,7 @@
 
 Written anew from what is published: Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv 2404.00498),
 and the settings of its repository's fastest script with Muon, airbench94_muon. There it takes 2.59 s on an A100 to
-94.01 % (mean of 200 seeds) with six views of each test image. It has neither lookahead nor a moving average; those
+94.01 % (mean of 200 seeds) with six views of each test image. It has neither lookahead nor an EMA of the weights; those
 belong to the older scripts.
 
 What is kept: network, initialisation, optimisers, schedule, batches, augmentation, six views, and on a GPU weights in
@@ -83,9 +83,9 @@ class Batches:
     def __init__(self, images_NCHW: Tensor, labels_N: Tensor, settings: Settings, generator: torch.Generator) -> None:
         reach, count = settings.translate_px, len(images_NCHW)
         index = torch.arange(-reach, SIDE_PX + reach, device=images_NCHW.device).abs()
-        mirrored = torch.minimum(index, 2 * (SIDE_PX - 1) - index)
+        reflected = torch.minimum(index, 2 * (SIDE_PX - 1) - index)
         # Channels last: a pixel is then copied in one piece, and the batch has the layout that convolutions want.
-        self.padded_NHWC = images_NCHW[:, :, mirrored][:, :, :, mirrored].permute(0, 2, 3, 1).contiguous()
+        self.padded_NHWC = images_NCHW[:, :, reflected][:, :, :, reflected].permute(0, 2, 3, 1).contiguous()
         self.labels_N, self.generator, self.reach = labels_N, generator, reach
         self.size = min(settings.batch_size, count)
         self.flipped_N = torch.rand(count, device=images_NCHW.device, generator=generator) < 0.5
@@ -94,7 +94,7 @@ class Batches:
         return len(self.labels_N) // self.size
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Bytes (batch, 3, 32, 32) and labels; every second epoch shows each image's mirror image."""
+        """Bytes (batch, 3, 32, 32) and labels; every second epoch flips each image horizontally."""
         device = self.labels_N.device
         options = {"device": device, "generator": self.generator}
         along = torch.arange(SIDE_PX, device=device)
@@ -122,7 +122,7 @@ def channel_constants(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def six_views(network: Callable[[Tensor], Tensor], images_BCHW: Tensor) -> Tensor:
-    """Logits of an image and its mirror image, as they lie (half of the weight) and a pixel up-left or down-right."""
+    """Logits of an image and its horizontal flip, unshifted (half of the weight) and moved up-left or down-right."""
 
     def both_sides(x_BCHW: Tensor) -> Tensor:
         return (network(x_BCHW).float() + network(x_BCHW.flip(-1)).float()) / 2

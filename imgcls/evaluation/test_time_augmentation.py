@@ -23,10 +23,10 @@ SMALLEST_PX = 2
 class TestTimeAugmentation(StrEnum):
     """Which views of an image the network sees.
 
-    Source: mirroring as in Krizhevsky et al. 2012, section 4.1 (there with softmax outputs); mirroring with shifts,
+    Source: horizontal flips as in Krizhevsky et al. 2012, section 4.1 (there with softmax outputs); flips with shifts,
     and averaging logits, as the published records on CIFAR-10 do it (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a
-    single GPU"): half of the weight for the image and its mirror image, half for both of them moved a pixel towards
-    either end of the diagonal.
+    single GPU"): half of the weight for the image and its horizontal flip, half for both of them moved by a pixel
+    towards either end of the diagonal.
     """
 
     FLIP = "flip"
@@ -72,8 +72,8 @@ def shift_px(side_px: int) -> int:
 def _views(input_BCHW: Tensor, tta: TestTimeAugmentation) -> Iterator[tuple[Tensor, float]]:
     """Each view with its share of the mean; one at a time, so that memory holds no more of them."""
     height, width = input_BCHW.shape[2:]
-    for mirrored in (False, True):
-        view_BCHW = input_BCHW.flip(-1) if mirrored else input_BCHW
+    for flipped in (False, True):
+        view_BCHW = input_BCHW.flip(-1) if flipped else input_BCHW
         if tta is TestTimeAugmentation.FLIP:
             yield view_BCHW, 1 / 2
             continue

@@ -46,7 +46,7 @@ def test_an_epoch_shows_each_image_once_and_shifted_as_numpy_pads(images):
     labels = torch.arange(24)
     batches = Batches(images, labels, SMALL, torch.Generator().manual_seed(1))
     padded = np.pad(images.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
-    mirrored = {}
+    flips = {}
     for epoch in (0, 1):
         shown = [pair for images, rows in batches.epoch(epoch) for pair in zip(images, rows.tolist(), strict=True)]
         assert sorted(row for _image, row in shown) == list(range(24))
@@ -55,9 +55,9 @@ def test_an_epoch_shows_each_image_once_and_shifted_as_numpy_pads(images):
             plain = any(np.array_equal(image, window) for window in windows)
             flipped = any(np.array_equal(image, window[:, :, ::-1]) for window in windows)
             assert plain != flipped
-            mirrored.setdefault(row, []).append(flipped)
-    assert all(first != second for first, second in mirrored.values())
-    assert 4 < sum(first for first, _second in mirrored.values()) < 20
+            flips.setdefault(row, []).append(flipped)
+    assert all(first != second for first, second in flips.values())
+    assert 4 < sum(first for first, _second in flips.values()) < 20
 
 
 def test_what_is_left_over_of_an_epoch_is_not_shown(images):
@@ -105,7 +105,7 @@ def test_six_views_are_weighed_as_published():
 
     expected = (
         (image[:, :, 0, 0] + image[:, :, 0, 31]) / 4
-        # A pixel up and left the corner shows what the padding mirrored: row 1, column 1.
+        # A pixel up and left the corner shows what the padding reflected: row 1, column 1.
         + (image[:, :, 1, 1] + image[:, :, 1, 30]) / 8
         + (image[:, :, 1, 1] + image[:, :, 1, 30]) / 8
     )

@@ -253,7 +253,7 @@ def test_torchrun_starts_a_killed_run_again_and_it_goes_on(whole, tmp_path, kill
 def test_a_head_first_and_then_all_is_shared_too(imgcls, photos, tmp_path):
     trained = tmp_path / "trained"
     assert imgcls("train", "--data", photos, *MLP, "--epochs", 1, "-o", trained, "-q").code == 0
-    # Mirrored at random, so that two views of each image are kept while the backbone is frozen.
+    # Flipped at random, so that two views of each image are kept while the backbone is frozen.
     settings = ("--set", "finetune.head_epochs=2", "--set", "finetune.body_lr_factor=0.5", "--epochs", 4)
     command = ("train", "--data", photos, "-m", trained, *COMMON, "--set", "train.channels_last=false", *settings)
     assert imgcls(*command, "-o", tmp_path / "alone").code == 0

@@ -29,10 +29,10 @@ def numbered() -> Tensor:
 
 def test_by_hand() -> None:
     corner = Corner()
-    # Mirrored, the top right pixel, 2, comes to the corner.
+    # Flipped, the top right pixel, 2, comes to the corner.
     assert averaged_logits(corner, numbered(), FLIP)[0, 0] == (0 + 2) / 2
     # Moved by a pixel, reflection brings the middle, 4, into the corner; moved the other way, it is the middle itself.
-    # Of the mirror image likewise.
+    # Likewise for the horizontal flip.
     assert averaged_logits(corner, numbered(), FLIP_SHIFT)[0, 0] == (0 + 2) / 4 + (4 + 4 + 4 + 4) / 8
     assert averaged_logits(corner, numbered(), None)[0, 0] == 0
 

@@ -36,8 +36,8 @@ def test_the_head_is_what_depends_on_the_number_of_classes(name):
     differing = {key for key, shape in shapes(one).items() if shapes(other)[key] != shape}
     path = head_name(one)
     assert differing == {f"{path}.{key}" for key, _ in head_of(one).named_parameters()}
-    body = {id(parameter) for parameter in backbone_parameters(one)}
-    assert {key for key, parameter in one.named_parameters() if id(parameter) not in body} == differing
+    backbone = {id(parameter) for parameter in backbone_parameters(one)}
+    assert {key for key, parameter in one.named_parameters() if id(parameter) not in backbone} == differing
     before = [key for key in one.state_dict() if key not in differing]
     replace(one, 9)
     assert shapes(one) == shapes(other)
