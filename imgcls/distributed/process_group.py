@@ -163,7 +163,7 @@ def joined(device: str = "auto") -> Iterator[Processes]:
 
 
 def choose_device_of(request: str, launch: Launch | None) -> DeviceChoice:
-    """The device of one among several processes: one GPU per process, or the CPU for all; else as `choose_device` has it.
+    """The device of one of several processes: one GPU per process, or the CPU for all; else as `choose_device` says.
 
     Raises:
         UsageError: a device that can't be shared out.
