@@ -59,19 +59,19 @@ def probe_nvidia_driver() -> NvidiaDriver:
     hardware = _nvidia_hardware()
     command = shutil.which("nvidia-smi")
     if command is None:
-        return NvidiaDriver(version=_kernel_module_version(), hardware=hardware)
+        return NvidiaDriver(version=kernel_module_version(), hardware=hardware)
     query = (command, "--query-gpu=driver_version,name", "--format=csv,noheader")
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=NVIDIA_SMI_LIMIT_SEC, check=False)
     except subprocess.TimeoutExpired:
         problem = f"nvidia-smi did not answer within {NVIDIA_SMI_LIMIT_SEC} s"
-        return NvidiaDriver(version=_kernel_module_version(), hardware=hardware, problem=problem)
+        return NvidiaDriver(version=kernel_module_version(), hardware=hardware, problem=problem)
     except OSError as exc:
-        return NvidiaDriver(version=_kernel_module_version(), hardware=hardware, problem=f"nvidia-smi: {exc.strerror}")
+        return NvidiaDriver(version=kernel_module_version(), hardware=hardware, problem=f"nvidia-smi: {exc.strerror}")
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     if done.returncode or not lines:
         complaint = next(iter((done.stdout + done.stderr).strip().splitlines()), "nvidia-smi lists no card")
-        return NvidiaDriver(version=_kernel_module_version(), hardware=hardware, problem=complaint)
+        return NvidiaDriver(version=kernel_module_version(), hardware=hardware, problem=complaint)
     versions, _, _ = lines[0].partition(",")
     cards = tuple(line.partition(",")[2].strip() for line in lines)
     return NvidiaDriver(version=versions.strip(), cards=cards, hardware=hardware)
@@ -158,7 +158,7 @@ def _other_words(torch_sees: TorchAccelerators) -> str:
     )
 
 
-def _kernel_module_version() -> str:
+def kernel_module_version() -> str:
     # "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.124.06  ..."; there also where nvidia-smi isn't installed.
     try:
         words = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").splitlines()[0].split()

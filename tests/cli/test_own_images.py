@@ -1,7 +1,6 @@
 """Folders of images as people have them, through `imgcls train`: what it makes of them, and what it says."""
 
 import json
-import os
 import sys
 import tomllib
 from pathlib import Path
@@ -250,7 +249,7 @@ def test_what_is_probably_not_meant_is_said(train):
         assert f"warning: {text}" in result.stderr, result.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a folder that can't be read")
+@pytest.mark.unprivileged
 def test_a_folder_that_cannot_be_listed(train):
     write_classes(Path("pets"), {"cat": 3, "dog": 3})
     Path("pets/dog").chmod(0)

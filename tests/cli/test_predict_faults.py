@@ -314,24 +314,25 @@ def test_killed_at_any_moment_a_growing_run_loses_nothing(imgcls, tiny_model, tm
     names = [f"{number:03}.png" for number in range(300)]
     rng.shuffle(names)
     command = ("predict", inbox, "-m", tiny_model, "-f", format_, "--batch-size", 4)
-    began = time.monotonic()
-    save_images(tmp_path / "first", 300)
     for name in names[:150]:
         save_image(inbox / name)
-    assert imgcls(*command, "-o", tmp_path / "timed").code == 0
-    whole_sec = time.monotonic() - began
-    num_killed = 0
+    part, num_killed = output.with_name(output.name + ".part"), 0
     for kill in range(5):
         for name in names[150 + 30 * kill : 180 + 30 * kill]:
             save_image(inbox / name)
+        before = part.stat().st_size if part.exists() else 0
         running = imgcls.start(*command, "-o", output, "--resume")
-        time.sleep(rng.uniform(0, whole_sec))
+        # Once so many bytes have been added, wherever in a record, a batch or the file's last copy that is.
+        more = rng.randrange(2000)
+        while not running.has_ended() and (not part.exists() or part.stat().st_size < before + more):
+            time.sleep(0.001)
         running.kill(signal.SIGKILL)
         num_killed += running.wait().code == -signal.SIGKILL
     assert imgcls(*command, "-o", output, "--resume").code == 0
     assert imgcls(*command, "-o", tmp_path / "undisturbed").code == 0
     assert output.read_bytes() == (tmp_path / "undisturbed").read_bytes()
     assert output.read_bytes().count(b"\n") == 300 + (format_ == "csv")
+    assert num_killed
     assert not output.with_name(output.name + ".part").exists()
 
 

@@ -4,12 +4,13 @@ import subprocess
 import sys
 
 SCRIPT = """
-import atexit, sys, threading, time
+import atexit, threading
 import {module}
 from imgcls.cli import startup
 atexit.register(print, "exit function")
 def work():
-    time.sleep(0.2)
+    # Over as soon as the interpreter has begun to wait for its threads.
+    threading.main_thread().join()
     print("thread")
 threading.Thread(target=work).start()
 print("x" * 200_000)

@@ -166,7 +166,7 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
         open_all(tmp_path)
 
 
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a file that can't be read")
+@pytest.mark.unprivileged
 def test_an_unreadable_file_is_one_of_the_skipped(root: Path) -> None:
     (root / "cat" / "001.png").chmod(0)
     (bad,) = open_all(root).skipped

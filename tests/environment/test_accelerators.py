@@ -91,7 +91,7 @@ def test_what_nvidia_smi_says(tmp_path, monkeypatch, body, version, cards, probl
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(accelerators, "NVIDIA_SMI_LIMIT_SEC", 0.5 if "sleep" in body else 20)
-    monkeypatch.setattr(accelerators, "_kernel_module_version", lambda: "")
+    monkeypatch.setattr(accelerators, "kernel_module_version", lambda: "")
     driver = probe_nvidia_driver()
     assert (driver.version, driver.cards, driver.problem) == (version, cards, problem)
 

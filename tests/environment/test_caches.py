@@ -1,5 +1,4 @@
 import hashlib
-import os
 from dataclasses import replace
 
 import pytest
@@ -72,8 +71,7 @@ def test_a_file_in_the_place_of_the_folder_is_a_fault(tmp_path):
     assert "TORCH_HOME" in check.advice
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows keeps no write permission on folders")
-@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.unprivileged
 def test_a_folder_without_permission_is_a_fault_when_empty_and_a_warning_when_of_use(tmp_path):
     tmp_path.chmod(0o500)
     try:

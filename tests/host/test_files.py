@@ -140,7 +140,7 @@ def test_name_too_long(tmp_path):
     assert longest.read_text() == "fits"
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.unprivileged
 def test_read_only_folder(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="Permission denied"):

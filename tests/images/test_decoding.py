@@ -290,7 +290,7 @@ def test_impossible_names(tmp_path):
     fails(tmp_path / "nul\0.jpg", "not_found")
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.unprivileged
 def test_unreadable(tmp_path):
     (tmp_path / "photo.png").write_bytes(encoded(draw_image()))
     (tmp_path / "photo.png").chmod(0)
