@@ -52,6 +52,7 @@ def predict(
     image_timeout: predict_options.ImageTimeout = 120.0,
     url_timeout: predict_options.UrlTimeout = 60.0,
     url_max_mib: predict_options.UrlMaxMib = 64.0,
+    allow_private_urls: predict_options.AllowPrivateUrls = False,
     max_errors: predict_options.MaxErrors = None,
     fail_fast: predict_options.FailFast = False,
     labels: foreign_model.Labels = None,
@@ -119,7 +120,12 @@ def predict(
             fetch_limit_sec=url_timeout,
             threshold=threshold,
             fast_decode=fast_decode,
-            fetch=functools.partial(fetch_image, max_bytes=int(url_max_mib * 2**20), time_limit_sec=url_timeout),
+            fetch=functools.partial(
+                fetch_image,
+                max_bytes=int(url_max_mib * 2**20),
+                time_limit_sec=url_timeout,
+                allow_private=allow_private_urls,
+            ),
             should_stop=interruption.has_come,
             on_smaller_batch=_say_smaller_batch,
         )

@@ -127,6 +127,14 @@ UrlTimeout = Annotated[
 UrlMaxMib = Annotated[
     float, typer.Option("--url-max-mib", min=0.001, help="Refuse larger downloads.", rich_help_panel=LIMITS)
 ]
+AllowPrivateUrls = Annotated[
+    bool,
+    typer.Option(
+        "--allow-private-urls",
+        help="Let a public server redirect to this machine or to a private network.",
+        rich_help_panel=LIMITS,
+    ),
+]
 MaxErrors = Annotated[
     Optional[int],
     typer.Option("--max-errors", min=0, help="Stop when more inputs than this have failed.", rich_help_panel=LIMITS),

@@ -11,6 +11,8 @@ from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
 
 from imgcls.errors import DataError, ImageError, ImageErrorKind
+from imgcls.host.urls import without_secrets
+from imgcls.images.data_uris import decode_data_uri, is_data_uri
 
 # What counts as an image inside a folder. A file that is named outright is always tried, whatever its suffix.
 IMAGE_SUFFIXES = frozenset(
@@ -30,7 +32,8 @@ class Source:
     """One input.
 
     Attributes:
-        name: how its record calls it; a path as given, below a folder joined to the folder's; valid Unicode always.
+        name: how its record calls it; a path or a URL as given, but for passwords, and below a folder joined to the
+            folder's; valid Unicode always.
         path: of a file, or None.
         url: `http://` or `https://`, or empty.
         content: an encoded image's bytes, or None.
@@ -71,12 +74,22 @@ def iterate_sources(
             yield Source(STDIN, content=(stdin or standard_input()).read())
         elif is_url(argument):
             url = valid_unicode(argument)
-            yield Source(url, url=url)
+            yield Source(without_secrets(url), url=url)
+        elif is_data_uri(argument):
+            yield _read_data_uri(argument)
         elif not argument:
             # As a path it would mean the current folder, which `"$UNSET"` in a script never does.
             yield Source("", failure=ImageError("not_found", "the name is empty"))
         else:
             yield from _expand_path(path_of(argument), wanted, has_patterns=has_patterns)
+
+
+def _read_data_uri(uri: str) -> Source:
+    name = valid_unicode(uri)
+    try:
+        return Source(name, content=decode_data_uri(uri))
+    except ImageError as exc:
+        return Source(name, failure=exc)
 
 
 def standard_input() -> BinaryIO:

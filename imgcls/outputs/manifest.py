@@ -13,6 +13,7 @@ from typing import Any
 
 from imgcls.errors import OutputError
 from imgcls.host.files import write_text
+from imgcls.host.urls import without_secrets
 from imgcls.outputs.origin import Origin
 from imgcls.outputs.record import Summary
 
@@ -97,7 +98,7 @@ class Manifest:
             "schema": SCHEMA,
             "status": status,
             "output": self.output.name,
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "command": [Path(sys.argv[0]).name, *map(without_secrets, sys.argv[1:])],
             "folder": _working_folder(),
             "host": socket.gethostname(),
             "pid": os.getpid(),

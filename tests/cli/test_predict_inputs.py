@@ -1,5 +1,6 @@
 """`imgcls predict` on inputs as people and machines leave them: a record each, in order, in every format."""
 
+import base64
 import csv
 import io
 import json
@@ -17,6 +18,7 @@ from forked_cli import Imgcls
 from PIL import Image
 from tiny_model import CLASSES, save_image
 
+from imgcls.errors import ExitCode
 from imgcls.images.selection import Shard
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither such names nor such files")
@@ -423,6 +425,43 @@ def test_urls(server, imgcls, tiny_model, tmp_path):
             strict=True,
         )
     )
+
+
+def test_passwords_of_urls_reach_the_server_and_nothing_that_is_written(server, imgcls, tiny_model, tmp_path):
+    good = server.add("/a.png", save_image(tmp_path / "a.png").read_bytes()).replace("://", "://me:secret@")
+    gone = good.replace("a.png", "gone.png?token=0p3n")
+    output, report = tmp_path / "results.jsonl", tmp_path / "results.html"
+    run = imgcls("predict", "-m", tiny_model, good, gone, "-v", "-o", output, "--html", report, IMGCLS_DEBUG="1")
+    assert run.code == ExitCode.SOME_FAILED
+    names = [json.loads(line)["input"] for line in output.read_text().splitlines()]
+    place = server.url.removeprefix("http://")
+    assert names == [f"http://***@{place}/a.png", f"http://***@{place}/gone.png?token=***"]
+    written = [path.read_text(errors="replace") for path in tmp_path.iterdir()]
+    assert not [text for text in (*written, run.stderr) if "secret" in text or "0p3n" in text]
+    assert len(written) >= 3
+    again = imgcls("predict", "-m", tiny_model, good, gone, "-o", output, "--resume")
+    assert again.code == ExitCode.SOME_FAILED
+    assert [json.loads(line)["input"] for line in output.read_text().splitlines()] == names
+
+
+def test_data_uris(imgcls, tiny_model, tmp_path):
+    content = save_image(tmp_path / "a.png").read_bytes()
+    uri = "data:image/png;base64," + base64.b64encode(content).decode()
+    run = imgcls("predict", "-m", tiny_model, "-f", "jsonl", uri, tmp_path / "a.png", "data:;base64,A")
+    first, second, third = (json.loads(line) for line in run.stdout.splitlines())
+    assert (first["input"], first["predictions"]) == (uri, second["predictions"])
+    assert (third["status"], third["error"]["kind"]) == ("error", "corrupt_image")
+
+
+def test_a_public_server_leads_home_only_where_that_is_allowed(server, imgcls, tiny_model, tmp_path):
+    # A proxy stands for the world outside: what it is asked for by name is public.
+    server.add("http://public.invalid/a.png", status=302, headers={"Location": "http://127.0.0.1:9/a.png"})
+    server.add("http://127.0.0.1:9/a.png", save_image(tmp_path / "a.png").read_bytes())
+    command = ("predict", "-m", tiny_model, "-f", "jsonl", "http://public.invalid/a.png")
+    refused = json.loads(imgcls(*command, http_proxy=server.url).stdout)
+    assert refused["error"]["kind"] == "download_failed"
+    assert "private address 127.0.0.1" in refused["error"]["message"]
+    assert json.loads(imgcls(*command, "--allow-private-urls", http_proxy=server.url).stdout)["status"] == "ok"
 
 
 def test_a_url_that_never_answers(server, imgcls, tiny_model):

@@ -163,6 +163,12 @@ def test_urls_and_stdin():
     ]
 
 
+def test_passwords_are_fetched_with_and_never_named():
+    url = "https://me:secret@host/a.jpg?token=t&x=1"
+    (source,) = iterate_sources([url])
+    assert source == Source("https://***@host/a.jpg?token=***&x=1", url=url)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no names that aren't Unicode")
 @pytest.mark.parametrize("raw", [b"\xff.jpg", b"caf\xe9 %41?#;&.png", b"line\nfeed\xfe.jpg", b"dir\xff/x.jpg"])
 def test_names_that_arent_utf8_come_back(raw):

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from imgcls.errors import ImageError
+from imgcls.images.data_uris import is_data_uri
 from imgcls.images.decoding import DEFAULT_MAX_PIXELS, decode_image
 from imgcls.images.sources import STDIN, is_url, path_of
 from imgcls.outputs.journal import part_path
@@ -128,7 +129,7 @@ def link_to(record: ImageRecord, folder: Path) -> str:
     name = record.input
     if is_url(name):
         return name
-    if name == STDIN and record.version is None:
+    if (name == STDIN or is_data_uri(name)) and record.version is None:
         return ""
     path = path_of(name)
     try:
