@@ -77,3 +77,13 @@ def test_paths_that_pages_name_exist(page):
     text = page.read_text("utf-8")
     named = re.findall(r"`((?:imgcls|tests|docs|benchmarks|configs|examples)/[\w./-]*)`", text)
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_changelog_is_grouped():
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    unreleased = text.partition("\n## Unreleased\n")[2].partition("\n## ")[0]
+    # Nothing stands before the first group, and no group is empty.
+    first, *groups = re.split(r"^### .*$", unreleased, flags=re.MULTILINE)
+    assert first.strip() == ""
+    assert len(groups) >= 3
+    assert all(group.strip().startswith("- ") for group in groups)
