@@ -17,7 +17,7 @@ from imgcls.datasets.in_memory import PixelStore, Unreadable
 from imgcls.errors import ImgclsError
 from imgcls.host import cache_folders
 from imgcls.host.files import replacing
-from imgcls.host.tensor_files import load_tensors
+from imgcls.host.tensor_files import load_tensors, save_tensors
 from imgcls.images.transform import Transform
 
 # Raised whenever decode_image or Transform.crop would answer otherwise for the same file.
@@ -78,8 +78,8 @@ def store_decoded(key: str, store: PixelStore) -> bool:
         if num_bytes > shutil.disk_usage(folder).free / 2:
             return False
         with replacing(folder / f"{key}.pt") as part:
-            torch.save({"pixels": store.pixels_MCHW, "unreadable": [list(bad) for bad in store.unreadable]}, part)
-    except (OSError, RuntimeError, ImgclsError):
+            save_tensors({"pixels": store.pixels_MCHW, "unreadable": [list(bad) for bad in store.unreadable]}, part)
+    except (OSError, ImgclsError):
         return False
     return True
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from imgcls.errors import OutputError
 # A temporary file that nobody has written to for so long belongs to a process that was killed.
 STALE_SEC = 3600
 PART_SUFFIX = ".part"
+# More than the blocks that a full disk may still have.
+PROBE_BYTES = 2**20
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -20,7 +23,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def replacing(path: Path, *, option: str = "--output") -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it into place when the block ends well.
 
-    A reader sees the old file or the whole new one, whatever happens to this process. The folder is made if missing.
+    A reader sees the old file or the whole new one, whatever happens to this process. The folder is made if missing. A
+    file that is replaced keeps who may read and write it, and its owner where this process may give files away.
 
     Args:
         path: the file to create or to replace.
@@ -47,10 +51,10 @@ def replacing(path: Path, *, option: str = "--output") -> Iterator[Path]:
     try:
         with _typed_errors(path, option):
             yield part
-            # mkstemp makes the file private; the finished one gets what an ordinary open() would have given.
-            part.chmod(0o666 & ~_umask())
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
+            # Last, as it may forbid even us to write.
+            _take_over(target, part)
             part.replace(target)
     finally:
         with contextlib.suppress(OSError):
@@ -101,9 +105,43 @@ def _typed_errors(path: Path, option: str) -> Iterator[None]:
         raise output_error(path, exc, option=option) from exc
 
 
+def why_unwritten(path: Path, exc: Exception) -> OSError:
+    """Why a library could not write a file, where it tells less than the system does: mostly that the disk is full.
+
+    PyTorch's writer says "unexpected pos 704 vs 598" of a full disk, with no error number; another attempt has one.
+
+    Args:
+        path: as far as it was written.
+        exc: what the library raised.
+    """
+    try:
+        with path.open("ab") as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as found:
+        return found
+    return OSError(str(exc).partition("\n")[0])
+
+
+def _take_over(old: Path, new: Path) -> None:
+    # mkstemp makes the file private; the finished one gets what its predecessor had, or an ordinary open() would give.
+    try:
+        status = old.stat()
+    except OSError:
+        new.chmod(0o666 & ~_umask())
+        return
+    if hasattr(os, "chown"):
+        # Only root may give a file to another user, or to a group that isn't one's own.
+        for user, group in ((-1, status.st_gid), (status.st_uid, -1)):
+            with contextlib.suppress(OSError):
+                os.chown(new, user, group)
+    new.chmod(stat.S_IMODE(status.st_mode))
+
+
 def _part_prefix(path: Path) -> str:
-    # Hidden, and short enough that a name of the allowed length stays one.
-    return f".{path.name[:80]}."
+    # Hidden, and short enough that a name of the allowed length, which counts bytes, stays one.
+    return f".{os.fsencode(path.name)[:80].decode('utf-8', 'ignore')}."
 
 
 def _umask() -> int:

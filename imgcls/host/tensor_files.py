@@ -1,4 +1,4 @@
-"""Files of tensors and plain values, as `torch.save` writes them, read without ever running their code."""
+"""Files of tensors and plain values, as `torch.save` writes them; what is read never runs code."""
 
 import pickle
 import warnings
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from imgcls.errors import ModelError
+from imgcls.host.files import why_unwritten
 
 
 def load_tensors(path: Path) -> Any:
@@ -16,7 +17,12 @@ def load_tensors(path: Path) -> Any:
     Raises:
         ModelError: missing, unreadable, not such a file, or one that would have to run code.
     """
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError as exc:
+        # A folder on the way that may not be searched, or a name that no file can have.
+        raise ModelError(f"{path} can't be read: {exc.strerror}", hint="check the path and its permissions") from exc
+    if not is_file:
         raise ModelError(f"no such weights file: {path}", hint="check the path, or list the models: imgcls models")
     try:
         return _load_mapped(path)
@@ -33,6 +39,18 @@ def load_tensors(path: Path) -> Any:
     except Exception as exc:
         # Damaged bytes drive the unpickler into any error there is.
         raise _unreadable(path, "not a file that torch.save wrote, or damaged") from exc
+
+
+def save_tensors(content: dict[str, Any], path: Path) -> None:
+    """Write a file of tensors and plain values.
+
+    Raises:
+        OSError: it can't be written; a full disk is one, however PyTorch calls it.
+    """
+    try:
+        torch.save(content, path)
+    except RuntimeError as exc:
+        raise why_unwritten(path, exc) from exc
 
 
 def _load_mapped(path: Path) -> Any:

@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from imgcls.errors import ModelError
 from imgcls.host.files import replacing
-from imgcls.host.tensor_files import load_tensors
+from imgcls.host.tensor_files import load_tensors, save_tensors
 from imgcls.host.versions import versions
 from imgcls.images.transform import Transform
 
@@ -81,11 +80,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     if checkpoint.resume:
         content["resume"] = checkpoint.resume
     with replacing(path) as part:
-        try:
-            torch.save(content, part)
-        except RuntimeError as exc:
-            # PyTorch's zip writer reports a full disk as a RuntimeError.
-            raise OSError(str(exc).splitlines()[0]) from exc
+        save_tensors(content, part)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

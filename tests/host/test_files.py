@@ -1,15 +1,19 @@
 """Files are whole or not there, whatever happens to the process that writes them."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from imgcls.errors import ExitCode, OutputError
 from imgcls.host.files import remove_stale_parts, replacing, write_text
+from imgcls.host.tensor_files import save_tensors
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX files")
 
@@ -80,6 +84,47 @@ def test_permissions_are_ordinary(tmp_path):
 
 
 @posix
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o400])
+def test_a_replaced_file_keeps_its_permissions(tmp_path, mode):
+    path = tmp_path / "private"
+    path.write_text("old")
+    path.chmod(mode)
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    write_text(link, "newer")
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("newer", mode)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away")
+def test_a_replaced_file_keeps_its_owner(tmp_path):
+    path = tmp_path / "theirs"
+    path.write_text("old")
+    path.chmod(0o640)
+    os.chown(path, 1234, 5678)
+    write_text(path, "new")
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1234, 5678, 0o640)
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None or os.geteuid() != 0, reason="needs setpriv, and root to use it")
+def test_a_file_of_somebody_else_is_replaced_all_the_same():
+    # In a folder that all may write to; whoever replaces it can't give it back.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "theirs"
+        path.write_text("old")
+        path.chmod(0o604)
+        Path(folder).chmod(0o777)
+        code = "import sys; from pathlib import Path; from imgcls.host.files import write_text\n"
+        code += "write_text(Path(sys.argv[1]), 'new')"
+        user = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"]
+        subprocess.run([*user, sys.executable, "-c", code, str(path)], check=True)
+        assert (path.read_text(), stat.S_IMODE(path.stat().st_mode), path.stat().st_uid) == ("new", 0o604, 12345)
+
+
+@posix
 def test_written_through_a_link(tmp_path):
     (tmp_path / "target").write_text("old")
     (tmp_path / "link").symlink_to("target")
@@ -102,6 +147,43 @@ def test_full_disk():
         write_text(Path("/dev/full"), "x" * 100_000)
     assert caught.value.exit_code == ExitCode.OUTPUT
     assert caught.value.hint
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_full_disk_under_a_library_that_does_not_say_so():
+    """PyTorch says "unexpected pos 704 vs 598"."""
+    with (
+        pytest.raises(OutputError, match="can't write /dev/full: No space left on device"),
+        replacing(Path("/dev/full")) as part,
+    ):
+        save_tensors({"weights": torch.zeros(100_000)}, part)
+
+
+ON_A_SMALL_DISK = """
+import subprocess, sys; from pathlib import Path
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", sys.argv[1]], check=True)
+import torch
+from imgcls.errors import OutputError
+from imgcls.host.files import replacing
+from imgcls.host.tensor_files import save_tensors
+try:
+    with replacing(Path(sys.argv[1]) / "last.pt") as part:
+        save_tensors({"weights": torch.zeros(10**6)}, part)
+except OutputError as exc:
+    print(exc.message, exc.hint, [path.name for path in Path(sys.argv[1]).iterdir()], sep="\\n")
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs Linux's unshare")
+def test_checkpoint_on_a_disk_that_fills_up(tmp_path):
+    command = ["unshare", "-rm", sys.executable, "-c", ON_A_SMALL_DISK, str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "unshare:" in run.stderr or "mount:" in run.stderr:
+        pytest.skip("this system gives no mount namespace")
+    message, hint, left = run.stdout.splitlines()
+    assert message == f"can't write {tmp_path}/last.pt: No space left on device"
+    assert hint.startswith("free some space")
+    assert left == "[]"
 
 
 @posix
@@ -135,9 +217,9 @@ def test_folder_in_the_files_place(tmp_path):
 def test_name_too_long(tmp_path):
     with pytest.raises(OutputError, match="can't write"):
         write_text(tmp_path / ("x" * 300), "")
-    longest = tmp_path / ("x" * 250)
-    write_text(longest, "fits")
-    assert longest.read_text() == "fits"
+    for name in ("x" * 255, "\u00e4" * 127, "\U0001f642" * 63):
+        write_text(tmp_path / name, "fits")
+        assert (tmp_path / name).read_text() == "fits"
 
 
 @pytest.mark.unprivileged
