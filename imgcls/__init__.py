@@ -12,8 +12,13 @@ from imgcls._version import __version__
 
 if TYPE_CHECKING:
     from imgcls.errors import ImageError, ImgclsError
+    from imgcls.evaluation.report import EvalReport
+    from imgcls.evaluation.run import evaluate
+    from imgcls.export.run import export
+    from imgcls.inference.backends.backend import load_backend
     from imgcls.inference.classifier import Classifier, load_classifier
     from imgcls.inference.predictor import Predictor
+    from imgcls.inference.settings import PredictSettings
     from imgcls.outputs.record import ImageRecord, Prediction
     from imgcls.recipes.loading import load_recipe
     from imgcls.training.run import train
@@ -22,11 +27,16 @@ if TYPE_CHECKING:
 # Where each public name lives; imported when it is first used, so that `import imgcls` costs nothing.
 _HOMES = {
     "Classifier": "imgcls.inference.classifier",
+    "EvalReport": "imgcls.evaluation.report",
     "ImageError": "imgcls.errors",
     "ImageRecord": "imgcls.outputs.record",
     "ImgclsError": "imgcls.errors",
+    "PredictSettings": "imgcls.inference.settings",
     "Prediction": "imgcls.outputs.record",
     "Predictor": "imgcls.inference.predictor",
+    "evaluate": "imgcls.evaluation.run",
+    "export": "imgcls.export.run",
+    "load_backend": "imgcls.inference.backends.backend",
     "load_classifier": "imgcls.inference.classifier",
     "load_recipe": "imgcls.recipes.loading",
     "train": "imgcls.training.run",
@@ -35,12 +45,17 @@ _HOMES = {
 
 __all__ = [
     "Classifier",
+    "EvalReport",
     "ImageError",
     "ImageRecord",
     "ImgclsError",
+    "PredictSettings",
     "Prediction",
     "Predictor",
     "__version__",
+    "evaluate",
+    "export",
+    "load_backend",
     "load_classifier",
     "load_recipe",
     "train",

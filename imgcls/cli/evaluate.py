@@ -5,17 +5,15 @@ import json
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from imgcls.cli import console, options
-from imgcls.errors import DataError, ExitCode, UsageError
+from imgcls.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from imgcls.datasets.labelled_images import SkippedImage
-    from imgcls.datasets.opening import EvaluationData
-    from imgcls.models.loading import LoadedModel
 
 EXAMPLE = "Example: imgcls eval runs/cnn-20250101-120000   or: imgcls eval alexnet --data imagenet/val -f json"
 # How many damaged files, and how many class names, are spelt out on stderr.
@@ -76,7 +74,7 @@ def evaluate(
     workers: options.Workers = None,
     tta: Annotated[
         Optional[Views],  # noqa: UP045
-        typer.Option("--tta", help="Average the logits of the image and its mirror image, or of six views."),
+        typer.Option("--tta", help="Average the logits of the image and its horizontal flip, or of six views."),
     ] = None,
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
     sort: Annotated[
@@ -107,7 +105,7 @@ def evaluate(
     from imgcls.datasets.opening import Opening
     from imgcls.datasets.per_process import check_same_images, memory_for_each_mib, workers_for_each
     from imgcls.distributed.process_group import choose_device_of, joined
-    from imgcls.evaluation.report import evaluate_model
+    from imgcls.evaluation.run import evaluate_model, open_data_for, placed
     from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
     from imgcls.models.loading import load_model
 
@@ -117,9 +115,10 @@ def evaluate(
             processes.first_of_each_machine_first(),
             console.download_progress(f"the weights of {spec}") as downloading,
         ):
-            loaded = load_model(spec, weights=weights, progress=downloading)
+            loaded, place = placed(load_model(spec, weights=weights, progress=downloading), device, choice.device)
         if verbose:
-            console.message(f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}")
+            reason = choice.reason if place == choice.device else "onnxruntime"
+            console.message(f"{loaded.id} on {place} ({reason}), weights from {loaded.weights_path}")
         # The outputs are opened first: a folder that can't be written must not be found out after an hour's work.
         with (
             _answer_to(output if processes.is_first else None) as write,
@@ -134,21 +133,30 @@ def evaluate(
                     workers=workers_for_each(workers, processes),
                     progress=decoding,
                 )
-                found = _open_data(loaded, data, split, opening, allow_modified=allow_modified_data)
+                with console.download_progress("CIFAR-10") as downloading:
+                    found = open_data_for(
+                        loaded,
+                        data,
+                        split=split,
+                        opening=opening,
+                        allow_modified=allow_modified_data,
+                        download_progress=downloading,
+                    )
             check_same_images({"images": found.images}, found.images.classes, processes)
             for text in found.warnings:
                 console.warn(text)
             if tta is not None and loaded.recipe.get("augment", {}).get("flip") == "off":
-                console.warn(f"{loaded.name} was trained without mirror images, which --tta {tta} shows it")
+                console.warn(f"{loaded.name} was trained without horizontal flips, but --tta {tta} uses them")
             with _progress("evaluating") as evaluating:
                 report = evaluate_model(
                     loaded,
                     found.images,
-                    device=choice.device,
+                    device=place,
                     batch_size=batch_size,
                     tta=TestTimeAugmentation(tta) if tta is not None else None,
                     progress=evaluating,
                     processes=processes,
+                    warnings=found.warnings,
                 )
             if format_ is options.ReportFormat.JSON:
                 write(json.dumps(report.to_dict(), ensure_ascii=False, allow_nan=False))
@@ -164,38 +172,6 @@ def evaluate(
     if report.skipped:
         _warn_skipped(report.skipped)
         raise typer.Exit(ExitCode.SOME_FAILED)
-
-
-def _open_data(
-    loaded: "LoadedModel", data: str | None, split: Split | None, opening: Any, *, allow_modified: bool
-) -> "EvaluationData":
-    from imgcls.datasets.opening import open_for_evaluation
-    from imgcls.evaluation.labels import match_labels
-
-    trained_on: dict[str, Any] = loaded.recipe.get("data", {})
-    source = data if data is not None else trained_on.get("source")
-    if not source:
-        raise UsageError(
-            f"{loaded.name} doesn't say what data it was trained on",
-            hint=f"imgcls eval {loaded.name} --data DIR, a folder of class folders",
-        )
-    if data is None and source != "cifar10" and not Path(source).exists():
-        raise DataError(
-            f"the data that {loaded.name} was trained on is not here: {source}", hint="name a data set with --data"
-        )
-    with console.download_progress("CIFAR-10") as downloading:
-        return open_for_evaluation(
-            source,
-            opening=opening,
-            split=split,
-            # The same carving as in training, so that no image of the answer was trained on.
-            val_fraction=trained_on.get("val_fraction"),
-            seed=loaded.recipe.get("train", {}).get("seed", 0),
-            whole=data is not None,
-            allow_modified=allow_modified,
-            check_classes=lambda classes: match_labels(classes, loaded.classes, wordnet_ids=loaded.wordnet_ids),
-            download_progress=downloading,
-        )
 
 
 def _warn_skipped(skipped: "tuple[SkippedImage, ...]") -> None:

@@ -1,4 +1,4 @@
-"""Measuring a network: images are counted, and divided once at the end.
+"""Measuring a network: correct images are counted, and the counts divided once at the end.
 
 Shapes: N images, B batch, K classes of the model, C channels, H height, W width.
 """
@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.distributed.process_group import Processes
 from imgcls.errors import DataError
-from imgcls.evaluation.labels import LabelMap
+from imgcls.evaluation.class_matching import ClassMap
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation, averaged_logits
 
 TOP_K = 5
@@ -23,12 +23,12 @@ TOP_K = 5
 
 @dataclass(frozen=True, slots=True)
 class ClassResult:
-    """One class's share of the result.
+    """The figures of one class.
 
     Attributes:
         label: its name.
-        count: images that truly are of it.
-        correct: how many of them the model named first.
+        count: images whose true class it is.
+        correct: how many of them the network classifies correctly.
         accuracy: correct / count, or None where the data has no such image.
     """
 
@@ -40,13 +40,13 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class EvalResult:
-    """What a network got right.
+    """The figures of a network on labelled images.
 
     Attributes:
         labels: the model's classes, in the order of its outputs.
         confusion_KK: images by true class (rows) and first guess (columns), int64, on the CPU.
         top5_correct: images whose true class is among the first min(5, K) guesses.
-        loss: mean cross-entropy an image, in nats; not finite where the network's outputs aren't.
+        loss: mean cross-entropy per image, in nats; not finite where the outputs of the network aren't.
     """
 
     labels: tuple[str, ...]
@@ -85,7 +85,7 @@ class EvalResult:
 
 
 class Arithmetic(Protocol):
-    """What turns a batch into a network's input; a `Transform`, as a rule."""
+    """What turns a batch into the input of a network; usually a `Transform`."""
 
     def normalise(self, images_BCHW: Tensor, /) -> Tensor:
         """See `Transform.normalise`."""
@@ -99,7 +99,7 @@ def evaluate_network(
     device: torch.device,
     batch_size: int,
     autocast_dtype: torch.dtype | None = None,
-    label_map: LabelMap | None = None,
+    class_map: ClassMap | None = None,
     tta: TestTimeAugmentation | None = None,
     progress: Callable[[int, int], None] | None = None,
     processes: Processes | None = None,
@@ -111,12 +111,12 @@ def evaluate_network(
         images: the images and their labels.
         transform: its arithmetic; the geometry was applied when the images were decoded.
         device: where the network is.
-        batch_size: images at once; changes the speed, and the last digits of the loss.
+        batch_size: images per forward pass; changes the speed, and the last digits of the loss.
         autocast_dtype: reduced precision for the forward pass, such as torch.bfloat16.
-        label_map: from the data's classes to the network's outputs; None where they are the same.
+        class_map: from the data's classes to the network's outputs; None where they are the same.
         tta: average the logits over several views of each image; None for one plain forward pass.
         progress: called with images done and in all.
-        processes: share the images out, and all get the result; every one calls this.
+        processes: that each measure a part of the images; every process calls this and gets the whole result.
     Raises:
         DataError: no image could be read.
     """
@@ -130,13 +130,13 @@ def evaluate_network(
     network.eval()
     try:
         with torch.inference_mode():
-            own = _run(network, images, rows_N, transform, device, batch_size, autocast_dtype, label_map, tta, progress)
+            own = _run(network, images, rows_N, transform, device, batch_size, autocast_dtype, class_map, tta, progress)
     finally:
         network.train(was_training)
     parts = processes.gather_rows(own)
     if parts is None:
         raise DataError(f"none of the images of {images.description.name} can be read", hint="check the files")
-    labels = label_map.classes if label_map else images.classes
+    labels = class_map.classes if class_map else images.classes
     labels_N, guesses_N, in_top5_N, losses_N = parts
     num_classes = len(labels)
     confusion = torch.bincount(labels_N * num_classes + guesses_N, minlength=num_classes**2)
@@ -150,7 +150,7 @@ def evaluate_network(
 
 
 def _of_all(progress: Callable[[int, int], None], total: int, count: int) -> Callable[[int, int], None]:
-    # One process knows of its own part only; the others are about as far.
+    # A process knows its own part only; the others are about as far.
     return lambda done, _own: progress(min(done * count, total), total)
 
 
@@ -162,12 +162,12 @@ def _run(
     device: torch.device,
     batch_size: int,
     autocast_dtype: torch.dtype | None,
-    label_map: LabelMap | None,
+    class_map: ClassMap | None,
     tta: TestTimeAugmentation | None,
     progress: Callable[[int, int], None] | None,
 ) -> list[Tensor] | None:
     """Labels, first guesses, whether in the top 5, and losses of these images, on the CPU."""
-    to_model_K = torch.tensor(label_map.to_model, device=device) if label_map else None
+    to_model_K = torch.tensor(class_map.to_model, device=device) if class_map else None
     done, total = 0, len(rows_N)
     parts: list[tuple[Tensor, ...]] = []
     for images_BCHW, raw_labels_B, _indices_B in images.batches(rows_N, batch_size=batch_size, device=device):
@@ -195,7 +195,7 @@ def rank_guesses(logits_BK: Tensor, labels_B: Tensor, *, k: int = TOP_K) -> tupl
     Args:
         logits_BK: unnormalised scores, float, shape (batch, num_classes).
         labels_B: class indices in [0, num_classes), int64, shape (batch,).
-        k: how many guesses count; more than num_classes counts all.
+        k: how many guesses count; more than num_classes means all.
     Returns:
         Class indices, int64, and booleans, both of shape (batch,).
     """

@@ -1,37 +1,27 @@
-"""The answer of `eval`: figures with all that is needed to trace them."""
+"""The answer of `eval`: the figures, and everything that is needed to trace them."""
 
 import csv
 import io
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import torch
-
-from imgcls.datasets.labelled_images import DataDescription, LabelledImages, SkippedImage
-from imgcls.distributed.process_group import Processes
-from imgcls.evaluation.labels import match_labels
-from imgcls.evaluation.metrics import EvalResult, evaluate_network
+from imgcls.datasets.labelled_images import DataDescription, SkippedImage
+from imgcls.evaluation.metrics import EvalResult
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
 from imgcls.host.versions import versions
 from imgcls.images.sources import display_name
-from imgcls.models.loading import LoadedModel
 
 SCHEMA = 1
-# Memory for activations grows with the area: these keep a ResNet-50 under 1 GiB and small networks busy.
-SMALL_PX = 64
-SMALL_BATCH = 500
-LARGE_BATCH = 64
 
 
 class Confusion(NamedTuple):
     """One kind of mistake.
 
     Attributes:
-        true: the class that the images are of.
-        guessed: the class that the model named first.
-        num_images: how many.
+        true: the true class of the images.
+        guessed: the class that the model finds most probable.
+        num_images: how many images.
         share: num_images over all images of the true class, in (0, 1].
     """
 
@@ -46,13 +36,16 @@ class EvalReport:
     """What `eval` answers.
 
     Attributes:
-        model: as `LoadedModel.describe` gives it.
+        model: what identifies the model, as every JSON answer has it.
         data: where the images came from.
         result: the figures.
-        missing: classes of the model that the data lacks.
-        skipped: damaged files, which count neither as right nor as wrong.
-        device: where the network ran.
+        missing: classes of the model of which the data has no image.
+        skipped: damaged files, which are not counted.
+        device: where the network really ran.
+        runtime: what ran it, `torch` or `onnxruntime`.
+        precision: of its weights and arithmetic, `fp32`, `fp16` or `int8`.
         tta: which views of each image were averaged; None for one plain forward pass.
+        warnings: what the user should know about the data, a sentence each.
         versions: of imgcls, torch, ...
     """
 
@@ -62,7 +55,10 @@ class EvalReport:
     missing: tuple[str, ...]
     skipped: tuple[SkippedImage, ...]
     device: str
+    runtime: str = "torch"
+    precision: str = "fp32"
     tta: TestTimeAugmentation | None = None
+    warnings: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=versions)
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,12 +85,15 @@ class EvalReport:
                 {"input": display_name(bad.path), "error": {"kind": bad.kind, "message": bad.message}}
                 for bad in self.skipped
             ],
+            "warnings": list(self.warnings),
             "device": self.device,
+            "runtime": self.runtime,
+            "precision": self.precision,
             "versions": self.versions,
         }
 
     def confusion_csv(self) -> str:
-        """The confusion matrix for a spreadsheet: a row a true class, a column a first guess, counts of images."""
+        """The confusion matrix for a spreadsheet: a row per true class, a column per first guess, counts of images."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["true class", *self.result.labels])
@@ -115,52 +114,3 @@ class EvalReport:
             row, column = divmod(place, len(labels))
             found.append(Confusion(labels[row], labels[column], value, value / int(totals[row])))
         return found
-
-
-def evaluate_model(
-    model: LoadedModel,
-    images: LabelledImages,
-    *,
-    device: torch.device,
-    batch_size: int | None = None,
-    tta: TestTimeAugmentation | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    processes: Processes | None = None,
-) -> EvalReport:
-    """Measure a model on labelled images, whose classes are matched to the model's by name or WordNet ID.
-
-    Args:
-        model: any that `load_model` gives; its network is moved to the device.
-        images: opened with the model's own transform.
-        device: where to run.
-        batch_size: images at once; None chooses by their size.
-        tta: average over several views of each image; None for one plain forward pass.
-        progress: called with images done and in all.
-        processes: share the images out, and all get the report; every one calls this.
-    Raises:
-        DataError: a class that the model doesn't know, or no image that can be read.
-    """
-    label_map = match_labels(images.classes, model.classes, wordnet_ids=model.wordnet_ids)
-    small = max(model.transform.size_px) <= SMALL_PX
-    result = evaluate_network(
-        model.network.to(device),
-        images,
-        transform=model.transform,
-        device=device,
-        batch_size=batch_size or (SMALL_BATCH if small else LARGE_BATCH),
-        label_map=label_map,
-        tta=tta,
-        progress=progress,
-        processes=processes,
-    )
-    met = (processes or Processes()).gather(images.skipped)
-    return EvalReport(
-        model=model.describe(),
-        data=images.description,
-        result=result,
-        missing=label_map.missing,
-        # Each process has met its own, or all of them have met all.
-        skipped=tuple({bad.path: bad for part in met for bad in part}.values()),
-        device=str(device),
-        tta=tta,
-    )

@@ -1,7 +1,6 @@
-"""Test-time augmentation: the network sees each image several times, a little changed, and its answers are averaged.
+"""Test-time augmentation: the network classifies several views of each image, and their logits are averaged.
 
-What is averaged are the logits, before softmax; the softmax of their mean is the geometric mean of the views'
-probabilities, scaled to add up to one.
+The softmax of the mean of the logits is the geometric mean of the probabilities of the views, scaled to add up to 1.
 
 Shapes: B batch, C channels, H height, W width, K classes.
 """
@@ -65,12 +64,12 @@ def averaged_logits(network: nn.Module, input_BCHW: Tensor, tta: TestTimeAugment
 
 
 def shift_px(side_px: int) -> int:
-    """How far the shifted views are moved, in pixels: 1/32 of the side, and at least one."""
+    """By how many pixels the shifted views are moved: 1/32 of the side, and at least 1."""
     return max(1, round(side_px * SHIFT_SHARE))
 
 
 def _views(input_BCHW: Tensor, tta: TestTimeAugmentation) -> Iterator[tuple[Tensor, float]]:
-    """Each view with its share of the mean; one at a time, so that memory holds no more of them."""
+    """Each view with its weight in the mean; one after the other, so that memory holds only one of them."""
     height, width = input_BCHW.shape[2:]
     for flipped in (False, True):
         view_BCHW = input_BCHW.flip(-1) if flipped else input_BCHW

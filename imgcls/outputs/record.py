@@ -1,5 +1,6 @@
 """What classifying one input gives: the record of the contract, as an object and as plain values."""
 
+import base64
 import html
 from collections import Counter
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ class ImageRecord:
     error: RecordError | None = None
     uncertain: bool | None = None
     version: FileVersion | None = None
-    thumbnail: bytes | None = None
+    thumbnail: bytes | None = field(default=None, repr=False, compare=False)
 
     @property
     def status(self) -> Literal["ok", "error"]:
@@ -125,7 +126,7 @@ class ImageRecord:
         return f"{self.input}: " + ", ".join(f"{p.label} {p.probability:.2%}" for p in self.predictions)
 
     def _repr_html_(self) -> str:
-        """How a notebook shows it: a bar a class."""
+        """How a notebook shows it: the image, and a bar for each class."""
         head = f"<b>{html.escape(self.input)}</b> <small>{html.escape(self.model)}</small>"
         if self.error:
             return f"<div>{head}<br>{html.escape(f'{self.error.kind}: {self.error.message}')}</div>"
@@ -136,7 +137,29 @@ class ImageRecord:
             "</tr>"
             for p in self.predictions
         )
-        return f"<div>{head}<table>{rows}</table></div>"
+        thumbnail = self.thumbnail or self._thumbnail_of_file()
+        image = ""
+        if thumbnail:
+            data = base64.b64encode(thumbnail).decode("ascii")
+            image = f"<img alt='' src='data:image/jpeg;base64,{data}' style='margin-right:1em'>"
+        return (
+            f"<div>{head}<div style='display:flex;align-items:center'>{image}<table style='margin:0'>{rows}</table>"
+            "</div></div>"
+        )
+
+    def _thumbnail_of_file(self) -> bytes | None:
+        """Made when it is shown, as long as the file is the one that was classified."""
+        from imgcls.images.decoding import decode_image
+        from imgcls.images.sources import path_of
+        from imgcls.outputs.report.thumbnails import THUMBNAIL_PX, make_thumbnail
+
+        path = path_of(self.input)
+        if self.version is None or file_version(path) != self.version:
+            return None
+        try:
+            return make_thumbnail(decode_image(path, smallest_px=THUMBNAIL_PX).image)
+        except ImageError:
+            return None
 
 
 def failed_record(

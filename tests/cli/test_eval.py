@@ -232,11 +232,11 @@ def test_views_are_averaged_and_said(checkpoint: Path, pets: Path) -> None:
     assert run(checkpoint, "--data", pets, "--tta", "spin").exit_code == 2
 
 
-def test_mirroring_what_was_never_mirrored_in_training_is_warned_of(pets: Path, tmp_path: Path) -> None:
+def test_flips_that_training_did_not_use_are_warned_of(pets: Path, tmp_path: Path) -> None:
     checkpoint = save(tmp_path / "best.pt", augment={"flip": "off"})
     result = run(checkpoint, "--data", pets, "--tta", "flip", "-q", "-f", "json")
     assert result.exit_code == 0
-    assert "warning: mlp was trained without mirror images" in result.stderr
+    assert "warning: mlp was trained without horizontal flips" in result.stderr
     assert run(checkpoint, "--data", pets, "-q", "-f", "json").stderr == ""
 
 

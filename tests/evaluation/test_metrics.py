@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from imgcls.datasets.labelled_images import Batch, DataDescription, SkippedImage
 from imgcls.errors import DataError
-from imgcls.evaluation.labels import LabelMap
+from imgcls.evaluation.class_matching import ClassMap
 from imgcls.evaluation.metrics import EvalResult, evaluate_network, rank_guesses
 from imgcls.images.transform import Transform
 
@@ -137,8 +137,8 @@ def test_more_guesses_are_never_worse_and_the_confusion_adds_up(seed: int) -> No
 
 
 def test_labels_are_mapped_to_the_models_outputs() -> None:
-    mapping = LabelMap(classes=("x", "y", "z"), to_model=(2, 0), missing=("y",))
-    result = measure([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]], [0, 1], label_map=mapping)
+    mapping = ClassMap(classes=("x", "y", "z"), to_model=(2, 0), missing=("y",))
+    result = measure([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]], [0, 1], class_map=mapping)
     assert result.labels == ("x", "y", "z")
     assert result.confusion_KK.tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 1]]
     assert [each.accuracy for each in result.classes] == [0.0, None, 1.0]

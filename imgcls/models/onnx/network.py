@@ -13,17 +13,19 @@ class OnnxNetwork(nn.Module):
 
     Args:
         model: the open file.
+    Attributes:
+        file: the same; knows where it runs.
     Shapes:
         images_BCHW float (batch, 3, H, W), normalised, to logits_BK float (batch, K).
     """
 
     def __init__(self, model: OnnxModel) -> None:
         super().__init__()
-        self._model = model
+        self.file = model
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """What the file answers, on the device of the images."""
-        answers_BK = self._model.run_normalised(images_BCHW.contiguous().cpu().numpy())
+        answers_BK = self.file.run_normalised(images_BCHW.contiguous().cpu().numpy())
         return torch.from_numpy(answers_BK).to(images_BCHW.device)
 
 

@@ -1,4 +1,4 @@
-"""Matching a data set's classes to a model's: by name or by WordNet ID, never by order."""
+"""Matching the classes of a data set to those of a model: by name or by WordNet ID, never by order."""
 
 import difflib
 import unicodedata
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 from imgcls.errors import DataError
 
-# WordNet's first word for two classes of ImageNet each. torchvision calls one of each pair otherwise (`crane bird`),
-# most other lists don't, so that a folder of this name may hold either.
+# WordNet's first word for two classes of ImageNet each. torchvision gives one class of each pair another name
+# (`crane bird`), most other lists don't: a folder of this name may hold either.
 AMBIGUOUS = {"crane": ("n02012849", "n03126707"), "maillot": ("n03710637", "n03710721")}
 
 
 @dataclass(frozen=True)
-class LabelMap:
-    """Where each class of a data set stands among a model's outputs.
+class ClassMap:
+    """Which output of a model belongs to each class of a data set.
 
     Attributes:
         classes: the model's, in the order of its outputs.
         to_model: for each class of the data, its index in `classes`.
-        missing: the model's classes that the data lacks.
+        missing: classes of the model of which the data has none.
     """
 
     classes: tuple[str, ...]
@@ -26,10 +26,10 @@ class LabelMap:
     missing: tuple[str, ...]
 
 
-def match_labels(
+def match_classes(
     data_classes: tuple[str, ...], model_classes: tuple[str, ...], *, wordnet_ids: tuple[str, ...] = ()
-) -> LabelMap:
-    """Find every class of the data among the model's.
+) -> ClassMap:
+    """Find every class of the data among those of the model.
 
     Args:
         data_classes: labels of the data, such as the names of class folders.
@@ -65,7 +65,7 @@ def match_labels(
         to_model.append(indices[0])
     present = set(to_model)
     missing = tuple(name for index, name in enumerate(model_classes) if index not in present)
-    return LabelMap(model_classes, tuple(to_model), missing)
+    return ClassMap(model_classes, tuple(to_model), missing)
 
 
 def _composed(name: str) -> str:

@@ -1,0 +1,215 @@
+"""Measuring a model on a labelled data set, from their names to the report."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.datasets.opening import EvaluationData, Opening, open_for_evaluation
+from imgcls.distributed.process_group import Processes
+from imgcls.errors import DataError, UsageError
+from imgcls.evaluation.class_matching import match_classes
+from imgcls.evaluation.metrics import evaluate_network
+from imgcls.evaluation.report import EvalReport
+from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
+from imgcls.host.devices import choose_device
+from imgcls.models.loading import LoadedModel, load_model
+from imgcls.models.onnx.network import OnnxNetwork, open_onnx_network
+
+Split = Literal["train", "val", "test"]
+DownloadProgress = Callable[[int, int | None], None]
+
+# Memory for activations grows with the area: these keep a ResNet-50 under 1 GiB and small networks busy.
+SMALL_PX = 64
+SMALL_BATCH = 500
+LARGE_BATCH = 64
+
+
+def evaluate(
+    model: str | Path,
+    data: str | Path | None = None,
+    *,
+    split: Split | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    tta: TestTimeAugmentation | str | None = None,
+    strict: bool = False,
+    allow_modified_data: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> EvalReport:
+    """Measure a model on labelled images: loss, top-1, top-5, each class, and the confusion matrix.
+
+    Args:
+        model: a checkpoint, a run folder, an `.onnx` file, a bundled name or the name of a network.
+        data: `cifar10`, or a folder of class folders; None takes what the model was trained on.
+        split: None chooses test, else val, else all of a folder without splits.
+        weights: a plain state_dict for a named network.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`.
+        batch_size: images per forward pass; None chooses by their size.
+        workers: threads or processes that decode; None for one per core.
+        tta: `flip` or `flip+shift`: average the logits over several views of each image.
+        strict: a damaged image is an error; else it is skipped and listed in the report.
+        allow_modified_data: accept CIFAR-10 files with other checksums than the published ones.
+        progress: called with images done and in all.
+    Raises:
+        UsageError: an argument means nothing, or neither `data` nor the model names a data set.
+        ModelError: no such model, or its weights are missing or damaged.
+        DataError: the data set can't be used or doesn't fit the model.
+        DeviceError: the device isn't there.
+    """
+    if split not in (None, *get_args(Split)):
+        raise UsageError(f"unknown split {split!r}", hint="use train, val or test")
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch_size must be at least 1, not {batch_size}", hint="leave it out to choose by size")
+    views = None if tta is None else _views_named(str(tta))
+    choice = choose_device(device)
+    loaded, place = placed(load_model(str(model), weights=Path(weights) if weights else None), device, choice.device)
+    opening = Opening(transform=loaded.transform, strict=strict, workers=workers)
+    found = open_data_for(
+        loaded,
+        str(data) if data is not None else None,
+        split=split,
+        opening=opening,
+        allow_modified=allow_modified_data,
+    )
+    return evaluate_model(
+        loaded,
+        found.images,
+        device=place,
+        batch_size=batch_size,
+        tta=views,
+        progress=progress,
+        warnings=found.warnings,
+    )
+
+
+def placed(model: LoadedModel, request: str, device: torch.device) -> tuple[LoadedModel, torch.device]:
+    """A model where it will run, and where its batches have to be.
+
+    An ONNX file is run by onnxruntime: on the CPU, or on the accelerator that was asked for by name.
+
+    Args:
+        model: as `load_model` gives it.
+        request: what the user asked for, such as `auto`.
+        device: what that means for PyTorch.
+    Raises:
+        DeviceError: onnxruntime can't use the device.
+    """
+    if not isinstance(model.network, OnnxNetwork):
+        return model, device
+    if request not in ("auto", "cpu"):
+        _file, network = open_onnx_network(model.weights_path, device=str(device))
+        model = replace(model, network=network)
+    return model, torch.device("cpu")
+
+
+def open_data_for(
+    model: LoadedModel,
+    data: str | None,
+    *,
+    split: str | None,
+    opening: Opening,
+    allow_modified: bool = False,
+    download_progress: DownloadProgress | None = None,
+) -> EvaluationData:
+    """Open the images to measure a model on; see `evaluate` for the arguments and errors.
+
+    Args:
+        model: its classes must be those of the data, and its recipe says what it was trained on.
+        data: None takes the data set of the recipe.
+        split: None chooses.
+        opening: how images are decoded and held.
+        allow_modified: accept CIFAR-10 files with other checksums than the published ones.
+        download_progress: called with bytes so far and in all while CIFAR-10 is downloaded.
+    """
+    trained_on: dict[str, Any] = model.recipe.get("data", {})
+    source = data if data is not None else trained_on.get("source")
+    if not source:
+        raise UsageError(
+            f"{model.name} doesn't say what data it was trained on",
+            hint=f"imgcls eval {model.name} --data DIR, a folder of class folders",
+        )
+    if data is None and source != "cifar10" and not Path(source).exists():
+        raise DataError(
+            f"the data that {model.name} was trained on is not here: {source}", hint="name a data set with --data"
+        )
+    return open_for_evaluation(
+        source,
+        opening=opening,
+        split=split,
+        # The same carving as in training, so that no image of the answer was trained on.
+        val_fraction=trained_on.get("val_fraction"),
+        seed=model.recipe.get("train", {}).get("seed", 0),
+        whole=data is not None,
+        allow_modified=allow_modified,
+        check_classes=lambda classes: match_classes(classes, model.classes, wordnet_ids=model.wordnet_ids),
+        download_progress=download_progress,
+    )
+
+
+def evaluate_model(
+    model: LoadedModel,
+    images: LabelledImages,
+    *,
+    device: torch.device,
+    batch_size: int | None = None,
+    tta: TestTimeAugmentation | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    processes: Processes | None = None,
+    warnings: tuple[str, ...] = (),
+) -> EvalReport:
+    """Measure a model on labelled images, whose classes are matched to those of the model by name or WordNet ID.
+
+    Args:
+        model: any that `load_model` gives; its network is moved to the device.
+        images: opened with the model's own transform.
+        device: where to run; see `placed` for an ONNX file.
+        batch_size: images per forward pass; None chooses by their size.
+        tta: average over several views of each image; None for one plain forward pass.
+        progress: called with images done and in all.
+        processes: that each measure a part of the images; every process calls this and gets the whole report.
+        warnings: about the data, for the report.
+    Raises:
+        DataError: a class that the model doesn't know, or no image that can be read.
+    """
+    class_map = match_classes(images.classes, model.classes, wordnet_ids=model.wordnet_ids)
+    small = max(model.transform.size_px) <= SMALL_PX
+    result = evaluate_network(
+        model.network.to(device),
+        images,
+        transform=model.transform,
+        device=device,
+        batch_size=batch_size or (SMALL_BATCH if small else LARGE_BATCH),
+        class_map=class_map,
+        tta=tta,
+        progress=progress,
+        processes=processes,
+    )
+    onnx = model.network.file if isinstance(model.network, OnnxNetwork) else None
+    met = (processes or Processes()).gather(images.skipped)
+    return EvalReport(
+        model=onnx.describe() if onnx else model.describe(),
+        data=images.description,
+        result=result,
+        missing=class_map.missing,
+        # Each process has met its own, or all of them have met all.
+        skipped=tuple({bad.path: bad for part in met for bad in part}.values()),
+        device=onnx.device if onnx else str(device),
+        runtime="onnxruntime" if onnx else "torch",
+        precision=onnx.card.precision if onnx else "fp32",
+        tta=tta,
+        warnings=warnings,
+    )
+
+
+def _views_named(name: str) -> TestTimeAugmentation:
+    try:
+        return TestTimeAugmentation(name)
+    except ValueError as exc:
+        known = " or ".join(repr(each.value) for each in TestTimeAugmentation)
+        raise UsageError(f"unknown tta {name!r}", hint=f"use {known}") from exc
