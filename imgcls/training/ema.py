@@ -1,4 +1,4 @@
-"""An exponential moving average of a network's weights, which often generalises better than the last weights."""
+"""EMA: an exponential moving average of a network's weights, which often generalises better than the last weights."""
 
 import copy
 
@@ -14,7 +14,8 @@ class EmaNetwork:
 
     Args:
         network: the one to follow; batch norm's running statistics are averaged too.
-        decay: what stays of the average at an update; less at first, so that the untrained weights fade.
+        decay: what stays of the average at an update; less at first, so that early weights fade. The first update
+            takes the weights as they are: nothing stays of the untrained ones.
         every: steps between updates.
     """
 
@@ -30,8 +31,9 @@ class EmaNetwork:
     @torch.no_grad()
     def update(self) -> None:
         """Move the average towards the network by one update."""
+        # The warm-up of TensorFlow's ExponentialMovingAverage, counted from the first update.
+        decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates)) if self.num_updates else 0.0
         self.num_updates += 1
-        decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
         get_ema_multi_avg_fn(decay)(self._averages, self._values, None)  # type: ignore[no-untyped-call]
         for average, value in self._counters:
             average.copy_(value)

@@ -20,6 +20,7 @@ from imgcls.images.transform import Transform
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import OnEvent, ShouldStop, StepProgress
 from imgcls.training.augmentation.inputs import TrainingInput
+from imgcls.training.batch_norm import SETTLED_STEPS, measure_statistics
 from imgcls.training.early_stopping import but_for_time
 from imgcls.training.ema import EmaNetwork
 from imgcls.training.fine_tuning.phase_setup import PhaseSetup
@@ -94,8 +95,8 @@ class Loop:
 
     @property
     def evaluated_network(self) -> nn.Module:
-        """The network whose answers count: the moving average where there is one."""
-        return self.ema.network if self.ema else self.network
+        """The network whose answers count: the EMA, once it has moved, where there is one."""
+        return self.ema.network if self.ema and self.ema.num_updates else self.network
 
     @property
     def optimisers(self) -> Optimisers:
@@ -164,6 +165,8 @@ class Loop:
         if position.batch < self.steps_per_epoch:
             self.inputs.load_state_dict(self.inputs.state_dict())
             return self.control.reason(should_stop) if decision and decision.stop else None
+        if self.ema and position.step % self.ema.every:
+            self.ema.update()
         average_statistics(self.networks, self.processes)
         seconds, speed = position.epoch_sec, position.epoch_images / max(position.epoch_sec, 1e-9)
         position.epoch, position.batch, position.loss_total, position.loss_count = position.epoch + 1, 0, 0.0, 0
@@ -171,7 +174,7 @@ class Loop:
         return EpochSummary(monitor.mean, self.optimisers.rate, seconds, speed)
 
     def train_on(self, batch: Batch, shard: Shard, flipped_B: Tensor, num_images: int) -> Tensor:
-        """Make one step: rate, input, arithmetic, moving average.
+        """Make one step: rate, input, arithmetic, EMA.
 
         Args:
             batch: the bytes.
@@ -196,6 +199,21 @@ class Loop:
         if self.ema and (step + 1) % self.ema.every == 0:
             self.ema.update()
         return loss
+
+    def settle_batch_norms(self) -> None:
+        """Measure batch norm's statistics at the end of an epoch, while the phase's steps are too few for them."""
+        phase = self.phase_setup.phase
+        if phase.frozen or self.position.step - phase.first_epoch * self.steps_per_epoch > SETTLED_STEPS:
+            return
+        for network in self.networks:
+            measure_statistics(
+                network,
+                self.images,
+                transform=self.inputs.transform,
+                device=self.device,
+                batch_size=self.recipe.train.batch_size,
+                seed=self.recipe.train.seed,
+            )
 
     def _num_to_train_on(self, batch: Batch, shard: Shard) -> int:
         """Images of the whole batch, or 0 where it is passed over: damaged ones drop out, and one may be left."""

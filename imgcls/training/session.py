@@ -152,6 +152,7 @@ class Session:
 
     def _finish_epoch(self, summary: EpochSummary, on_event: OnEvent, should_stop: ShouldStop) -> str | None:
         """Measure, tell and save; the reason to stop after it, if there is one."""
+        self.loop.settle_batch_norms()
         measured = self._measure(summary, on_event)
         self._check_weights()
         if not math.isfinite(measured.epoch.loss or 0.0):

@@ -6,7 +6,6 @@ from imgcls.errors import ConfigError
 from imgcls.models.building import build_network, build_unallocated
 from imgcls.models.heads import head_name
 from imgcls.recipes.schema import OptimSettings, ScheduleSettings
-from imgcls.training.ema import EmaNetwork
 from imgcls.training.lr_schedule import rate_factor
 from imgcls.training.optimizer import Optimisers, as_matrix, weight_matrices
 
@@ -222,19 +221,3 @@ def test_nothing_to_train_is_an_error():
         Optimisers(small_network().requires_grad_(False), OptimSettings())
     with pytest.raises(ConfigError, match="muon needs a hidden layer"):
         Optimisers(nn.Linear(2, 2), OptimSettings(name="muon"))
-
-
-def test_an_average_follows_by_its_formula():
-    network = nn.BatchNorm1d(1)
-    average = EmaNetwork(network, decay=0.9, every=1)
-    with torch.no_grad():
-        network.weight.fill_(3.0)
-        network.num_batches_tracked.fill_(7)
-    average.update()
-    # The first update keeps 2/11 of the 1 that was there.
-    assert average.network.weight.item() == pytest.approx(1 * 2 / 11 + 3 * 9 / 11)
-    assert average.network.num_batches_tracked.item() == 7
-    for _ in range(200):
-        average.update()
-    assert average.network.weight.item() == pytest.approx(3.0, abs=1e-6)
-    assert not average.network.weight.requires_grad
