@@ -12,7 +12,7 @@ from imgcls.cli.app import app
 HEADING = """# Commands
 
 This page is made from the program itself: it is what `imgcls COMMAND --help` says. Options with the same name mean the
-same in every command. What the exit codes mean stands on [its own page](exit-codes.md).
+same in every command. [Exit codes](exit-codes.md) are described on another page.
 """
 OWN_PANEL = "Options"
 

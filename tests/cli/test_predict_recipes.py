@@ -88,7 +88,7 @@ def test_cron(machine):
     assert machine.run(recipe) == 6
     assert re.findall(r"-s\|(.*?)\|ops\|", machine.mail.read_text()) == [
         "inbox: some images failed, and their records say why",
-        "inbox: the last run still goes on, or there is no room",
+        "inbox: the last run is still running, or the disk is full",
         "inbox: imgcls ended with 6",
     ]
     assert f"error: another run is writing {output}" in machine.mail.read_text()
