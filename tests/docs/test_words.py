@@ -88,6 +88,38 @@ def test_words(path):
     assert unwanted(path.read_text("utf-8"), path.relative_to(ROOT).as_posix()) == []
 
 
+# Names of modules that say the field's word otherwise: `early_stopping` is meant, `stopping` alone is not.
+MODULES = {
+    "agreement",
+    "average",
+    "catalog",
+    "common",
+    "helpers",
+    "lanes",
+    "listing",
+    "manager",
+    "oddities",
+    "pictures",
+    "runner",
+    "runners",
+    "saving",
+    "scoring",
+    "shares",
+    "sinks",
+    "spread",
+    "stages",
+    "staging",
+    "starting",
+    "stopping",
+    "utils",
+}
+
+
+def test_modules_are_named_by_the_same_words():
+    names = [path.relative_to(ROOT).as_posix() for path in (ROOT / "imgcls").rglob("*.py") if path.stem in MODULES]
+    assert names == []
+
+
 def test_unwanted_words_are_found():
     assert unwanted("one image\na picture of it") == ["2: 'picture', say image"]
     assert unwanted("the request body\n<body>") == []
