@@ -106,7 +106,7 @@ def main() -> int:
         undisturbed = folder / f"undisturbed.{arguments.format}"
         run(inbox, undisturbed, arguments)
         is_same = output.read_bytes() == undisturbed.read_bytes()
-        note = json.loads((folder / "results.run.json").read_text())
+        note = json.loads((folder / "results.jsonl.run.json").read_text())
         num_lines = output.read_bytes().count(b"\n")
         print(f"{len(moments)} runs killed, {min(moments):.2f} to {max(moments):.2f} s after their start ", end="")
         print(f"(median {statistics.median(moments):.2f} s); {num_through} more were through before their moment came")

@@ -88,7 +88,7 @@ def predict(
         overwrite,
         colour=console.stdout_has_colour(),
         report=html,
-        stream=sys.stdout,
+        stream=sys.stdout.buffer if sys.stdout is not None else None,
     )
     destination.check()
     with startup.loading(), console.download_progress(f"the weights of {model}") as downloading:
@@ -140,7 +140,7 @@ def predict(
             may_be_empty=lambda: sources.num_left_out > 0,
             on_record=on_record or (lambda _record, _summary: None),
         )
-    _say_how_it_ended(result, time.monotonic() - started, output, is_log=destination.is_log)
+    _say_how_it_ended(result, time.monotonic() - started, output, is_log=destination.is_resumable)
     if interruption.exit_code is not None:
         raise typer.Exit(interruption.exit_code)
     if result.summary.num_failed:

@@ -69,7 +69,7 @@ def run_batch(
         inputs: lazily, in the order that the records will have.
         destination: where records go; `check` it before the model is loaded.
         settings: of the stream; `should_stop` ends the run early with all that is done kept.
-        device: named in the note beside the output.
+        device: named in the manifest beside the output.
         limits: on failed inputs.
         may_be_empty: asked at the end of a run without any input whether that is fine, such as for a share of few.
         on_record: called after each record is written.
@@ -82,7 +82,7 @@ def run_batch(
         settings,
         top_k=min(settings.top_k, len(backend.classes)),
         # A run that was cut and continued must end with the same bytes as one that wasn't.
-        is_padded=settings.is_padded or destination.is_log,
+        is_padded=settings.is_padded or destination.is_resumable,
         thumbnail_px=THUMBNAIL_PX if destination.report else settings.thumbnail_px,
     )
     origin = Origin(
@@ -100,7 +100,7 @@ def run_batch(
         output = open_output(stack, inputs, destination, origin, summary)
         for record in classify_stream(output.pending, backend, settings):
             summary.add(record)
-            for each in output.sinks:
+            for each in output.writers:
                 each.add(record)
             on_record(record, summary)
             if limits.exceeded_by(summary):
@@ -124,7 +124,7 @@ def run_batch(
             # Windows replaces no file that somebody reads.
             output.earlier.close()
         # A report reads the earlier output too, so it comes to its end first.
-        for each in reversed(output.sinks):
+        for each in reversed(output.writers):
             (each.finish if summary.ended == "finished" else each.abandon)(summary)
         earlier = output.earlier if summary.ended == "finished" else None
         return BatchResult(summary, num_gone=earlier.count_unmet() if earlier else 0)

@@ -7,15 +7,15 @@ records of all inputs, in input order, to the final file.
 """
 
 import contextlib
-import io
 import os
 from array import array
+from dataclasses import replace
 from pathlib import Path
 
 from imgcls.host.files import output_error, replacing
-from imgcls.outputs.formats.text import CsvWriter, JsonlWriter, RecordWriter
-from imgcls.outputs.reading import LogFormat, Span, scan_records
-from imgcls.outputs.record import ImageRecord, KeptRecord
+from imgcls.outputs.formats.format import Layout, OutputFormat, Span
+from imgcls.outputs.formats.values import record_of
+from imgcls.outputs.record import ImageRecord, KeptRecord, Summary
 
 # Bytes copied at a time when the final file is put together.
 COPY_BYTES = 1 << 20
@@ -31,58 +31,57 @@ class Journal:
 
     Args:
         path: the final output.
-        format_: of both.
-        top_k: classes a record, for CSV's columns.
-        threshold: whether records say which answers are uncertain.
-        settings: digest of what shapes an answer, written into each record.
+        format_: of both; one that can be read back.
+        layout: of this run's records. Those of an earlier run may differ, and stay until this one ends.
         resume: continue the part that lies there, instead of starting a new one.
     Raises:
         OutputError: the part can't be written.
     """
 
-    def __init__(
-        self, path: Path, format_: LogFormat, *, top_k: int, threshold: bool, settings: str, resume: bool
-    ) -> None:
+    def __init__(self, path: Path, format_: OutputFormat, layout: Layout, *, resume: bool) -> None:
         self._path = path
         self._part = part_path(path)
-        self._format: LogFormat = format_
-        self._top_k = top_k
-        self._threshold = threshold
-        self._settings = settings
+        self._encoder = format_.encoder(layout)
+        self._head = self._encoder.head()
         self._starts = array("q")
         self._lengths = array("q")
         self._from_part = array("b")
         self._is_over = False
         try:
+            last_head = b""
             if resume and self._part.exists():
-                self._cut_torn_end()
+                last_head = _cut_torn_end(self._part, format_, layout)
                 self._file = self._part.open("ab")
             else:
                 self._file = self._part.open("wb")
             self._position = self._file.tell()
-            if format_ == "csv" and self._position == 0:
-                self._write(self._header())
+            if last_head != self._head:
+                self._write(self._head)
+            self._is_empty = self._position <= len(self._head)
         except OSError as exc:
             raise output_error(path, exc) from exc
 
-    def append(self, record: ImageRecord | KeptRecord) -> None:
+    def add(self, record: ImageRecord | KeptRecord) -> None:
         """Take the next record; a new one is on its way to the disk when this returns.
 
         Raises:
             OutputError: it can't be written.
         """
         if isinstance(record, KeptRecord):
-            self._remember(Span(record.start, record.length), in_part=record.in_part)
-            return
-        content = self._encoded(record)
+            if record.is_current:
+                self._remember(Span(record.start, record.length), in_part=record.in_part)
+                return
+            record = replace(record_of(record.values), input=record.input)
+        content = self._encoder.encode(record)
         start = self._position
         try:
             self._write(content)
         except OSError as exc:
             raise output_error(self._path, exc) from exc
+        self._is_empty = False
         self._remember(Span(start, len(content)), in_part=True)
 
-    def finish(self) -> None:
+    def finish(self, summary: Summary) -> None:
         """Make the output whole: all records, in input order, under its own name.
 
         Raises:
@@ -102,11 +101,15 @@ class Journal:
         except OSError as exc:
             raise output_error(self._path, exc) from exc
 
-    def abandon(self) -> None:
-        """Leave the part as it is, for a later run to continue; one without a record is removed."""
+    def abandon(self, summary: Summary) -> None:
+        """Leave the part as it is, for a later run to continue."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the part; one without a record is removed."""
         with contextlib.suppress(OSError):
             self._file.close()
-            if not self._is_over and self._position <= len(self._header()):
+            if not self._is_over and self._is_empty:
                 self._part.unlink(missing_ok=True)
 
     def _write(self, content: bytes) -> None:
@@ -119,34 +122,8 @@ class Journal:
         self._lengths.append(span.length)
         self._from_part.append(in_part)
 
-    def _encoded(self, record: ImageRecord) -> bytes:
-        text = io.StringIO()
-        self._writer(text, header=False).write(record)
-        return text.getvalue().encode("utf-8")
-
-    def _header(self) -> bytes:
-        text = io.StringIO()
-        self._writer(text, header=True)
-        return text.getvalue().encode("utf-8")
-
-    def _writer(self, text: io.StringIO, *, header: bool) -> RecordWriter:
-        if self._format == "jsonl":
-            return JsonlWriter(text, settings=self._settings)
-        return CsvWriter(text, self._top_k, threshold=self._threshold, settings=self._settings, header=header)
-
-    def _cut_torn_end(self) -> None:
-        header = self._header()
-        with self._part.open("rb+") as file:
-            # A header for another number of classes belongs to another run: start over.
-            whole = len(header) if file.read(len(header)) == header else 0
-            file.seek(0)
-            if whole or self._format == "jsonl":
-                for span, _record in scan_records(file, self._format):
-                    whole = span.start + span.length
-            file.truncate(whole)
-
     def _is_in_order(self) -> bool:
-        expected = len(self._header())
+        expected = len(self._head)
         for start, length, in_part in zip(self._starts, self._lengths, self._from_part, strict=True):
             if not in_part or start != expected:
                 return False
@@ -158,8 +135,19 @@ class Journal:
             target = files.enter_context(whole.open("wb", buffering=COPY_BYTES))
             part = files.enter_context(self._part.open("rb"))
             finished = files.enter_context(self._path.open("rb")) if self._path.exists() else part
-            target.write(self._header())
+            target.write(self._head)
             for start, length, in_part in zip(self._starts, self._lengths, self._from_part, strict=True):
                 source = part if in_part else finished
                 source.seek(start)
                 target.write(source.read(length))
+
+
+def _cut_torn_end(part: Path, format_: OutputFormat, layout: Layout) -> bytes:
+    """Cut off a record that is torn; gives the last head of what remains."""
+    assert format_.reader is not None
+    with part.open("rb+") as file:
+        reader = format_.reader(file, layout)
+        for _ in reader.scan():
+            pass
+        file.truncate(reader.num_whole_bytes)
+        return reader.head

@@ -1,6 +1,7 @@
-"""One run an output."""
+"""One run per output."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,34 +11,46 @@ from imgcls.errors import OutputError
 from imgcls.host.files import output_error
 from imgcls.outputs.manifest import describe_holder
 
+# A lock file that its holder has just removed can't be had; the next try makes a new one.
+TRIES = 3
+
 
 @contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path, *, option: str = "--output") -> Iterator[None]:
     """Hold an output, so that no second run writes to it.
 
-    The lock is the system's, and ends with its process however that ends. Its file stays: were it deleted, a run that
-    has just opened it and one that makes it anew would both hold a lock.
+    The lock is the system's, and ends with its process however that ends. Its file is removed by whoever holds it, and
+    FileLock gives nobody a lock on a file that has been removed.
 
+    Args:
+        path: the output.
+        option: where the user named it, for the hint.
     Raises:
         OutputError: another process holds it, or its folder can't be written.
     """
     lock_path = _lock_path(path)
+    lock = FileLock(lock_path)
     try:
         lock_path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(lock_path, timeout=0)
-        lock.acquire()
+        _acquire(lock)
     except Timeout as exc:
-        raise OutputError(
-            f"another run is writing {path}{describe_holder(path)}", hint="wait for it to end, or name another --output"
-        ) from exc
+        hint = f"wait for it to end, or name another {option}"
+        raise OutputError(f"another run is writing {path}{describe_holder(path)}", hint=hint) from exc
     except OSError as exc:
-        raise output_error(path, exc) from exc
+        raise output_error(path, exc, option=option) from exc
     except NotImplementedError as exc:
-        raise OutputError(f"can't lock {path}: its file system has no locks", hint="name a local --output") from exc
+        raise OutputError(f"can't lock {path}: its file system has no locks", hint=f"name a local {option}") from exc
     try:
         yield
     finally:
+        if sys.platform != "win32":
+            # There an open file can't be removed; here one that is removed later could be another run's.
+            with contextlib.suppress(OSError):
+                lock_path.unlink()
         lock.release()
+        if sys.platform == "win32":
+            with contextlib.suppress(OSError):
+                lock_path.unlink()
 
 
 def refuse_if_held(path: Path) -> None:
@@ -49,6 +62,14 @@ def refuse_if_held(path: Path) -> None:
     if _lock_path(path).exists():
         with exclusive(path):
             pass
+
+
+def _acquire(lock: FileLock) -> None:
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=0)
+            return
+    lock.acquire(timeout=0)
 
 
 def _lock_path(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The note beside an output: what made it, when, from what, and how its answers differ from the last run's."""
+"""The manifest beside an output: what made it, when, from what, and how its answers differ from the last run's."""
 
 import contextlib
 import json
@@ -18,43 +18,74 @@ from imgcls.outputs.origin import Origin
 from imgcls.outputs.record import Summary
 
 SCHEMA = 1
-# A run is compared with the last one by these parts of its note.
+# A thousand classes, each with a long name, take a fifth of this.
+MAX_BYTES = 1 << 24
+# A run is compared with the last one by these parts of its manifest.
 COMPARED = ("started", "finished", "counts", "mean_confidence", "model")
 
 
-def note_path(output: Path) -> Path:
-    """`results.run.json` for `results.jsonl`."""
+def manifest_path(output: Path) -> Path:
+    """`results.jsonl.run.json` for `results.jsonl`."""
+    return output.with_name(f"{output.name}.run.json")
+
+
+def former_manifest_path(output: Path) -> Path:
+    """Where version 0.1 kept it: `results.run.json`, be it for `results.jsonl` or `results.csv`. Read, not written."""
     return output.with_name(f"{output.stem}.run.json")
 
 
-def read_note(output: Path) -> dict[str, Any]:
-    """The note of the run that wrote an output, finished or not; empty where there is none.
+def read_manifest(output: Path) -> dict[str, Any]:
+    """The manifest of the run that wrote an output, finished or not; empty where there is none."""
+    for path in (manifest_path(output), former_manifest_path(output)):
+        if (manifest := _read(path)) and _is_of(output, manifest):
+            return manifest
+    return {}
 
-    Outputs whose names differ in the suffix alone share a note: one about the other says nothing.
+
+def refuse_foreign_manifest(output: Path) -> None:
+    """Refuse to write a manifest where somebody else's file or a link is; a file of ours is replaced.
+
+    Raises:
+        OutputError: it isn't ours.
     """
+    path = manifest_path(output)
+    if path.is_symlink() or (path.exists() and not _is_of(output, _read(path))):
+        what = "is a link" if path.is_symlink() else f"is no manifest of {output.name}"
+        raise OutputError(
+            f"{path} {what}, and would be replaced", hint="move it away, or name another output with --output"
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        note = json.loads(note_path(output).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if path.stat().st_size > MAX_BYTES:
+            return {}
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return note if isinstance(note, dict) and note.get("output") == output.name else {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _is_of(output: Path, manifest: dict[str, Any]) -> bool:
+    return manifest.get("output") == output.name and "status" in manifest
 
 
 def describe_holder(output: Path) -> str:
-    """Who holds an output, as a clause for a message; empty where its note doesn't say."""
-    note = read_note(output)
-    if note.get("status") != "running":
+    """Who holds an output, as a clause for a message; empty where its manifest doesn't say."""
+    manifest = read_manifest(output)
+    if manifest.get("status") != "running":
         return ""
-    return f" (process {note.get('pid')} on {note.get('host')}, since {note.get('started')})"
+    return f" (process {manifest.get('pid')} on {manifest.get('host')}, since {manifest.get('started')})"
 
 
 @dataclass
 class Manifest:
-    """The note of one run; written when it starts and again when it ends, each time whole.
+    """The manifest of one run; written when it starts and again when it ends, each time whole.
 
     Attributes:
         output: beside which it is written.
         origin: of the answers.
-        last: what the last finished run's note said, for comparison.
+        last: what the last finished run's manifest said, for comparison.
         started: UTC.
     """
 
@@ -65,7 +96,7 @@ class Manifest:
 
     @contextlib.contextmanager
     def kept(self, summary: Summary) -> Iterator[None]:
-        """Write the note now, and again when the block ends, well or not.
+        """Write it now, and again when the block ends, well or not.
 
         Args:
             summary: of the records, counted while the block runs.
@@ -86,7 +117,7 @@ class Manifest:
         self.write(summary.ended, summary)
 
     def write(self, status: str, summary: Summary | None = None) -> None:
-        """Write the note.
+        """Write it.
 
         Args:
             status: `running`, `finished`, `interrupted` or `failed`.
@@ -94,7 +125,7 @@ class Manifest:
         Raises:
             OutputError: it can't be written.
         """
-        note: dict[str, Any] = {
+        manifest: dict[str, Any] = {
             "schema": SCHEMA,
             "status": status,
             "output": self.output.name,
@@ -111,28 +142,33 @@ class Manifest:
             "versions": self.origin.versions,
         }
         if summary is not None:
-            note["counts"] = summary.to_dict() | {"kept": summary.num_kept}
-            note["mean_confidence"] = _rounded(summary.mean_confidence)
-            note["classes"] = class_shares(summary, self.last.get("classes", {}))
+            manifest["counts"] = summary.to_dict() | {"kept": summary.num_kept}
+            manifest["mean_confidence"] = _rounded(summary.mean_confidence)
+            manifest["classes"] = class_shares(summary, self.last.get("classes", {}))
         if self.last:
-            note["last"] = self.last
-        write_text(note_path(self.output), json.dumps(note, ensure_ascii=True, indent=2) + "\n")
+            manifest["last"] = self.last
+        refuse_foreign_manifest(self.output)
+        write_text(manifest_path(self.output), json.dumps(manifest, ensure_ascii=True, indent=2) + "\n")
 
 
-def last_finished(note: dict[str, Any]) -> dict[str, Any]:
-    """What a new run compares itself with: the last note's figures, or, if that run never ended, those it had.
+def last_finished(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a new run compares itself with: the last run's figures, or, if that never ended, those it compared with.
 
     Args:
-        note: as `read_note` gives it.
+        manifest: as `read_manifest` gives it.
     """
-    counts = note.get("counts")
+    counts = manifest.get("counts")
     # A run without any input, which left the output as it was, says nothing either.
-    if note.get("status") != "finished" or (isinstance(counts, dict) and counts.get("count") == 0):
-        last = note.get("last", {})
+    if manifest.get("status") != "finished" or (isinstance(counts, dict) and counts.get("count") == 0):
+        last = manifest.get("last", {})
         return last if isinstance(last, dict) else {}
-    classes = note.get("classes", {})
-    figures = {label: {"count": row["count"], "share": row["share"]} for label, row in classes.items()}
-    return {key: note[key] for key in COMPARED if key in note} | {"classes": figures}
+    try:
+        rows = manifest.get("classes", {}).items()
+        figures = {str(label): {"count": int(row["count"]), "share": float(row["share"])} for label, row in rows}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        # Somebody has written to it.
+        return {}
+    return {key: manifest[key] for key in COMPARED if key in manifest} | {"classes": figures}
 
 
 def class_shares(summary: Summary, last: dict[str, Any]) -> dict[str, Any]:

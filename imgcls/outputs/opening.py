@@ -1,24 +1,24 @@
-"""Taking hold of a run's output: lock, note, what earlier runs left, and a sink for what comes."""
+"""Taking hold of a run's output: lock, manifest, what earlier runs left, and a writer for what comes."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import BinaryIO
 
-from imgcls.host.files import output_error, remove_stale_parts
+from imgcls.host.files import remove_stale_parts, replacing
 from imgcls.images.sources import Source
+from imgcls.outputs.compression import compressing
 from imgcls.outputs.destination import Destination
-from imgcls.outputs.formats.parquet import ParquetWriter
-from imgcls.outputs.formats.text import RecordWriter, build_writer
+from imgcls.outputs.formats.format import Layout
 from imgcls.outputs.journal import Journal
 from imgcls.outputs.lock import exclusive
-from imgcls.outputs.manifest import Manifest, last_finished, read_note
+from imgcls.outputs.manifest import Manifest, last_finished, read_manifest
 from imgcls.outputs.origin import Origin
 from imgcls.outputs.record import KeptRecord, Summary
-from imgcls.outputs.report.page import build_report
+from imgcls.outputs.report.page import HtmlReport
 from imgcls.outputs.resume import EarlierRecords, skip_done
-from imgcls.outputs.sinks import FileSink, LogSink, Sink, StreamSink, TextFileWriter
+from imgcls.outputs.writer import OutputWriter, PlainWriter, writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,12 @@ class OpenOutput:
     """An output that this run holds until its stack is left.
 
     Attributes:
-        sinks: take the records, one after the other: the output, and a report where one is asked for.
+        writers: take the records, one after the other: the output, and a report where one is asked for.
         pending: the inputs, with earlier records in the place of those that need no second look.
         earlier: what earlier runs did, where this one continues them.
     """
 
-    sinks: tuple[Sink, ...]
+    writers: tuple[OutputWriter, ...]
     pending: Iterator[Source | KeptRecord]
     earlier: EarlierRecords | None = None
 
@@ -42,96 +42,98 @@ def open_output(
     """Take hold of the output, and find out what of it can be kept.
 
     Args:
-        stack: lets go of it; what ends the stack, an error or not, shows in the note and in the output.
+        stack: lets go of it; what ends the stack, an error or not, shows in the manifest and in the output.
         inputs: lazily.
         destination: where records go.
         origin: of the answers.
-        summary: of the run, for the note; counts while the run goes on.
+        summary: of the run, for the manifest; counts while the run goes on.
     Raises:
-        OutputError: the output can't be written, or another run holds it.
+        OutputError: the output can't be written, another run holds it, or has written it since `check` was asked.
     """
     earlier: EarlierRecords | None = None
     path = destination.target
-    sinks: list[Sink] = []
+    layout = _layout(destination, origin)
+    writers: list[OutputWriter] = []
+    if destination.report is not None:
+        stack.enter_context(exclusive(destination.report, option="--html"))
     if path is None or not destination.is_file:
-        sinks.append(_open_stream(stack, destination, origin))
+        destination.check_free()
+        writers.append(_open_stream(stack, destination, layout))
     else:
         stack.enter_context(exclusive(path))
+        destination.check_free()
         remove_stale_parts(path)
-        note = Manifest(output=path, origin=origin, last=last_finished(read_note(path)))
-        stack.enter_context(note.kept(summary))
-        if destination.is_log:
-            earlier, log = _open_log(stack, path, destination, origin)
-            sinks.append(log)
+        manifest = Manifest(output=path, origin=origin, last=last_finished(read_manifest(path)))
+        stack.enter_context(manifest.kept(summary))
+        if destination.is_resumable:
+            if destination.resume:
+                earlier = EarlierRecords(path, destination.output_format, layout)
+                stack.callback(earlier.close)
+            journal = Journal(path, destination.output_format, layout, resume=destination.resume)
+            stack.callback(journal.close)
+            writers.append(journal)
         else:
-            sinks.append(stack.enter_context(_open_whole(path, destination, origin)))
+            writers.append(_open_whole(stack, path, destination, layout))
     if destination.report is not None:
-        sinks.append(stack.enter_context(build_report(destination.report, origin, destination)))
-    return OpenOutput(tuple(sinks), skip_done(inputs, earlier) if earlier else iter(inputs), earlier)
+        writers.append(stack.enter_context(HtmlReport(destination.report, origin)))
+    inputs = destination.without_outputs(inputs)
+    return OpenOutput(tuple(writers), skip_done(inputs, earlier) if earlier else iter(inputs), earlier)
 
 
-def _open_log(
-    stack: contextlib.ExitStack, path: Path, destination: Destination, origin: Origin
-) -> tuple[EarlierRecords | None, LogSink]:
-    format_: Literal["jsonl", "csv"] = "csv" if destination.format == "csv" else "jsonl"
-    earlier = None
-    if destination.resume:
-        earlier = stack.enter_context(contextlib.closing(EarlierRecords(path, format_, settings=origin.digest)))
-    log = Journal(
-        path,
-        format_,
-        top_k=origin.top_k,
-        threshold=origin.threshold is not None,
-        settings=origin.digest,
-        resume=destination.resume,
-    )
-    stack.callback(log.abandon)
-    return earlier, LogSink(log)
-
-
-def _open_whole(path: Path, destination: Destination, origin: Origin) -> FileSink:
-    if destination.format == "parquet":
-        about = {
+def _layout(destination: Destination, origin: Origin) -> Layout:
+    return Layout(
+        origin.model,
+        origin.top_k,
+        # A cell that was escaped can't be told from one that wasn't, so the two are never mixed.
+        settings=origin.digest + ("-safe" if destination.csv_safe else ""),
+        classes=origin.classes,
+        is_resumable=destination.is_resumable,
+        colour=destination.colour and destination.path is None,
+        csv_safe=destination.csv_safe,
+        facts={
             "model": origin.model,
             "settings": origin.digest,
             "options": origin.options,
             "versions": origin.versions,
-        }
-        return FileSink(path, lambda part: ParquetWriter(part, metadata=about))
-    return FileSink(path, lambda part: TextFileWriter(part, lambda file: _writer(file, destination, origin)))
+        },
+    )
 
 
-def _open_stream(stack: contextlib.ExitStack, destination: Destination, origin: Origin) -> Sink:
+def _open_whole(stack: contextlib.ExitStack, path: Path, destination: Destination, layout: Layout) -> PlainWriter:
+    """A file that appears under its name only when it is whole, and leaves nothing after an error."""
+    part = stack.enter_context(replacing(path))
+    file = stack.enter_context(part.open("wb"))
+    return _writer(stack, file, destination, layout, is_live=False)
+
+
+def _open_stream(stack: contextlib.ExitStack, destination: Destination, layout: Layout) -> PlainWriter:
     if destination.path is None:
         if destination.stream is None:
             raise ValueError("a destination without a path needs a stream")
-        writer = _writer(destination.stream, destination, origin)
-        return stack.enter_context(StreamSink(destination.stream, writer, "stdout"))
-    try:
+        return _writer(stack, destination.stream, destination, layout, is_live=True)
+    with writing(destination.path):
         # Appending: where stdout is a log, `-o /dev/stdout` must not empty it.
-        file: TextIO = destination.path.open("a", encoding="utf-8", newline="\n")
-    except OSError as exc:
-        raise output_error(destination.path, exc) from exc
+        file = destination.path.open("ab")
+    stack.enter_context(writing(destination.path))
     # What could not be written when it was flushed can't be written when it is closed either, and has been said.
     stack.enter_context(_closing_quietly(file))
-    return stack.enter_context(StreamSink(file, _writer(file, destination, origin), str(destination.path)))
+    return _writer(stack, file, destination, layout, is_live=True)
+
+
+def _writer(
+    stack: contextlib.ExitStack, file: BinaryIO, destination: Destination, layout: Layout, *, is_live: bool
+) -> PlainWriter:
+    target = compressing(file, destination.compression)
+    if target is not file:
+        stack.enter_context(contextlib.closing(target))
+    encoder = destination.output_format.encoder(layout)
+    return stack.enter_context(PlainWriter(target, encoder, destination.path, is_live=is_live))
 
 
 @contextlib.contextmanager
-def _closing_quietly(file: TextIO) -> Iterator[None]:
+def _closing_quietly(file: BinaryIO) -> Iterator[None]:
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
             file.close()
-
-
-def _writer(file: TextIO, destination: Destination, origin: Origin) -> RecordWriter:
-    return build_writer(
-        destination.format,
-        file,
-        model=origin.model,
-        top_k=origin.top_k,
-        threshold=origin.threshold is not None,
-        colour=destination.colour,
-    )

@@ -9,6 +9,18 @@ from typing import Any, Literal, NamedTuple
 
 from imgcls.errors import ImageError, ImageErrorKind
 
+# What only some records say, in every format: a key of JSON where it is known, a column of CSV and Parquet always. A
+# new one is a field of `ImageRecord` and an entry here.
+OPTIONAL_KEYS: dict[str, type] = {
+    "uncertain": bool,
+    "frame": int,
+    "frames": int,
+    "truncated": bool,
+    "multi_label": bool,
+}
+# Servers and decoders may say as much as they like.
+MAX_REASON_CHARACTERS = 300
+
 # A run ends when its inputs do, at a signal, or when too many inputs failed.
 Ended = Literal["finished", "interrupted", "failed"]
 
@@ -70,6 +82,9 @@ class ImageRecord:
         width, height: of the upright image, in pixels; None when the input failed.
         error: why it failed, or None.
         uncertain: whether the most probable class stays under the threshold; None when none was asked for.
+        frame, frames: which frame or page was classified, counted from 0, of how many; None where there is only one.
+        truncated: True where the file lacks its end, and was accepted all the same.
+        multi_label: True where each class has a probability of its own, and they don't add up to 1.
         version: which version of the file was classified; None for URLs and stdin.
         thumbnail: a small JPEG for reports, if asked for; never part of the written record.
     """
@@ -81,6 +96,10 @@ class ImageRecord:
     height: int | None = None
     error: RecordError | None = None
     uncertain: bool | None = None
+    frame: int | None = None
+    frames: int | None = None
+    truncated: bool | None = None
+    multi_label: bool | None = None
     version: FileVersion | None = None
     thumbnail: bytes | None = field(default=None, repr=False, compare=False)
 
@@ -101,23 +120,16 @@ class ImageRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as it is written in JSON; probabilities keep the digits that float32 has."""
+        record: dict[str, Any] = {"input": self.input, "status": self.status}
         if self.error:
-            error = {"kind": self.error.kind, "message": self.error.message}
-            return {"input": self.input, "status": "error", "model": self.model, "error": error}
-        record: dict[str, Any] = {
-            "input": self.input,
-            "status": "ok",
-            "width": self.width,
-            "height": self.height,
-            "model": self.model,
-            "predictions": [
+            record |= {"model": self.model, "error": {"kind": self.error.kind, "message": self.error.message}}
+        else:
+            predictions = [
                 {"class_id": p.class_id, "label": p.label, "probability": float(f"{p.probability:.7g}")}
                 for p in self.predictions
-            ],
-        }
-        if self.uncertain is not None:
-            record["uncertain"] = self.uncertain
-        return record
+            ]
+            record |= {"width": self.width, "height": self.height, "model": self.model, "predictions": predictions}
+        return record | {name: value for name in OPTIONAL_KEYS if (value := getattr(self, name)) is not None}
 
     def __str__(self) -> str:
         """One line for people."""
@@ -168,6 +180,8 @@ def failed_record(
     """The record of an input that could not be classified."""
     # One line, and valid Unicode, whatever a decoder or a file name put into the reason.
     message = " ".join(error.message.encode("utf-8", "backslashreplace").decode("utf-8").split())
+    if len(message) > MAX_REASON_CHARACTERS:
+        message = message[: MAX_REASON_CHARACTERS - 1] + "…"
     return ImageRecord(name, model, error=RecordError(error.kind, message), version=version)
 
 
@@ -176,18 +190,29 @@ class KeptRecord:
     """A record of an earlier run that still holds, so that its input isn't classified again.
 
     Attributes:
-        input: the input's name.
+        input: the input's name, as it was given this time.
         start, length: where its bytes stand in the earlier output.
-        in_part: whether that is the part file of a run that was cut, rather than a finished output.
-        label, probability: of the most probable class.
+        in_part: whether that is the journal of a run that was cut, rather than a finished output.
+        is_current: whether these bytes can be copied; else they are written anew, in this run's columns and names.
+        values: what they say, as `ImageRecord.to_dict` does.
     """
 
     input: str
     start: int
     length: int
     in_part: bool
-    label: str
-    probability: float
+    is_current: bool
+    values: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return str(self.values["predictions"][0]["label"])
+
+    @property
+    def probability(self) -> float:
+        """Of the most probable class."""
+        return float(self.values["predictions"][0]["probability"])
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """What earlier runs have done: which inputs need no second look."""
 
+import codecs
 import contextlib
-import csv
 import hashlib
 import io
 from array import array
@@ -12,9 +12,10 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from imgcls.errors import OutputError
-from imgcls.images.sources import Source
+from imgcls.images.sources import Source, display_name
+from imgcls.outputs.formats.format import Layout, OutputFormat, Reader, Span
+from imgcls.outputs.formats.values import version_of
 from imgcls.outputs.journal import part_path
-from imgcls.outputs.reading import LogFormat, Span, read_record, scan_records
 from imgcls.outputs.record import KeptRecord, file_version
 
 
@@ -38,17 +39,18 @@ class EarlierRecords:
 
     Args:
         path: the final output; its part lies beside it.
-        format_: of both.
-        settings: digest of what shapes an answer; records made otherwise are not kept.
+        format_: of both; one that can be read back.
+        layout: of this run's records; those with other settings are not kept.
     Raises:
         OutputError: a file is there but can't be read, or the output is somebody else's file.
     """
 
-    def __init__(self, path: Path, format_: LogFormat, *, settings: str) -> None:
-        self._format: LogFormat = format_
-        self._settings = settings
+    def __init__(self, path: Path, format_: OutputFormat, layout: Layout) -> None:
+        assert format_.reader is not None
+        self._settings = layout.settings
+        self._head = format_.encoder(layout).head()
         self._files: list[BinaryIO] = []
-        self._columns: list[list[str]] = []
+        self._readers: list[Reader] = []
         keys, starts, lengths = array("Q"), array("q"), array("q")
         counts = []
         hint = "name another --output; --overwrite replaces this one"
@@ -60,16 +62,19 @@ class EarlierRecords:
                 try:
                     file = source.open("rb") if source.exists() else io.BytesIO()
                     self._files.append(file)
-                    self._columns.append(self._read_columns(file))
-                    self._index(file, self._columns[-1], keys, starts, lengths)
+                    _refuse_utf16(source, file.read(4))
+                    reader = format_.reader(file, layout)
+                    self._readers.append(reader)
+                    _index(reader, keys, starts, lengths)
                     is_empty = file.seek(0, io.SEEK_END) == 0
                 except OSError as exc:
                     raise OutputError(f"can't read {source}: {exc.strerror or exc}", hint=hint) from exc
                 counts.append(len(keys) - before)
-                is_ours = counts[-1] or is_empty or self._columns[-1][:3] == ["input", "status", "error"]
+                is_ours = counts[-1] or is_empty or reader.head
                 # Beside a part, somebody has already said that it may be overwritten.
                 if source == path and not is_ours and not part_path(path).exists():
-                    raise OutputError(f"{path} holds no records in {format_} that --resume could keep", hint=hint)
+                    message = f"{path} holds no records in {format_.name} that --resume could keep"
+                    raise OutputError(message, hint=hint)
             opened.pop_all()
         unsorted = np.frombuffer(keys, dtype=np.uint64) if keys else np.empty(0, np.uint64)
         # Stable, so that of equal keys the newest stands last.
@@ -95,28 +100,33 @@ class EarlierRecords:
 
     def find(self, source: Source) -> Found:
         """Look an input up; its record holds if file, model and question are the same as then."""
+        found = self._find(source, source.name)
+        # Version 0.1 wrote `a.jpg` for `./a.jpg`, and `shots/a.jpg` for `shots//a.jpg`.
+        if found.kept is None and source.path is not None and (former := display_name(source.path)) != source.name:
+            earlier = self._find(source, former)
+            found = Found(found.is_known or earlier.is_known, earlier.kept)
+        self.num_met += found.is_known
+        return found
+
+    def _find(self, source: Source, name: str) -> Found:
         version = file_version(source.path)
         is_known = False
         # As a plain int it would turn the whole array into floats, at each look-up.
-        key = np.uint64(_hash(source.name))
+        key = np.uint64(_hash(name))
         # From the newest record of that key to the oldest.
         index = newest = int(np.searchsorted(self._keys, key, side="right")) - 1
         while index >= 0 and self._keys[index] == key:
             in_part = bool(self._in_part[index])
             span = Span(int(self._starts[index]), int(self._lengths[index]))
-            file = self._files[in_part]
-            file.seek(span.start)
-            written = read_record(file.read(span.length), self._format, self._columns[in_part])
-            if written is not None and written.input == source.name:
-                self.num_met += not is_known
-                self._is_met[newest] = True
+            reader = self._readers[in_part]
+            values = reader.read(span)
+            if values is not None and values["input"] == name:
                 is_known = True
-                is_same = version is not None and version == written.version
-                if is_same and written.is_ok and written.settings == self._settings:
-                    kept = KeptRecord(
-                        written.input, span.start, span.length, in_part, written.label, written.probability
-                    )
-                    return Found(True, kept)
+                self._is_met[newest] = True
+                is_same = version is not None and version == version_of(values)
+                if is_same and values["status"] == "ok" and values.get("settings") == self._settings:
+                    is_current = name == source.name and reader.is_current(span, self._head)
+                    return Found(True, KeptRecord(source.name, *span, in_part, is_current, values))
             index -= 1
         return Found(is_known, None)
 
@@ -124,25 +134,6 @@ class EarlierRecords:
         """Close the files."""
         for file in self._files:
             file.close()
-
-    def _read_columns(self, file: BinaryIO) -> list[str]:
-        if self._format == "jsonl":
-            return []
-        with contextlib.suppress(UnicodeDecodeError, StopIteration, csv.Error):
-            return next(csv.reader([file.readline().decode("utf-8")]))
-        return []
-
-    def _index(
-        self, file: BinaryIO, columns: list[str], keys: "array[int]", starts: "array[int]", lengths: "array[int]"
-    ) -> None:
-        file.seek(0)
-        for span, content in scan_records(file, self._format):
-            written = read_record(content, self._format, columns)
-            if written is None:
-                continue
-            keys.append(_hash(written.input))
-            starts.append(span.start)
-            lengths.append(span.length)
 
 
 def skip_done(sources: Iterable[Source], earlier: EarlierRecords) -> Iterator[Source | KeptRecord]:
@@ -154,4 +145,21 @@ def skip_done(sources: Iterable[Source], earlier: EarlierRecords) -> Iterator[So
 
 
 def _hash(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode("utf-8"), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def _index(reader: Reader, keys: "array[int]", starts: "array[int]", lengths: "array[int]") -> None:
+    for span, values in reader.scan():
+        if values is not None:
+            keys.append(_hash(values["input"]))
+            starts.append(span.start)
+            lengths.append(span.length)
+
+
+def _refuse_utf16(path: Path, start: bytes) -> None:
+    # As some editors and PowerShell's `>` write; appending UTF-8 to it would spoil it.
+    has_mark = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if has_mark or [byte == 0 for byte in start] in ([False, True] * 2, [True, False] * 2):
+        raise OutputError(
+            f"{path} is in UTF-16, which --resume can't continue", hint="save it as UTF-8, or --overwrite"
+        )

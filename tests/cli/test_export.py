@@ -76,7 +76,7 @@ def test_a_run_with_the_file_is_resumed(exported: tuple[Path, Path, Result], tmp
     (images / "cat" / "more.png").write_bytes((images / "cat" / "000.png").read_bytes())
     assert run(*arguments, "--resume").exit_code == 0
     assert len(out.read_text(encoding="utf-8").splitlines()) == 4
-    assert json.loads(out.with_suffix(".run.json").read_text(encoding="utf-8"))["device"] == "cpu"
+    assert json.loads((tmp_path / "out.jsonl.run.json").read_text(encoding="utf-8"))["device"] == "cpu"
 
 
 def test_eval_counts_the_same_with_the_file(exported: tuple[Path, Path, Result], tmp_path: Path) -> None:

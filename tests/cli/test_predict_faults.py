@@ -81,7 +81,7 @@ def test_a_signal_ends_the_run_in_order_and_it_can_be_resumed(
     assert last == "interrupted; what is done is kept, --resume continues it"
     assert [record["input"] for record in records(part)] == [str(path) for path in paths[:8]]
     assert not output.exists()
-    note = json.loads((tmp_path / "r.run.json").read_text())
+    note = json.loads((tmp_path / "r.jsonl.run.json").read_text())
     assert (note["status"], note["counts"]["count"]) == ("interrupted", 8)
 
     resumed = imgcls(*command, inbox, "--resume")
@@ -200,7 +200,7 @@ def test_a_disk_that_fills_up(imgcls, tiny_model, inbox, small_disk, tmp_path, f
     # No half of a file under the name of a whole one, and no rubbish.
     assert not output.exists()
     left = {path.name for path in small_disk.iterdir()}
-    assert left <= {f"r.{format_}.part", "r.run.json", f".r.{format_}.lock"}
+    assert left <= {f"r.{format_}.part", f"r.{format_}.run.json"}
     if format_ == "json":
         return
     subprocess.run(["mount", "-o", "remount,size=1m", small_disk], check=True)
@@ -283,7 +283,7 @@ def test_a_missing_folder_is_made(imgcls, tiny_model, inbox, tmp_path):
 def test_a_second_run_on_one_output_ends_at_once_and_says_who_holds_it(
     imgcls, tiny_model, inbox, tmp_path, open_list, format_
 ):
-    output, note = tmp_path / f"r.{format_}", tmp_path / "r.run.json"
+    output, note = tmp_path / f"r.{format_}", tmp_path / f"r.{format_}.run.json"
     command = ("predict", "-m", tiny_model, "-f", format_, "-o", output)
     running = imgcls.start(*command, "--files-from", "-", stdin=open_list.reader)
     deadline = time.monotonic() + LONG_SEC

@@ -57,8 +57,8 @@ def test_resume_does_again_what_was_done_in_another_precision(imgcls, tiny_model
     base = ("predict", tmp_path / "in", "-m", tiny_model, "-f", "jsonl", "-o", output, "--resume", "--device", "cpu")
     assert imgcls(*base).code == 0
     assert "3 images: 3 ok" in imgcls(*base, "--precision", "bf16").stderr
-    note = json.loads((tmp_path / "r.run.json").read_text())
+    note = json.loads((tmp_path / "r.jsonl.run.json").read_text())
     assert note["model"]["precision"] == "bf16"
     assert note["counts"]["kept"] == 0
     assert imgcls(*base, "--precision", "bf16").code == 0
-    assert json.loads((tmp_path / "r.run.json").read_text())["counts"]["kept"] == 3
+    assert json.loads((tmp_path / "r.jsonl.run.json").read_text())["counts"]["kept"] == 3

@@ -10,7 +10,7 @@ MODULES = """
     inference.batch_run inference.batch_executor inference.decode_pool inference.decoder inference.pipeline
     inference.predictor inference.settings inference.backends.backend
     outputs.destination outputs.report.page outputs.report.thumbnails outputs.opening outputs.origin outputs.lock
-    outputs.journal outputs.manifest outputs.record outputs.resume outputs.sinks outputs.formats.text outputs.reading
+    outputs.journal outputs.manifest outputs.record outputs.resume outputs.writer outputs.formats outputs.formats.values
     images.decoding images.download images.input_lists images.selection images.sources images.transform host.resources
 """.split()  # noqa: SIM905 - a list of quoted words is harder to read
 

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from colour_backend import ColourBackend, draw_image
 
+from imgcls.errors import OutputError
 from imgcls.images.sources import iterate_sources
 from imgcls.inference.batch_run import run_batch
 from imgcls.inference.pipeline import StreamSettings
 from imgcls.outputs.destination import Destination
-from imgcls.outputs.manifest import describe_holder, note_path, read_note
+from imgcls.outputs.manifest import describe_holder, former_manifest_path, manifest_path, read_manifest
 
 RED, GREEN, BLUE = (240, 5, 5), (5, 240, 5), (5, 5, 240)
 
@@ -34,7 +35,7 @@ class Nightly:
         destination = Destination(format_, output, format_ != "json", format_ == "json")
         settings = StreamSettings(top_k=2, should_stop=lambda: stop, **options)
         run_batch(ColourBackend(), iterate_sources([str(self.inbox)]), destination, settings, device="cpu")
-        note: dict[str, Any] = json.loads(note_path(output).read_text(encoding="utf-8"))
+        note: dict[str, Any] = json.loads(manifest_path(output).read_text(encoding="utf-8"))
         return note
 
 
@@ -93,7 +94,7 @@ def test_a_run_that_never_ended_is_nothing_to_compare_with(nightly, end):
     else:
         # What a run writes when it starts, and SIGKILL lets stand.
         running = {"status": "running", "output": "results.jsonl", "last": nightly.run()["last"]}
-        note_path(nightly.output).write_text(json.dumps(running))
+        manifest_path(nightly.output).write_text(json.dumps(running))
     note = nightly.run()
     assert note["last"]["started"] == first["started"]
     assert note["classes"]["red"]["last_count"] == 1
@@ -119,20 +120,61 @@ def test_a_run_without_any_input_is_nothing_to_compare_with(nightly):
     assert nightly.run()["classes"]["red"]["last_count"] == 1
 
 
-def test_every_file_has_a_note_and_compares_with_its_own(nightly, tmp_path):
+def test_every_output_has_a_manifest_of_its_own_and_compares_with_its_own(nightly, tmp_path):
     nightly.add(RED)
     for name in ("results.json", "results.csv", "results.jsonl"):
         note = nightly.run(tmp_path / name)
         assert (note["output"], note["status"], "last" in note) == (name, "finished", False)
-    assert read_note(tmp_path / "results.csv") == {}
+    for name in ("results.json", "results.csv", "results.jsonl"):
+        note = nightly.run(tmp_path / name)
+        assert (note["output"], note["last"]["counts"]["count"]) == (name, 1)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "null", "{", '{"output": "results.jsonl"}', '{"output": "results.jsonl", "last": 3}']
-)
-def test_a_note_that_somebody_spoiled_is_no_obstacle(nightly, text):
+def test_a_note_of_version_0_1_is_read_and_stays(nightly):
+    nightly.add(RED, RED)
+    nightly.run()
+    former = former_manifest_path(nightly.output)
+    manifest_path(nightly.output).rename(former)
+    before = former.read_bytes()
+    nightly.add(GREEN)
+    assert nightly.run()["last"]["counts"]["count"] == 2
+    assert former.read_bytes() == before
+    # One about another output says nothing of this one.
+    assert "last" not in nightly.run(nightly.output.with_suffix(".csv"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"name": "my-package"}', '{"output": "results.jsonl"}'])
+def test_only_a_manifest_of_ours_is_replaced(nightly, text):
     nightly.add(RED)
-    note_path(nightly.output).write_text(text)
+    path = manifest_path(nightly.output)
+    path.write_text(text)
+    for overwrite in (False, True):
+        destination = Destination("jsonl", nightly.output, overwrite=overwrite)
+        with pytest.raises(OutputError, match=r"is no manifest of results\.jsonl, and would be replaced"):
+            destination.check()
+    with pytest.raises(OutputError, match="is no manifest"):
+        nightly.run()
+    assert path.read_text() == text
+    assert [entry.name for entry in nightly.output.parent.iterdir() if entry.is_file()] == [path.name]
+
+
+def test_a_manifest_is_never_written_through_a_link(nightly, tmp_path):
+    nightly.add(RED)
+    nightly.run()
+    elsewhere = tmp_path / "elsewhere.json"
+    manifest_path(nightly.output).rename(elsewhere)
+    before = elsewhere.read_bytes()
+    manifest_path(nightly.output).symlink_to(elsewhere)
+    with pytest.raises(OutputError, match="is a link"):
+        nightly.run()
+    assert elsewhere.read_bytes() == before
+
+
+@pytest.mark.parametrize("last", [3, {"classes": 3}, {"classes": {"red": {}}}])
+def test_a_manifest_that_somebody_has_written_to_is_no_obstacle(nightly, last):
+    nightly.add(RED)
+    text = json.dumps({"output": "results.jsonl", "status": "finished", "last": last, **({} if last == 3 else last)})
+    manifest_path(nightly.output).write_text(text)
     assert nightly.run()["status"] == "finished"
     assert describe_holder(nightly.output) == ""
 
@@ -142,4 +184,4 @@ def test_a_failure_of_ours_is_noted(nightly, monkeypatch):
     monkeypatch.setattr(ColourBackend, "probabilities", lambda *_args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         nightly.run()
-    assert read_note(nightly.output)["status"] == "failed"
+    assert read_manifest(nightly.output)["status"] == "failed"

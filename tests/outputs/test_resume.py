@@ -15,8 +15,10 @@ from imgcls.images.sources import Source, iterate_sources
 from imgcls.inference.batch_run import BatchResult, ErrorLimits, run_batch
 from imgcls.inference.pipeline import StreamSettings
 from imgcls.outputs.destination import Destination
+from imgcls.outputs.formats import FORMATS
+from imgcls.outputs.formats.format import Layout
 from imgcls.outputs.journal import part_path
-from imgcls.outputs.manifest import read_note
+from imgcls.outputs.manifest import read_manifest
 
 # Names that a line-based or comma-based reader would trip over.
 AWKWARD = [
@@ -95,6 +97,14 @@ class Folder:
         if self.format == "csv":
             return list(csv.DictReader(io.StringIO(text, newline="")))
         return [json.loads(line) for line in text.splitlines()] if "\x85" not in text else []
+
+    def run_values(self) -> list[dict[str, Any]]:
+        """The records that a cut run has left, whatever their columns."""
+        format_ = FORMATS[self.format]
+        with part_path(self.output).open("rb") as file:
+            assert format_.reader is not None
+            reader = format_.reader(file, Layout({}, 3))
+            return [values for _, values in reader.scan() if values is not None]
 
     def inputs(self) -> list[str]:
         return [Path(row["input"]).name for row in self.rows()]
@@ -206,7 +216,7 @@ def test_a_cut_run_is_continued_and_ends_with_the_same_bytes(folder, tmp_path):
     assert not folder.output.exists()
     done = len(folder.rows(part_path(folder.output)))
     assert seen >= done >= 4
-    assert read_note(folder.output)["status"] == "interrupted"
+    assert read_manifest(folder.output)["status"] == "interrupted"
     assert folder.run()[0] == 10 - done
     assert folder.output.read_bytes() == whole
     assert not part_path(folder.output).exists()
@@ -337,6 +347,33 @@ def test_what_cant_be_resumed(options):
         Destination(resume=True, **options).check()
 
 
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_wrong_number_of_classes_costs_a_cut_run_nothing(folder, k):
+    """Who types another -k by mistake and notices it still has what was done."""
+    folder.run()
+    whole = folder.output.read_bytes()
+    folder.output.unlink()
+    folder.run(stop_after=5)
+    done = len(folder.run_values())
+    assert folder.run(top_k=k, stop_after=0)[1].ended == "interrupted"
+    folder.run(top_k=k, stop_after=2)
+    seen, _ = folder.run()
+    assert seen == 10 - done
+    assert folder.output.read_bytes() == whole
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_an_output_in_utf_16_is_refused(folder, encoding):
+    folder.run()
+    content = folder.output.read_text(encoding="utf-8").encode(encoding)
+    for there in (folder.output, part_path(folder.output)):
+        folder.output.unlink(missing_ok=True)
+        there.write_bytes(content)
+        with pytest.raises(OutputError, match="is in UTF-16"):
+            folder.run()
+        assert there.read_bytes() == content
+
+
 def test_an_overwritten_output_stays_until_the_new_one_is_whole(folder):
     folder.output.write_text("old")
     _, result = folder.run(resume=False, overwrite=True, stop_after=4)
@@ -394,7 +431,7 @@ def test_an_output_behind_a_link_is_written_through_it(folder, tmp_path):
     assert folder.output.is_symlink()
     assert len(folder.inputs()) == 10
     assert folder.run()[0] == 0
-    assert read_note(real)["status"] == "finished"
+    assert read_manifest(real)["status"] == "finished"
 
 
 def test_records_can_be_followed_while_the_run_goes_on(folder):
@@ -423,7 +460,7 @@ def test_a_full_disk_while_the_final_file_is_made_loses_nothing(folder, monkeypa
         with pytest.raises(OutputError, match="No space left on device"):
             folder.run()
     assert folder.output.read_bytes() == whole
-    assert read_note(folder.output)["status"] == "failed"
+    assert read_manifest(folder.output)["status"] == "failed"
     assert folder.run()[0] == 0
     assert len(folder.inputs()) == 11
     assert not [path.name for path in folder.output.parent.iterdir() if ".part" in path.name]

@@ -1,12 +1,13 @@
-"""Records as a Parquet file, a row group at a time; the only module that imports pyarrow."""
+"""Parquet: columns in row groups, for analysis; the only module that imports pyarrow for it."""
 
 import importlib.util
+import io
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgcls.errors import UsageError
-from imgcls.outputs.record import ImageRecord, Summary
+from imgcls.outputs.formats.format import Layout, OutputFormat
+from imgcls.outputs.record import OPTIONAL_KEYS, ImageRecord, Summary
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,49 +30,74 @@ def require_pyarrow() -> None:
         )
 
 
-class ParquetWriter:
-    """Writes one row an input; see `row_schema` for the columns.
+class ParquetEncoder:
+    """Writes one row per input; see `row_schema` for the columns.
 
     Args:
-        path: the file to write; what it holds is readable only after `close`.
-        metadata: facts about the whole run, plain values by name; each becomes `imgcls.NAME` in the file's key-value
-            metadata, as JSON.
+        layout: its facts become `imgcls.NAME` in the file's key-value metadata, as JSON.
         row_group_records: rows that are held and written together.
     Raises:
         UsageError: pyarrow isn't installed.
-        OSError: the file can't be written.
     """
 
-    def __init__(self, path: Path, *, metadata: dict[str, Any], row_group_records: int = ROW_GROUP_RECORDS) -> None:
+    def __init__(self, layout: Layout, *, row_group_records: int = ROW_GROUP_RECORDS) -> None:
         require_pyarrow()
         from pyarrow import parquet
 
-        self._schema = row_schema().with_metadata(_encoded({"schema": SCHEMA} | metadata))
         self._row_group_records = row_group_records
         self._rows: list[dict[str, Any]] = []
-        self._file = parquet.ParquetWriter(path, self._schema, compression="zstd")
+        self._made = _Made()
+        self._schema = row_schema().with_metadata(_encoded({"schema": SCHEMA} | layout.facts))
+        self._writer = parquet.ParquetWriter(self._made, self._schema, compression="zstd")
 
-    def write(self, record: ImageRecord) -> None:
-        """Take one record; it is written with its row group."""
+    def head(self) -> bytes:
+        """The file's first four bytes."""
+        return self._made.take()
+
+    def encode(self, record: ImageRecord) -> bytes:
+        """A row group, once it is full."""
         self._rows.append(_row(record))
         if len(self._rows) >= self._row_group_records:
             self._write_rows()
+        return self._made.take()
 
-    def finish(self, summary: Summary) -> None:
-        """Write the last rows, and the counts as `imgcls.summary`."""
+    def tail(self, summary: Summary) -> bytes:
+        """The last rows, the counts as `imgcls.summary`, and the footer."""
         self._write_rows()
-        self._file.add_key_value_metadata(_encoded({"summary": summary.to_dict()}))
-
-    def close(self) -> None:
-        """Write the footer, without which the file can't be read."""
-        self._file.close()
+        self._writer.add_key_value_metadata(_encoded({"summary": summary.to_dict()}))
+        self._writer.close()
+        return self._made.take()
 
     def _write_rows(self) -> None:
         import pyarrow as pa
 
         if self._rows:
-            self._file.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
             self._rows.clear()
+
+
+class _Made(io.RawIOBase):
+    """A file that holds only what has not been taken yet."""
+
+    def __init__(self) -> None:
+        self._content = bytearray()
+        self._num_taken = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self._content += content
+        return len(content)
+
+    def tell(self) -> int:
+        return self._num_taken + len(self._content)
+
+    def take(self) -> bytes:
+        content = bytes(self._content)
+        self._num_taken += len(content)
+        self._content.clear()
+        return content
 
 
 def row_schema() -> "pa.Schema":
@@ -80,6 +106,7 @@ def row_schema() -> "pa.Schema":
 
     text = pa.string()
     prediction = pa.struct([("class_id", pa.int32()), ("label", text), ("probability", pa.float32())])
+    kinds = {bool: pa.bool_(), int: pa.int32()}
     return pa.schema(
         [
             pa.field("input", text, nullable=False),
@@ -90,7 +117,7 @@ def row_schema() -> "pa.Schema":
             ("height", pa.int32()),
             pa.field("model", text, nullable=False),
             ("predictions", pa.list_(prediction)),
-            ("uncertain", pa.bool_()),
+            *((name, kinds[kind]) for name, kind in OPTIONAL_KEYS.items()),
             ("size_bytes", pa.int64()),
             ("modified_ns", pa.int64()),
         ]
@@ -98,7 +125,7 @@ def row_schema() -> "pa.Schema":
 
 
 def _row(record: ImageRecord) -> dict[str, Any]:
-    return {
+    row = {
         "input": record.input,
         "status": record.status,
         "error_kind": record.error.kind if record.error else None,
@@ -107,13 +134,21 @@ def _row(record: ImageRecord) -> dict[str, Any]:
         "height": record.height,
         "model": record.model,
         "predictions": [
-            {"class_id": p.class_id, "label": p.label, "probability": p.probability} for p in record.predictions
+            {"class_id": p.class_id, "label": _valid(p.label), "probability": p.probability} for p in record.predictions
         ],
-        "uncertain": record.uncertain,
         "size_bytes": record.version.size_bytes if record.version else None,
         "modified_ns": record.version.modified_ns if record.version else None,
     }
+    return row | {name: getattr(record, name) for name in OPTIONAL_KEYS}
+
+
+def _valid(label: str) -> str:
+    """A label without lone surrogates, which Parquet's text can't hold."""
+    return label.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _encoded(values: dict[str, Any]) -> dict[str, str]:
-    return {f"imgcls.{name}": json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+    return {f"imgcls.{name}": _valid(json.dumps(value, ensure_ascii=False)) for name, value in values.items()}
+
+
+PARQUET = OutputFormat("parquet", (".parquet",), ParquetEncoder, is_text=False, require=require_pyarrow)

@@ -1,21 +1,17 @@
 """What a report keeps of one record: a short JSON list, a thumbnail, and a link to the image."""
 
 import contextlib
-import csv
-import io
-import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote
 
 from imgcls.errors import ImageError
 from imgcls.images.data_uris import is_data_uri
-from imgcls.images.decoding import DEFAULT_MAX_PIXELS, decode_image
+from imgcls.images.decoding import decode_image
 from imgcls.images.sources import STDIN, is_url, path_of
-from imgcls.outputs.journal import part_path
-from imgcls.outputs.record import ImageRecord, KeptRecord, Prediction
+from imgcls.outputs.record import ImageRecord
 from imgcls.outputs.report.thumbnails import THUMBNAIL_PX, make_thumbnail
 
 
@@ -33,76 +29,19 @@ class Entry:
     thumbnail: bytes
 
 
-class EarlierAnswers:
-    """Reads the records back that a resumed run keeps, and makes their thumbnails anew.
+def with_thumbnail(record: ImageRecord, *, max_pixels: int) -> ImageRecord:
+    """A record that was kept, with a thumbnail that is made anew; without one where its image has gone since.
 
     Args:
-        output: the output that is being resumed; its part lies beside it.
-        is_csv: its format; else JSON Lines.
-        classes: labels in the order of the network's outputs.
-        max_pixels: larger images get no thumbnail.
+        record: of an image that was classified.
+        max_pixels: larger images get none.
     """
-
-    def __init__(
-        self, output: Path, *, is_csv: bool, classes: tuple[str, ...], max_pixels: int = DEFAULT_MAX_PIXELS
-    ) -> None:
-        self._output = output
-        self._is_csv = is_csv
-        self._max_pixels = max_pixels
-        self._indices = {label: index for index, label in reversed(list(enumerate(classes)))}
-        self._files: dict[bool, tuple[BinaryIO, list[str]]] = {}
-
-    def read(self, kept: KeptRecord) -> ImageRecord:
-        """The whole record again, without its thumbnail. Not for several threads at once.
-
-        Raises:
-            OSError: the earlier output can't be read.
-        """
-        file, columns = self._open(kept.in_part)
-        file.seek(kept.start)
-        text = file.read(kept.length).decode("utf-8")
-        if not self._is_csv:
-            values = json.loads(text)
-            return ImageRecord(
-                kept.input,
-                values["model"],
-                tuple(Prediction(p["class_id"], p["label"], p["probability"]) for p in values["predictions"]),
-                values["width"],
-                values["height"],
-                uncertain=values.get("uncertain"),
-            )
-        row = dict(zip(columns, next(csv.reader(io.StringIO(text, newline=""))), strict=True))
-        ranks = [rank for rank in range(1, len(columns)) if row.get(f"label_{rank}")]
-        return ImageRecord(
-            kept.input,
-            model="",
-            predictions=tuple(
-                Prediction(self._indices[label], label, float(row[f"probability_{rank}"]))
-                for rank in ranks
-                if (label := row[f"label_{rank}"]) in self._indices
-            ),
-            uncertain={"true": True, "false": False}.get(row.get("uncertain", "")),
-        )
-
-    def with_thumbnail(self, record: ImageRecord) -> ImageRecord:
-        """Decode a record's image once more, as small as its format allows; none where it has gone since."""
-        with contextlib.suppress(ImageError):
-            decoded = decode_image(path_of(record.input), max_pixels=self._max_pixels, smallest_px=THUMBNAIL_PX)
-            thumbnail = make_thumbnail(decoded.image)
-            return replace(record, thumbnail=thumbnail, width=decoded.width, height=decoded.height)
-        return record
-
-    def close(self) -> None:
-        """Close the earlier output."""
-        for file, _columns in self._files.values():
-            file.close()
-
-    def _open(self, in_part: bool) -> tuple[BinaryIO, list[str]]:
-        if in_part not in self._files:
-            file = (part_path(self._output) if in_part else self._output).open("rb")
-            columns = next(csv.reader([file.readline().decode("utf-8")])) if self._is_csv else []
-            self._files[in_part] = (file, columns)
-        return self._files[in_part]
+    with contextlib.suppress(ImageError):
+        # As small as its format allows.
+        decoded = decode_image(path_of(record.input), max_pixels=max_pixels, smallest_px=THUMBNAIL_PX)
+        thumbnail = make_thumbnail(decoded.image)
+        return replace(record, thumbnail=thumbnail, width=decoded.width, height=decoded.height)
+    return record
 
 
 def entry_of(record: ImageRecord, folder: Path) -> Entry:

@@ -9,6 +9,7 @@ import contextlib
 import json
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -18,10 +19,10 @@ from typing import Any, Literal, Self, TextIO
 from imgcls.host.files import output_error, remove_stale_parts, replacing
 from imgcls.host.resources import available_cores
 from imgcls.images.transform import Transform
-from imgcls.outputs.destination import Destination
+from imgcls.outputs.formats.values import record_of
 from imgcls.outputs.origin import Origin
 from imgcls.outputs.record import ImageRecord, KeptRecord, Summary
-from imgcls.outputs.report.entries import EarlierAnswers, Entry, entry_of
+from imgcls.outputs.report.entries import Entry, entry_of, with_thumbnail
 
 # Records a block: the browser cuts out one block's thumbnails (some 150 KiB) to show the first of them.
 BLOCK_RECORDS = 50
@@ -36,18 +37,16 @@ class _NotEnded(Exception):  # noqa: N818 - it unwinds, and nobody sees it
 
 
 class HtmlReport:
-    """A sink that writes the page; a context manager that removes a page that was not finished.
+    """An output writer that makes the page; a context manager that removes a page that was not finished.
 
     Args:
         path: the page.
         origin: of the answers.
-        earlier: reads kept records back; needed where a run resumes.
     """
 
-    def __init__(self, path: Path, origin: Origin, *, earlier: EarlierAnswers | None = None) -> None:
+    def __init__(self, path: Path, origin: Origin) -> None:
         self._path = path
         self._origin = origin
-        self._earlier = earlier
         self._stack = contextlib.ExitStack()
         self._file: TextIO | None = None
         self._tail = ""
@@ -72,7 +71,7 @@ class HtmlReport:
         """Take the next record.
 
         Raises:
-            OutputError: the page can't be written, or an earlier output can't be read.
+            OutputError: the page can't be written.
         """
         try:
             file = self._file or self._open()
@@ -94,18 +93,14 @@ class HtmlReport:
         folder = self._path.absolute().parent
         if isinstance(record, ImageRecord):
             return entry_of(record, folder)
-        assert self._earlier is not None
         if self._pool is None:
             self._pool = self._stack.enter_context(ThreadPoolExecutor(available_cores(), "thumbnails"))
-        earlier = self._earlier
-        whole = earlier.read(record)
-        return self._pool.submit(lambda: entry_of(earlier.with_thumbnail(whole), folder))
+        whole, max_pixels = replace(record_of(record.values), input=record.input), self._origin.max_pixels
+        return self._pool.submit(lambda: entry_of(with_thumbnail(whole, max_pixels=max_pixels), folder))
 
     def _open(self) -> TextIO:
         remove_stale_parts(self._path)
         part = self._stack.enter_context(replacing(self._path, option="--html"))
-        if self._earlier is not None:
-            self._stack.callback(self._earlier.close)
         self._file = self._stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
         head, self._tail = _render(self._origin).split(RECORDS_MARK)
         self._file.write(head)
@@ -146,25 +141,6 @@ class HtmlReport:
                 self._file.flush()
             except OSError as exc:
                 raise output_error(self._path, exc, option="--html") from exc
-
-
-def build_report(path: Path, origin: Origin, destination: Destination) -> HtmlReport:
-    """The report of a run.
-
-    Args:
-        path: the page.
-        origin: of the answers.
-        destination: the run's main output; where that resumes, kept answers are read back from it.
-    """
-    earlier = None
-    if destination.resume and destination.target is not None:
-        earlier = EarlierAnswers(
-            destination.target,
-            is_csv=destination.format == "csv",
-            classes=origin.classes,
-            max_pixels=origin.max_pixels,
-        )
-    return HtmlReport(path, origin, earlier=earlier)
 
 
 def script_json(values: Any) -> str:

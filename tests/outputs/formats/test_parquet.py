@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from colour_backend import ColourBackend, classify, draw_image
@@ -10,8 +11,9 @@ from colour_backend import ColourBackend, classify, draw_image
 from imgcls.errors import OutputError, UsageError
 from imgcls.images.sources import Source
 from imgcls.outputs.destination import Destination
-from imgcls.outputs.formats.parquet import ParquetWriter
-from imgcls.outputs.record import ImageRecord, Prediction, Summary
+from imgcls.outputs.formats.format import Layout
+from imgcls.outputs.formats.parquet import ParquetEncoder
+from imgcls.outputs.record import OPTIONAL_KEYS, ImageRecord, Prediction, Summary
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install 'imgcls[parquet]'")
 
@@ -60,19 +62,31 @@ def test_the_reference_names_columns_and_metadata(tmp_path: Path) -> None:
 
 
 def test_row_groups_are_written_as_records_come(tmp_path: Path) -> None:
+    encoder = ParquetEncoder(Layout({}, 1), row_group_records=100)
     path = tmp_path / "rows.parquet"
-    writer = ParquetWriter(path, metadata={}, row_group_records=100)
-    sizes = [path.stat().st_size]
-    for number in range(250):
-        writer.write(ImageRecord(f"{number}.jpg", "m@1", (Prediction(1, "cup", 0.5),), 4, 3))
-        if number % 100 == 99:
-            sizes.append(path.stat().st_size)
-    writer.finish(Summary(num_ok=250))
-    writer.close()
-    assert sizes[0] < sizes[1] < sizes[2]
-    file = parquet.ParquetFile(path)
-    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [100, 100, 50]
-    assert file.read(["input"])["input"].to_pylist() == [f"{number}.jpg" for number in range(250)]
+    sizes = []
+    with path.open("wb") as file:
+        file.write(encoder.head())
+        for number in range(250):
+            file.write(encoder.encode(ImageRecord(f"{number}.jpg", "m@1", (Prediction(1, "cup", 0.5),), 4, 3)))
+            sizes.append(file.tell())
+        file.write(encoder.tail(Summary(num_ok=250)))
+    # Nothing but the first bytes until a group is full, and then all of it at once.
+    assert (sizes[98], len(set(sizes))) == (4, 3)
+    rows = parquet.ParquetFile(path)
+    assert [rows.metadata.row_group(i).num_rows for i in range(rows.num_row_groups)] == [100, 100, 50]
+    assert rows.read(["input"])["input"].to_pylist() == [f"{number}.jpg" for number in range(250)]
+
+
+def test_optional_keys_have_columns(tmp_path: Path) -> None:
+    values: dict[str, Any] = {name: True if kind is bool else 3 for name, kind in OPTIONAL_KEYS.items()}
+    encoder = ParquetEncoder(Layout({}, 1))
+    record = ImageRecord("a.gif", "m@1", (Prediction(1, "lone \udcff", 0.5),), 4, 3, **values)
+    content = encoder.head() + encoder.encode(record) + encoder.tail(Summary(num_ok=1))
+    (tmp_path / "r.parquet").write_bytes(content)
+    (row,) = parquet.read_table(tmp_path / "r.parquet").to_pylist()
+    assert {name: row[name] for name in OPTIONAL_KEYS} == values
+    assert row["predictions"][0]["label"] == "lone \\udcff"
 
 
 def test_a_run_that_fails_leaves_no_file(tmp_path: Path) -> None:
