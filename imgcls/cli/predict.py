@@ -61,7 +61,7 @@ def predict(
     std: foreign_model.Std = None,
     size: foreign_model.Size = None,
 ) -> None:
-    """Name the most probable classes of any image: one record an input, also for those that can't be read."""
+    """Name the most probable classes of any image: one record per input, also for those that can't be read."""
     console.quiet = quiet
     from PIL import Image
 
@@ -81,6 +81,8 @@ def predict(
         tuple(inputs or ()), files_from, null, tuple(include or ()), tuple(exclude or ()), shard, newer_than
     )
     sources = selection.open(marks_old=resume)
+    output = None if output == Path("-") else output
+    read = [files_from, model, weights, labels]
     destination = Destination(
         format_.value if format_ else format_of(output),
         output,
@@ -88,6 +90,7 @@ def predict(
         overwrite,
         colour=console.stdout_has_colour(),
         report=html,
+        reads=tuple(Path(name) for name in read if name is not None),
         stream=sys.stdout.buffer if sys.stdout is not None else None,
     )
     destination.check()
@@ -140,7 +143,7 @@ def predict(
             may_be_empty=lambda: sources.num_left_out > 0,
             on_record=on_record or (lambda _record, _summary: None),
         )
-    _say_how_it_ended(result, time.monotonic() - started, output, is_log=destination.is_resumable)
+    _say_how_it_ended(result, time.monotonic() - started, output, is_resumable=destination.is_resumable)
     if interruption.exit_code is not None:
         raise typer.Exit(interruption.exit_code)
     if result.summary.num_failed:
@@ -170,7 +173,7 @@ def _say_smaller_batch(size: int) -> None:
     console.warn(f"not enough memory for that many images at once; going on with {size} {noun} (--batch-size {size})")
 
 
-def _say_how_it_ended(result: "BatchResult", seconds: float, output: Path | None, *, is_log: bool) -> None:
+def _say_how_it_ended(result: "BatchResult", seconds: float, output: Path | None, *, is_resumable: bool) -> None:
     summary = result.summary
     fresh = summary.count - summary.num_kept
     if summary.count != 1 or output is not None:
@@ -183,4 +186,6 @@ def _say_how_it_ended(result: "BatchResult", seconds: float, output: Path | None
         console.message(f"{output} stays as it is")
     if result.ended != "finished":
         why = "interrupted" if result.ended == "interrupted" else "stopped: too many inputs failed"
-        console.message(f"{why}; {'what is done is kept, --resume continues it' if is_log else 'the rest is not done'}")
+        console.message(
+            f"{why}; {'what is done is kept, --resume continues it' if is_resumable else 'the rest is not done'}"
+        )

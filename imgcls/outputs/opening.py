@@ -103,31 +103,32 @@ def _open_whole(stack: contextlib.ExitStack, path: Path, destination: Destinatio
     """A file that appears under its name only when it is whole, and leaves nothing after an error."""
     part = stack.enter_context(replacing(path))
     file = stack.enter_context(part.open("wb"))
-    return _writer(stack, file, destination, layout, is_live=False)
+    return _writer(stack, file, destination, layout, None)
 
 
 def _open_stream(stack: contextlib.ExitStack, destination: Destination, layout: Layout) -> PlainWriter:
     if destination.path is None:
         if destination.stream is None:
             raise ValueError("a destination without a path needs a stream")
-        return _writer(stack, destination.stream, destination, layout, is_live=True)
-    with writing(destination.path):
+        return _writer(stack, destination.stream, destination, layout, "stdout")
+    name = str(destination.path)
+    with writing(name):
         # Appending: where stdout is a log, `-o /dev/stdout` must not empty it.
         file = destination.path.open("ab")
-    stack.enter_context(writing(destination.path))
+    stack.enter_context(writing(name))
     # What could not be written when it was flushed can't be written when it is closed either, and has been said.
     stack.enter_context(_closing_quietly(file))
-    return _writer(stack, file, destination, layout, is_live=True)
+    return _writer(stack, file, destination, layout, name)
 
 
 def _writer(
-    stack: contextlib.ExitStack, file: BinaryIO, destination: Destination, layout: Layout, *, is_live: bool
+    stack: contextlib.ExitStack, file: BinaryIO, destination: Destination, layout: Layout, stream: str | None
 ) -> PlainWriter:
     target = compressing(file, destination.compression)
     if target is not file:
         stack.enter_context(contextlib.closing(target))
     encoder = destination.output_format.encoder(layout)
-    return stack.enter_context(PlainWriter(target, encoder, destination.path, is_live=is_live))
+    return stack.enter_context(PlainWriter(target, encoder, stream))
 
 
 @contextlib.contextmanager

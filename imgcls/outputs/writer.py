@@ -5,12 +5,10 @@ The two others are the `Journal`, which a later run continues, and the `HtmlRepo
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
 from imgcls.errors import OutputError
-from imgcls.host.files import output_error
 from imgcls.outputs.formats.format import Encoder
 from imgcls.outputs.record import ImageRecord, KeptRecord, Summary
 
@@ -36,17 +34,16 @@ class PlainWriter:
     Args:
         file: where the bytes go; the caller closes it.
         encoder: makes the bytes.
-        path: what the user named; None for stdout.
-        is_live: whether somebody may be reading along, so that each record is let go at once.
+        stream: what to call a stream that somebody may be reading along, so that each record is let go at once; None
+            for a file that appears when it is whole.
     Raises:
-        OutputError: it can't be written.
+        OutputError: the stream can't be written to; a file raises what `open` does.
     """
 
-    def __init__(self, file: BinaryIO, encoder: Encoder, path: Path | None, *, is_live: bool) -> None:
+    def __init__(self, file: BinaryIO, encoder: Encoder, stream: str | None) -> None:
         self._file = file
         self._encoder = encoder
-        self._path = path
-        self._is_live = is_live
+        self._stream = stream
         self._summary = Summary()
         self._write(encoder.head())
 
@@ -68,17 +65,17 @@ class PlainWriter:
         """Write it.
 
         Raises:
-            OutputError: it can't be written.
+            OutputError: as above.
         """
         assert isinstance(record, ImageRecord)
         self._summary.add(record)
-        self._write(self._encoder.encode(record), flush=self._is_live)
+        self._write(self._encoder.encode(record), flush=self._stream is not None)
 
     def finish(self, summary: Summary) -> None:
         """Write what comes after the last record.
 
         Raises:
-            OutputError: it can't be written.
+            OutputError: as above.
         """
         self._write(self._encoder.tail(summary), flush=True)
 
@@ -87,20 +84,20 @@ class PlainWriter:
         self.finish(summary)
 
     def _write(self, content: bytes, *, flush: bool = False) -> None:
-        with writing(self._path):
+        with writing(self._stream) if self._stream else contextlib.nullcontext():
             self._file.write(content)
             if flush:
                 self._file.flush()
 
 
 @contextlib.contextmanager
-def writing(path: Path | None) -> Iterator[None]:
-    """Turn what the system says of an output that can't be written into an error for people.
+def writing(name: str) -> Iterator[None]:
+    """Turn what the system says of a stream that can't be written to into an error for people.
 
     Args:
-        path: of the output; None for stdout.
+        name: of the stream.
     Raises:
-        OutputError: it can't be written.
+        OutputError: it can't be written to.
     """
     try:
         yield
@@ -108,8 +105,6 @@ def writing(path: Path | None) -> Iterator[None]:
         # The reader has gone: no fault of ours, and the command ends quietly.
         raise
     except OSError as exc:
-        if path is not None:
-            raise output_error(path, exc) from exc
         raise OutputError(
-            f"can't write to stdout: {exc.strerror or exc}", hint="free some space, or name a file with --output"
+            f"can't write to {name}: {exc.strerror or exc}", hint="free some space, or name a file with --output"
         ) from exc

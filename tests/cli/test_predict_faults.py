@@ -219,7 +219,7 @@ def test_a_folder_that_cant_be_written(imgcls, tiny_model, inbox, small_disk):
         assert "Read-only file system" in run.stderr
     for output in (inbox / "0001.png" / "r.txt", inbox / ("x" * 300), inbox / ("x" * 300) / "r.txt"):
         for option in ("-o", "--html"):
-            run = imgcls("predict", inbox, "-m", tiny_model, option, output)
+            run = imgcls("predict", inbox, "-m", tiny_model, "-f", "table", option, output)
             assert run.code == 8, output
             assert run.stderr.splitlines()[1] == f"  hint: name another place with {option.replace('-o', '--output')}"
 

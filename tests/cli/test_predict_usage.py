@@ -1,5 +1,6 @@
 """What `imgcls predict` refuses, with which code and words, and that stdout stays empty or whole."""
 
+import gzip
 import json
 import os
 import shlex
@@ -44,14 +45,90 @@ def test_wrong_usage_is_code_2(imgcls, tiny_model, image_path, arguments, words)
     assert [path.name for path in image_path.parent.iterdir()] == ["a.png"]
 
 
-@pytest.mark.parametrize("name", ["r.json", "r.jsonl", "r.CSV", "r.txt"])
+@pytest.mark.parametrize("name", ["r.json", "r.jsonl", "r.CSV"])
 def test_an_outputs_suffix_says_the_format_unless_somebody_does(imgcls, tiny_model, image_path, name):
     output = image_path.parent / name
     assert imgcls("predict", image_path, "-m", tiny_model, "-o", output).code == 0
-    format_ = {"r.txt": "table"}.get(name, output.suffix[1:].lower())
+    format_ = output.suffix[1:].lower()
     named = image_path.parent / "named.txt"
     assert imgcls("predict", image_path, "-m", tiny_model, "-f", format_, "-o", named).code == 0
     assert output.read_text() == named.read_text()
+
+
+@pytest.mark.parametrize("name", ["r.xlsx", "r.txt", "r", "r.gz", "r.jsonl.bz2", "r.json.zip"])
+def test_a_suffix_that_stands_for_no_format_is_refused(imgcls, tiny_model, image_path, name):
+    run = imgcls("predict", image_path, "-m", tiny_model, "-o", name, cwd=image_path.parent)
+    assert (run.code, run.stdout) == (2, b"")
+    assert "output format\n  hint: end it with one of .json, .jsonl," in run.stderr
+    assert [path.name for path in image_path.parent.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("format_", ["json", "jsonl", "csv"])
+@pytest.mark.parametrize("suffix", [".gz", ".zst", ".GZ"])
+def test_a_compressed_output_holds_what_a_plain_one_does(imgcls, tiny_model, image_path, format_, suffix):
+    folder = image_path.parent
+    if suffix == ".zst":
+        pyarrow = pytest.importorskip("pyarrow", reason="pip install 'imgcls[parquet]'")
+    for _ in range(2):
+        name = f"r.{format_}{suffix}"
+        run = imgcls("predict", image_path, "-m", tiny_model, "-o", name, "--overwrite", cwd=folder)
+        assert run.code == 0, run.stderr
+    content = (folder / name).read_bytes()
+    if suffix == ".zst":
+        with pyarrow.input_stream(pyarrow.BufferReader(content), compression="zstd") as file:
+            text = file.read()
+    else:
+        text = gzip.decompress(content)
+    printed = imgcls("predict", image_path, "-m", tiny_model, "-f", format_, cwd=folder).stdout
+    assert text == printed
+
+
+def test_what_a_compressed_output_cant_be(imgcls, tiny_model, image_path):
+    command = ("predict", image_path, "-m", tiny_model)
+    run = imgcls(*command, "-o", "r.jsonl.gz", "--resume", cwd=image_path.parent)
+    assert (run.code, "an output file in jsonl or csv, not compressed" in run.stderr) == (2, True)
+    run = imgcls(*command, "-o", "r.parquet.gz", cwd=image_path.parent)
+    assert (run.code, "parquet is compressed already" in run.stderr) == (2, True)
+    assert [path.name for path in image_path.parent.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("format_", ["table", "json", "jsonl", "csv"])
+def test_a_dash_is_stdout(imgcls, tiny_model, image_path, format_):
+    command = ("predict", image_path, "-m", tiny_model, "-f", format_)
+    run = imgcls(*command, "-o", "-", cwd=image_path.parent)
+    assert (run.code, run.stdout) == (0, imgcls(*command).stdout)
+    assert [path.name for path in image_path.parent.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.jsonl", "r.csv", "r.jsonl.gz"])
+def test_nothing_is_left_beside_an_output_but_its_manifest(imgcls, tiny_model, image_path, name):
+    assert imgcls("predict", image_path, "-m", tiny_model, "-o", name, cwd=image_path.parent).code == 0
+    assert sorted(path.name for path in image_path.parent.iterdir()) == ["a.png", name, f"{name}.run.json"]
+
+
+@pytest.mark.parametrize("option", ["-o", "--html"])
+@pytest.mark.parametrize("read", ["image", "link to it", "folder", "pattern", "list", "model", "weights", "labels"])
+def test_an_output_that_the_run_reads_is_refused(imgcls, tiny_model, image_path, option, read):
+    folder = image_path.parent
+    (folder / "list").write_text("a.png\n")
+    (folder / "labels").write_text("cat\ndog\nowl\n")
+    (folder / "link.png").symlink_to("a.png")
+    (folder / "m.pt").write_bytes(tiny_model.read_bytes())
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    inputs, output = {
+        "image": (["a.png"], "a.png"),
+        "link to it": (["link.png"], "a.png"),
+        "folder": (["."], "a.png"),
+        "pattern": (["*.png"], "a.png"),
+        "list": (["--files-from", "list"], "list"),
+        "model": (["a.png"], "m.pt"),
+        "weights": (["a.png", "--weights", "m.pt"], "m.pt"),
+        "labels": (["a.png", "--labels", "labels"], "labels"),
+    }[read]
+    run = imgcls("predict", *inputs, "-m", "m.pt", "-f", "jsonl", option, output, "--overwrite", cwd=folder)
+    assert (run.code, "output too" in run.stderr) == (2, True), run.stderr
+    for name, content in before.items():
+        assert (folder / name).read_bytes() == content
 
 
 @pytest.mark.parametrize("format_", ["table", "json", "jsonl", "csv"])

@@ -22,7 +22,7 @@ from imgcls.inference.batch_run import BatchResult
 from imgcls.outputs.destination import Destination
 from imgcls.outputs.record import ImageRecord
 from imgcls.outputs.report.entries import link_to
-from imgcls.outputs.report.page import BLOCK_RECORDS, build_report
+from imgcls.outputs.report.page import BLOCK_RECORDS, HtmlReport
 
 SCRIPT = re.compile(r'<script type="[^"]+" (?:class|id)="(records|thumbnails|run)">(.*?)</script>', re.DOTALL)
 
@@ -183,7 +183,7 @@ def test_a_run_without_a_report_makes_no_thumbnails(tmp_path: Path) -> None:
 
 def test_a_run_that_ends_without_an_end_leaves_no_page(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    with build_report(page, colour_origin(), Destination(report=page)) as report:
+    with HtmlReport(page, colour_origin()) as report:
         report.add(ImageRecord("a.jpg", "m@1"))
     assert not list(tmp_path.iterdir())
 
