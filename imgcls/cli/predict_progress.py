@@ -10,7 +10,8 @@ from imgcls.cli import console
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from imgcls.outputs.record import ImageRecord, KeptRecord, Summary
+    from imgcls.outputs.record import ImageRecord, KeptRecord
+    from imgcls.outputs.summary import Summary
 
     OnRecord = Callable[[ImageRecord | KeptRecord, Summary], None]
 

@@ -11,9 +11,10 @@ from imgcls.inference.pipeline import StreamSettings, classify_stream
 from imgcls.outputs.destination import Destination
 from imgcls.outputs.opening import open_output
 from imgcls.outputs.origin import Origin
-from imgcls.outputs.record import Ended, ImageRecord, KeptRecord, Summary
+from imgcls.outputs.record import ImageRecord, KeptRecord
 from imgcls.outputs.report.thumbnails import THUMBNAIL_PX
 from imgcls.outputs.resume import EarlierRecords
+from imgcls.outputs.summary import Ended, Summary
 
 
 @dataclass(frozen=True, slots=True)

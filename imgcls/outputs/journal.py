@@ -15,7 +15,8 @@ from pathlib import Path
 from imgcls.host.files import output_error, replacing
 from imgcls.outputs.formats.format import Layout, OutputFormat, Span
 from imgcls.outputs.formats.values import record_of
-from imgcls.outputs.record import ImageRecord, KeptRecord, Summary
+from imgcls.outputs.record import ImageRecord, KeptRecord
+from imgcls.outputs.summary import Summary
 
 # Bytes copied at a time when the final file is put together.
 COPY_BYTES = 1 << 20

@@ -15,7 +15,7 @@ from imgcls.errors import OutputError
 from imgcls.host.files import write_text
 from imgcls.host.urls import without_secrets
 from imgcls.outputs.origin import Origin
-from imgcls.outputs.record import Summary
+from imgcls.outputs.summary import Summary
 
 SCHEMA = 1
 # A thousand classes, each with a long name, take a fifth of this.

@@ -15,9 +15,10 @@ from imgcls.outputs.journal import Journal
 from imgcls.outputs.lock import exclusive
 from imgcls.outputs.manifest import Manifest, last_finished, read_manifest
 from imgcls.outputs.origin import Origin
-from imgcls.outputs.record import KeptRecord, Summary
+from imgcls.outputs.record import KeptRecord
 from imgcls.outputs.report.page import HtmlReport
 from imgcls.outputs.resume import EarlierRecords, skip_done
+from imgcls.outputs.summary import Summary
 from imgcls.outputs.writer import OutputWriter, PlainWriter, writing
 
 

@@ -10,7 +10,8 @@ from typing import BinaryIO, Protocol, Self
 
 from imgcls.errors import OutputError
 from imgcls.outputs.formats.format import Encoder
-from imgcls.outputs.record import ImageRecord, KeptRecord, Summary
+from imgcls.outputs.record import ImageRecord, KeptRecord
+from imgcls.outputs.summary import Summary
 
 
 class OutputWriter(Protocol):

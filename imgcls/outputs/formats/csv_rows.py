@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 
 from imgcls.outputs.formats.format import Layout, OutputFormat, Span
 from imgcls.outputs.formats.values import checked, journal_values
-from imgcls.outputs.record import OPTIONAL_KEYS, ImageRecord, Summary
+from imgcls.outputs.record import OPTIONAL_KEYS, ImageRecord
+from imgcls.outputs.summary import Summary
 
 # No record begins like this, as "status" is no status.
 HEAD_BEGINS = b"input,status,error,"

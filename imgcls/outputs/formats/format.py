@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
-from imgcls.outputs.record import ImageRecord, Summary
+from imgcls.outputs.record import ImageRecord
+from imgcls.outputs.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 import json
 
 from imgcls.outputs.formats.format import Layout, OutputFormat
-from imgcls.outputs.record import ImageRecord, Summary
+from imgcls.outputs.record import ImageRecord
+from imgcls.outputs.summary import Summary
 
 SCHEMA = 1
 

@@ -6,7 +6,8 @@ from typing import Any, BinaryIO
 
 from imgcls.outputs.formats.format import Layout, OutputFormat, Span
 from imgcls.outputs.formats.values import checked, journal_values
-from imgcls.outputs.record import ImageRecord, Summary
+from imgcls.outputs.record import ImageRecord
+from imgcls.outputs.summary import Summary
 
 
 class JsonlEncoder:

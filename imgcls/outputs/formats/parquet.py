@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from imgcls.errors import UsageError
 from imgcls.outputs.formats.format import Layout, OutputFormat
-from imgcls.outputs.record import OPTIONAL_KEYS, ImageRecord, Summary
+from imgcls.outputs.record import OPTIONAL_KEYS, ImageRecord
+from imgcls.outputs.summary import Summary
 
 if TYPE_CHECKING:
     import pyarrow as pa

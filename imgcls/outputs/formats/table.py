@@ -2,7 +2,8 @@
 
 from imgcls.host.terminal_text import printable
 from imgcls.outputs.formats.format import Layout, OutputFormat
-from imgcls.outputs.record import ImageRecord, Prediction, Summary
+from imgcls.outputs.record import ImageRecord, Prediction
+from imgcls.outputs.summary import Summary
 
 BAR_WIDTH = 20
 

@@ -21,8 +21,9 @@ from imgcls.host.resources import available_cores
 from imgcls.images.transform import Transform
 from imgcls.outputs.formats.values import record_of
 from imgcls.outputs.origin import Origin
-from imgcls.outputs.record import ImageRecord, KeptRecord, Summary
+from imgcls.outputs.record import ImageRecord, KeptRecord
 from imgcls.outputs.report.entries import Entry, entry_of, with_thumbnail
+from imgcls.outputs.summary import Summary
 
 # Records a block: the browser cuts out one block's thumbnails (some 150 KiB) to show the first of them.
 BLOCK_RECORDS = 50

@@ -13,7 +13,8 @@ from imgcls.images.sources import Source
 from imgcls.outputs.destination import Destination
 from imgcls.outputs.formats.format import Layout
 from imgcls.outputs.formats.parquet import ParquetEncoder
-from imgcls.outputs.record import OPTIONAL_KEYS, ImageRecord, Prediction, Summary
+from imgcls.outputs.record import OPTIONAL_KEYS, ImageRecord, Prediction
+from imgcls.outputs.summary import Summary
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install 'imgcls[parquet]'")
 

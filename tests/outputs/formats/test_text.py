@@ -13,7 +13,8 @@ from imgcls.host.terminal_text import printable
 from imgcls.outputs.formats import FORMATS
 from imgcls.outputs.formats.format import Layout, Span
 from imgcls.outputs.formats.values import record_of
-from imgcls.outputs.record import OPTIONAL_KEYS, FileVersion, ImageRecord, Prediction, Summary, failed_record
+from imgcls.outputs.record import OPTIONAL_KEYS, FileVersion, ImageRecord, Prediction, failed_record
+from imgcls.outputs.summary import Summary
 
 MODEL = {"id": "m@1", "name": "m"}
 GOOD = ImageRecord(
