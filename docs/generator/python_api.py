@@ -1,6 +1,7 @@
 """The page of the Python interface: every public name with its signature and its docstring."""
 
 import ast
+import importlib
 import inspect
 import re
 import textwrap
@@ -24,11 +25,17 @@ def public_names() -> list[str]:
     return [name for name in imgcls.__all__ if name != "__version__"]
 
 
+def public_item(name: str) -> Any:
+    """What a public name means. `imgcls.export` is a room that can be called; its function is meant."""
+    item = getattr(imgcls, name)
+    return getattr(importlib.import_module(f"imgcls.{name}.run"), name) if inspect.ismodule(item) else item
+
+
 def python_page() -> str:
     """The whole page, in Markdown."""
     functions, classes, errors = [], [], []
     for name in sorted(public_names(), key=str.lower):
-        item = getattr(imgcls, name)
+        item = public_item(name)
         if not inspect.isclass(item):
             functions.append(_function(name, item, "###"))
         elif issubclass(item, Exception):

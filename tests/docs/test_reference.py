@@ -6,10 +6,9 @@ import re
 import pytest
 from commands import commands, commands_page
 from pages import ROOT
-from python_api import public_names, python_page
+from python_api import public_item, public_names, python_page
 from recipe_keys import recipe_keys_page
 
-import imgcls
 from imgcls.errors import ExitCode, ImageErrorKind
 from imgcls.outputs.record import ImageRecord, Prediction, RecordError
 from imgcls.recipes.schema import Recipe
@@ -64,7 +63,7 @@ def test_every_public_name_is_there_with_its_docstring():
     headings = re.findall(r"^### (\w+) \{", page, re.MULTILINE)
     assert sorted(headings) == sorted(public_names())
     for name in public_names():
-        first_line = (getattr(imgcls, name).__doc__ or "").strip().splitlines()[0]
+        first_line = (public_item(name).__doc__ or "").strip().splitlines()[0]
         assert first_line.replace("\\", "").replace("`", "")[:40] in page.replace("\\", "").replace("`", "")
 
 
