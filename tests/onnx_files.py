@@ -1,5 +1,6 @@
 """Small ONNX classifiers made by onnx itself, as other tools would write them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,50 @@ def expected_logits(images_BHWC: "np.ndarray[Any, Any]", scale: float = 1.0) -> 
 def some_pixels(count: int) -> "np.ndarray[Any, Any]":
     """Bytes of shape (count, 8, 8, 3)."""
     return np.random.default_rng(count).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def write_convolution(path: Path) -> Path:
+    """Write a classifier that says nothing of its classes, with a convolution, whose kernels differ by layout."""
+    random = np.random.default_rng(1)
+    kernels = random.normal(size=(16, 3, 3, 3)).astype(np.float32)
+    head = random.normal(size=(16, NUM_CLASSES)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["images", "kernels"], ["maps"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["maps"], ["positive"]),
+        helper.make_node("GlobalAveragePool", ["positive"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "head"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "convolution",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", NUM_CLASSES])],
+        [numpy_helper.from_array(kernels, "kernels"), numpy_helper.from_array(head, "head")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def ending_in(
+    nodes: Sequence[onnx.NodeProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    constants: Sequence[onnx.TensorProto] = (),
+    **settings: Any,
+) -> onnx.ModelProto:
+    """The linear model, whose `logits` go on into other nodes.
+
+    Args:
+        nodes: appended.
+        outputs: in place of its own.
+        constants: which the nodes need.
+        settings: of `linear_model`.
+    """
+    model = linear_model(**settings)
+    model.graph.node.extend(nodes)
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
+    model.graph.initializer.extend(constants)
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    return model

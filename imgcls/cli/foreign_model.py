@@ -1,25 +1,71 @@
-"""Options that say what an ONNX file from elsewhere doesn't: its class names and its preprocessing."""
+"""Options that say what an ONNX file from elsewhere doesn't: class names, preprocessing, what its outputs are."""
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
 from imgcls.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from imgcls.images.transform import Transform
+    from imgcls.models.onnx.input_options import InputOptions
 
 PANEL = "ONNX files from elsewhere"
-# Pixels of the shorter side after resizing, and of the crop, as ImageNet's classic preset has them.
-IMAGENET_SIZE = (256, 224)
 
 
 class Preset(StrEnum):
-    """Well-known preprocessings."""
+    """Well-known preprocessings; `PRESETS` without what that imports."""
 
     IMAGENET = "imagenet"
+    IMAGENET_BICUBIC = "imagenet-bicubic"
+    INCEPTION = "inception"
+    CAFFE = "caffe"
+    TF_LITE = "tf-lite"
+    CLIP = "clip"
+    ULTRALYTICS = "ultralytics"
+
+
+class Channels(StrEnum):
+    """Order of the input's channels."""
+
+    RGB = "rgb"
+    BGR = "bgr"
+    GREY = "grey"
+
+
+class Resize(StrEnum):
+    """How an image of another shape meets the input."""
+
+    CROP = "crop"
+    SQUASH = "squash"
+    PAD = "pad"
+
+
+class Interpolation(StrEnum):
+    """Pillow's filters."""
+
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+    BOX = "box"
+    HAMMING = "hamming"
+
+
+class Scale(StrEnum):
+    """What white is before mean and std."""
+
+    ONE = "1"
+    BYTES = "255"
+
+
+class Activation(StrEnum):
+    """What turns outputs into probabilities."""
+
+    SOFTMAX = "softmax"
+    SIGMOID = "sigmoid"
+    NONE = "none"
 
 
 # Typer reads these at run time, and asks for Optional where None may stand.
@@ -30,11 +76,13 @@ Labels = Annotated[
 ]
 PresetOption = Annotated[
     Optional[Preset],
-    typer.Option("--preset", help="Preprocessing: resize 256, crop 224, ImageNet's mean.", rich_help_panel=PANEL),
+    typer.Option("--preset", help="A well-known preprocessing; other options change it.", rich_help_panel=PANEL),
 ]
 Mean = Annotated[
     Optional[str],
-    typer.Option("--mean", help="Of each channel, white being 1: 0.5,0.5,0.5", metavar="R,G,B", rich_help_panel=PANEL),
+    typer.Option(
+        "--mean", help="Of each channel, white being --scale: 0.5,0.5,0.5", metavar="R,G,B", rich_help_panel=PANEL
+    ),
 ]
 Std = Annotated[
     Optional[str],
@@ -44,10 +92,48 @@ Size = Annotated[
     Optional[str],
     typer.Option(
         "--size",
-        help="Resize the shorter side, then crop the centre, in pixels; one number for both.",
-        metavar="RESIZE,CROP",
+        help="Pixels: 224; 256,224 to resize the shorter side and crop the centre; HxW, or H,W with squash and pad.",
+        metavar="SIZE",
         rich_help_panel=PANEL,
     ),
+]
+ChannelsOption = Annotated[
+    Optional[Channels], typer.Option("--channels", help="Order of the channels; rgb by default.", rich_help_panel=PANEL)
+]
+ResizeOption = Annotated[
+    Optional[Resize],
+    typer.Option(
+        "--resize",
+        help="An image of another shape is cropped, squashed or padded; crop by default.",
+        rich_help_panel=PANEL,
+    ),
+]
+PadColour = Annotated[
+    Optional[str],
+    typer.Option(
+        "--pad-colour", help="Of what --resize pad adds, 0 to 255 each.", metavar="R,G,B", rich_help_panel=PANEL
+    ),
+]
+InterpolationOption = Annotated[
+    Optional[Interpolation],
+    typer.Option("--interpolation", help="Filter of the resize; bilinear by default.", rich_help_panel=PANEL),
+]
+ScaleOption = Annotated[
+    Optional[Scale],
+    typer.Option("--scale", help="What white is before --mean and --std; 1 by default.", rich_help_panel=PANEL),
+]
+ActivationOption = Annotated[
+    Optional[Activation],
+    typer.Option(
+        "--activation",
+        help="Outputs are logits (softmax), logits of several labels per image (sigmoid), or probabilities (none); by "
+        "default as the file's last operator says.",
+        rich_help_panel=PANEL,
+    ),
+]
+OutputName = Annotated[
+    Optional[str],
+    typer.Option("--output-name", help="Which of several outputs to read.", metavar="NAME", rich_help_panel=PANEL),
 ]
 
 
@@ -71,42 +157,58 @@ def read_labels(path: Path | None) -> tuple[str, ...] | None:
     return labels
 
 
-def build_transform(preset: Preset | None, mean: str | None, std: str | None, size: str | None) -> "Transform | None":
+def input_options(
+    preset: Preset | None,
+    mean: str | None,
+    std: str | None,
+    size: str | None,
+    channels: Channels | None,
+    resize: Resize | None,
+    pad_colour: str | None,
+    interpolation: Interpolation | None,
+    scale: Scale | None,
+) -> "InputOptions | None":
     """The preprocessing that the options say; None when they say nothing.
 
     Raises:
-        UsageError: some of it is missing.
         ConfigError: a value that means nothing.
     """
-    if preset is None and mean is None and std is None and size is None:
+    told = (preset, mean, std, size, channels, resize, pad_colour, interpolation, scale)
+    if all(each is None for each in told):
         return None
-    from imgcls.images.transform import IMAGENET_MEAN, IMAGENET_STD, Transform
+    from imgcls.models.onnx.input_options import InputOptions
 
-    missing = [name for name, value in (("--mean", mean), ("--std", std), ("--size", size)) if value is None]
-    if preset is None and missing:
-        raise UsageError(f"the preprocessing lacks {', '.join(missing)}", hint="add it, or --preset imagenet")
-    resize_px, crop_px = _sizes(size) if size else IMAGENET_SIZE
-    return Transform(
-        resize_px,
-        crop_px,
-        mean=_three(mean, "--mean") if mean else IMAGENET_MEAN,
-        std=_three(std, "--std", above=0) if std else IMAGENET_STD,
+    factor: Literal[1, 255] | None = None if scale is None else 255 if scale is Scale.BYTES else 1
+    return InputOptions(
+        preset=preset.value if preset else None,
+        mean=_numbers(mean, "--mean") if mean else None,
+        std=_numbers(std, "--std", above=0) if std else None,
+        size=size,
+        channels=channels.value if channels else None,
+        resize=resize.value if resize else None,
+        interpolation=interpolation.value if interpolation else None,
+        scale=factor,
+        pad_rgb=_colour(pad_colour) if pad_colour else None,
     )
 
 
-def _three(text: str, option: str, *, above: float = float("-inf")) -> tuple[float, float, float]:
+def _numbers(text: str, option: str, *, above: float = float("-inf")) -> tuple[float, ...]:
+    """Three numbers, or one for grey."""
     try:
-        red, green, blue = (float(part) for part in text.split(","))
+        values = tuple(float(part) for part in text.split(","))
     except ValueError:
+        values = ()
+    if len(values) not in (1, 3):
         raise ConfigError(f"{option} {text!r} is not three numbers", hint=f"{option} 0.485,0.456,0.406") from None
     # Written so that NaN fails as well.
-    if not all(above < value < float("inf") for value in (red, green, blue)):
+    if not all(above < value < float("inf") for value in values):
         raise ConfigError(f"{option} {text!r} is out of range", hint=f"{option} 0.229,0.224,0.225")
-    return red, green, blue
+    return values
 
 
-def _sizes(text: str) -> tuple[int, int]:
+def _colour(text: str) -> tuple[int, int, int]:
     parts = text.split(",")
-    if not 1 <= len(parts) <= 2 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise ConfigError(f"--size {text!r} is not one or two sizes in pixels", hint="--size 256,224")
-    return int(parts[0]), int(parts[-1])
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) <= 255 for part in parts):
+        raise ConfigError(f"--pad-colour {text!r} is not three numbers from 0 to 255", hint="--pad-colour 114,114,114")
+    red, green, blue = (int(part) for part in parts)
+    return red, green, blue

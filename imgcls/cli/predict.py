@@ -60,6 +60,13 @@ def predict(
     mean: foreign_model.Mean = None,
     std: foreign_model.Std = None,
     size: foreign_model.Size = None,
+    channels: foreign_model.ChannelsOption = None,
+    resize: foreign_model.ResizeOption = None,
+    pad_colour: foreign_model.PadColour = None,
+    interpolation: foreign_model.InterpolationOption = None,
+    scale: foreign_model.ScaleOption = None,
+    activation: foreign_model.ActivationOption = None,
+    output_name: foreign_model.OutputName = None,
 ) -> None:
     """Name the most probable classes of any image: one record per input, also for those that can't be read."""
     console.quiet = quiet
@@ -101,9 +108,15 @@ def predict(
             device=device,
             precision=precision.value,
             labels=foreign_model.read_labels(labels),
-            transform=foreign_model.build_transform(preset, mean, std, size),
+            transform=foreign_model.input_options(
+                preset, mean, std, size, channels, resize, pad_colour, interpolation, scale
+            ),
             progress=downloading,
+            activation=activation.value if activation else None,
+            output_name=output_name,
         )
+    for note in loaded.notes:
+        console.message(note)
     if verbose:
         console.message(loaded.remark)
     _prepare_stdout(destination)

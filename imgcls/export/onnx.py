@@ -25,9 +25,9 @@ from imgcls.images.transform import Floats, Pixels
 from imgcls.models.loading import LoadedModel
 from imgcls.models.model_card import ModelCard
 from imgcls.models.onnx.file_bytes import laid_out
+from imgcls.models.onnx.graph import INSTALL_HINT
 from imgcls.models.onnx.model import CARD_KEY, OnnxModel
 from imgcls.models.onnx.network import OnnxNetwork
-from imgcls.models.onnx.session import INSTALL_HINT
 
 Precision = Literal["fp32", "fp16", "int8"]
 INPUT, OUTPUT = "images", "logits"

@@ -14,7 +14,7 @@ import torch
 from imgcls.errors import ModelError
 from imgcls.images.transform import Floats, Pixels
 from imgcls.models.loading import LoadedModel
-from imgcls.models.onnx.model import softmax
+from imgcls.models.onnx.answers import softmax
 
 # Beyond this a probability that people read with four digits could show the difference.
 MOST_DIFFERENCE = 1e-4

@@ -18,6 +18,8 @@ from imgcls.outputs.report.thumbnails import THUMBNAIL_PX
 
 if TYPE_CHECKING:
     from imgcls.inference.decoder import ImageInput
+    from imgcls.models.onnx.answers import Activation
+    from imgcls.models.onnx.input_options import InputOptions
 
 
 class Classifier:
@@ -113,8 +115,10 @@ def load_classifier(
     device: str = "auto",
     precision: Precision = "fp32",
     labels: Sequence[str] | None = None,
-    transform: Transform | None = None,
+    transform: "Transform | InputOptions | None" = None,
     progress: Callable[[int, int | None], None] | None = None,
+    activation: "Activation | None" = None,
+    output_name: str | None = None,
 ) -> Classifier:
     """Load a model to classify with.
 
@@ -127,6 +131,9 @@ def load_classifier(
         labels: of the outputs of an ONNX file that `imgcls export` didn't write.
         transform: the preprocessing of such a file.
         progress: called with bytes so far and in all while weights are downloaded.
+        activation: `softmax`, `sigmoid` or `none`: what turns the outputs of such a file into probabilities, where its
+            graph doesn't show it.
+        output_name: which of its outputs to read.
     Raises:
         ModelError: no such model, or its weights are missing, damaged or can't be downloaded.
         DeviceError: the device isn't there or has no such arithmetic, or onnxruntime isn't installed.
@@ -140,5 +147,7 @@ def load_classifier(
         labels=labels,
         transform=transform,
         progress=progress,
+        activation=activation,
+        output_name=output_name,
     )
     return Classifier(loaded.backend)

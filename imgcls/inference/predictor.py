@@ -60,6 +60,7 @@ class Predictor:
         )
         # Whatever the transform does, each of its crops has the shape of the first.
         self._crop_shape = backend.transform.crop(Image.new("RGB", (1, 1))).shape
+        self._is_multi_label = True if backend.describe().get("multi_label") else None
         self._lock = threading.Lock()
         self._pool: DecodePool | None = None
         self._pool_pid = 0
@@ -177,6 +178,7 @@ class Predictor:
             uncertain=None if threshold is None else predictions[0].probability < threshold,
             version=decoded.version,
             thumbnail=crop.thumbnail,
+            multi_label=self._is_multi_label,
         )
 
 

@@ -169,7 +169,7 @@ def test_a_foreign_file_with_labels_and_preset(foreign: Path) -> None:
         (("--labels", "labels.txt"), 2, ("its transform", "--preset imagenet")),
         (("--preset", "imagenet"), 2, ("its class names",)),
         (("--labels", "labels.txt", "--preset", "imagenet"), 2, ("8 x 8, not 224 x 224", "--size 8")),
-        (("--labels", "labels.txt", "--mean", "0,0,0"), 2, ("lacks --std, --size",)),
+        (("--labels", "labels.txt", "--mean", "0,0,0"), 2, ("lacks --std", "--preset")),
         (("--labels", "none.txt", "--preset", "imagenet"), 2, ("can't read the labels",)),
         (("--labels", "gap.txt", "--preset", "imagenet"), 2, ("line 2 is empty",)),
         (("--labels", "two.txt", "--preset", "imagenet", "--size", "8"), 6, ("12 outputs, but 2 labels",)),

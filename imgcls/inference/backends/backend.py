@@ -9,10 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from imgcls.errors import DeviceError
 from imgcls.images.transform import Floats, Pixels, Transform
+
+if TYPE_CHECKING:
+    from imgcls.models.onnx.answers import Activation
+    from imgcls.models.onnx.input_options import InputOptions
 
 Precision = Literal["fp32", "bf16", "fp16"]
 # Which file runs a model file of this suffix; whatever else `--model` names is for PyTorch.
@@ -75,11 +79,13 @@ class LoadedBackend(NamedTuple):
         backend: what classifies.
         device: where it runs.
         remark: model, device and file, for a person who asks.
+        notes: what was chosen for a person who didn't say it, one sentence each.
     """
 
     backend: Backend
     device: str
     remark: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +96,10 @@ class LoadRequest:
     device: str = "auto"
     precision: Precision = "fp32"
     labels: Sequence[str] | None = None
-    transform: Transform | None = None
+    transform: "Transform | InputOptions | None" = None
     progress: Callable[[int, int | None], None] | None = None
+    activation: "Activation | None" = None
+    output_name: str | None = None
 
 
 def load_backend(
@@ -101,8 +109,10 @@ def load_backend(
     device: str = "auto",
     precision: Precision = "fp32",
     labels: Sequence[str] | None = None,
-    transform: Transform | None = None,
+    transform: "Transform | InputOptions | None" = None,
     progress: Callable[[int, int | None], None] | None = None,
+    activation: "Activation | None" = None,
+    output_name: str | None = None,
 ) -> LoadedBackend:
     """Load a model to classify with.
 
@@ -114,6 +124,8 @@ def load_backend(
         labels: of the outputs of an ONNX file that `imgcls export` didn't write.
         transform: the preprocessing of such a file.
         progress: called with bytes so far and in all while weights are downloaded.
+        activation: what turns the outputs of such a file into probabilities, where its graph doesn't show it.
+        output_name: which of its outputs to read.
     Raises:
         ModelError: no such model, or its weights are missing, damaged or can't be downloaded.
         DeviceError: the device isn't there or has no such arithmetic, or onnxruntime isn't installed.
@@ -122,5 +134,6 @@ def load_backend(
     module = import_module(
         f"imgcls.inference.backends.{MODULE_OF_SUFFIX.get(Path(model).suffix.lower(), DEFAULT_MODULE)}"
     )
-    loaded: LoadedBackend = module.load(model, LoadRequest(weights, device, precision, labels, transform, progress))
+    request = LoadRequest(weights, device, precision, labels, transform, progress, activation, output_name)
+    loaded: LoadedBackend = module.load(model, request)
     return loaded

@@ -7,6 +7,8 @@ from typing import Any
 from imgcls.errors import UsageError
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.inference.backends.backend import LoadedBackend, LoadRequest
+from imgcls.models.onnx.answers import Activation
+from imgcls.models.onnx.input_options import InputOptions
 from imgcls.models.onnx.model import OnnxModel
 
 
@@ -18,6 +20,7 @@ class OnnxBackend:
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         labels: of the outputs, for a file that `imgcls export` didn't write.
         transform: the preprocessing, likewise.
+        activation, output_name: as `load_backend` takes them.
     Raises:
         ModelError: no such file, damaged, or no image classifier.
         UsageError: labels or transform are missing, or the file has its own.
@@ -30,9 +33,13 @@ class OnnxBackend:
         *,
         device: str = "auto",
         labels: Sequence[str] | None = None,
-        transform: Transform | None = None,
+        transform: Transform | InputOptions | None = None,
+        activation: Activation | None = None,
+        output_name: str | None = None,
     ) -> None:
-        self.model = OnnxModel(path, device=device, labels=labels, transform=transform)
+        self.model = OnnxModel(
+            path, device=device, labels=labels, transform=transform, activation=activation, output_name=output_name
+        )
 
     @property
     def id(self) -> str:
@@ -67,7 +74,7 @@ class OnnxBackend:
         return self.model.describe()
 
     def probabilities(self, images_BHWC: Pixels) -> Floats:
-        """Softmax outputs, float32, shape (batch, num_classes); see `Backend`."""
+        """Probabilities, float32, shape (batch, num_classes); see `Backend`."""
         return self.model.probabilities(images_BHWC)
 
 
@@ -77,6 +84,13 @@ def load(model: str, request: LoadRequest) -> LoadedBackend:
         raise UsageError(f"--weights goes with a torchvision architecture; {model} has its own weights")
     if request.precision != "fp32":
         raise UsageError(f"the precision of {model} is fixed in the file", hint="imgcls export has --fp16 and --int8")
-    backend = OnnxBackend(Path(model), device=request.device, labels=request.labels, transform=request.transform)
+    backend = OnnxBackend(
+        Path(model),
+        device=request.device,
+        labels=request.labels,
+        transform=request.transform,
+        activation=request.activation,
+        output_name=request.output_name,
+    )
     remark = f"{backend.id} on {backend.device} (onnxruntime), weights from {model}"
-    return LoadedBackend(backend, backend.device, remark)
+    return LoadedBackend(backend, backend.device, remark, backend.model.notes)

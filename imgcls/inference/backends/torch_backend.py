@@ -108,10 +108,11 @@ def _no_memory(device: torch.device, what: str) -> DeviceMemoryError:
 
 def load(model: str, request: LoadRequest) -> LoadedBackend:
     """A model that PyTorch runs, as a backend; see `load_backend`."""
-    if request.labels is not None or request.transform is not None:
+    told = (request.labels, request.transform, request.activation, request.output_name)
+    if any(each is not None for each in told):
         raise UsageError(
             f"labels and transform are told for ONNX files only; {model!r} has its own",
-            hint="leave out --labels, --preset, --mean, --std and --size",
+            hint="leave out --labels, --preset, --mean, --std, --size and the others of their group",
         )
     choice = choose_device(request.device)
     loaded = load_model(model, weights=request.weights, progress=request.progress)

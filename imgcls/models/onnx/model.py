@@ -1,9 +1,8 @@
-"""A classifier in an ONNX file, with what its answers mean; imports neither torch nor torchvision nor onnx.
+"""A classifier in an ONNX file, with what its answers mean; imports neither torch nor torchvision.
 
-Shapes: B batch, H height, W width, C channels (3), K classes.
+Shapes: B batch, H height, W width, C channels (1 or 3), K classes.
 """
 
-import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from imgcls.errors import ModelError, UsageError
-from imgcls.host.digests import file_sha256
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.models.model_card import ModelCard
-from imgcls.models.onnx.file_bytes import stored_digest
+from imgcls.models.onnx.answers import OWN_ANSWERS, Activation, Answers, choose_output, read_answers
+from imgcls.models.onnx.foreign import described_input, stored_labels
+from imgcls.models.onnx.graph import Graph, read_graph
+from imgcls.models.onnx.identity import checked_sha256, is_as_written, sha256_with_weights
+from imgcls.models.onnx.input_options import InputOptions
 from imgcls.models.onnx.session import OnnxSession
 
 CARD_KEY = "imgcls"
 SUFFIX = ".onnx"
-# Half precision leaves so much between the sum of a thousand probabilities and 1.
-SUM_TOLERANCE = 5e-3
 FOREIGN_HINT = "say what it was trained on: --labels FILE --preset imagenet, or --labels FILE --mean --std --size"
 
 
@@ -37,6 +37,8 @@ class OnnxModel:
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         labels: of the outputs in their order, for a file that doesn't say.
         transform: the preprocessing, for a file that doesn't say.
+        activation: what turns the outputs into probabilities, where the graph doesn't show it.
+        output_name: which of several outputs to read.
     Raises:
         ModelError: no such file, damaged, changed since it was exported, or no image classifier.
         UsageError: labels or transform are missing, or the file has its own.
@@ -49,17 +51,33 @@ class OnnxModel:
         *,
         device: str = "auto",
         labels: Sequence[str] | None = None,
-        transform: Transform | None = None,
+        transform: Transform | InputOptions | None = None,
+        activation: Activation | None = None,
+        output_name: str | None = None,
     ) -> None:
         if not path.is_file():
             raise ModelError(f"no such ONNX file: {path}", hint="check the path, or write one: imgcls export MODEL")
         self.path = path
-        self.sha256 = _checked_sha256(path)
-        self._session = OnnxSession(path, device=device)
+        self.sha256 = checked_sha256(path)
+        graph = None if is_as_written(path) else read_graph(path)
+        if graph is not None and graph.external:
+            self.sha256 = sha256_with_weights(path, self.sha256, graph.external)
+        takes_channels_last = graph is not None and graph.takes_channels_last
+        self._session = OnnxSession(path, device=device, takes_channels_last=takes_channels_last)
         self.device = self._session.device
-        self.card, self.is_foreign = self._describe(labels, transform)
+        self.notes: tuple[str, ...] = ()
+        text = self._session.metadata.get(CARD_KEY)
+        self.is_foreign = text is None
+        if text is None:
+            assert graph is not None
+            self.card, self._answers = self._as_told(graph, labels, transform, activation, output_name)
+        else:
+            if any(each is not None for each in (labels, transform, activation, output_name)):
+                raise UsageError(
+                    f"{path} has its own labels and transform", hint="leave out --labels, --preset, --mean ..."
+                )
+            self.card, self._answers = ModelCard.from_json(text, source=str(path)), OWN_ANSWERS
         self._check_input()
-        self._gives_probabilities: bool | None = None if self.is_foreign else False
 
     @property
     def id(self) -> str:
@@ -79,94 +97,92 @@ class OnnxModel:
         if not self.is_foreign:
             values["precision"] = self.card.precision
             values["exported_from"] = self.card.weights_sha256
-        return values
+            return values
+        values |= {"output": self._answers.output, "activation": self._answers.activation}
+        return values | ({"multi_label": True} if self._answers.multi_label else {})
 
     def probabilities(self, images_BHWC: Pixels) -> Floats:
-        """Softmax outputs, float32, shape (batch, K).
+        """Probabilities of each class, float32, shape (batch, K).
 
         Args:
-            images_BHWC: uint8, shape (batch, crop, crop, 3).
+            images_BHWC: uint8, shape (batch, *transform.size_px, 3).
         Raises:
             ModelError: the model can't be run, or an output isn't a number.
         """
-        wanted = self._session.input
+        transform, wanted = self.card.transform, self._session.input
         if wanted.dtype is np.uint8:
-            images = images_BHWC if wanted.channels_last else images_BHWC.transpose(0, 3, 1, 2)
-            return self._as_probabilities(self._session.run(np.ascontiguousarray(images)))
-        return self._as_probabilities(self.run_normalised(self.card.transform.normalise_array(images_BHWC)))
+            images = transform.channels_array(images_BHWC)
+            images = images if wanted.channels_last else images.transpose(0, 3, 1, 2)
+            rows_BK = self._session.run(np.ascontiguousarray(images), self._answers)
+        else:
+            rows_BK = self.run_normalised(transform.normalise_array(images_BHWC))
+        if not np.isfinite(rows_BK).all():
+            raise ModelError(
+                f"{self.id} answers with values that are not numbers", hint="its weights are damaged; use another model"
+            )
+        self._check_number(rows_BK.shape[1])
+        try:
+            return self._answers.probabilities(rows_BK, len(self.card.classes))
+        except ValueError as exc:
+            raise ModelError(
+                f"{self.id} {exc}", hint="add --activation softmax for logits, or --activation sigmoid"
+            ) from exc
 
     def run_normalised(self, images_BCHW: Floats) -> Floats:
         """What the model itself answers, shape (batch, K), for what `Transform.normalise_array` gives."""
         if self._session.input.channels_last:
             images_BCHW = np.ascontiguousarray(images_BCHW.transpose(0, 2, 3, 1))
-        answers_BK = self._session.run(images_BCHW)
-        if answers_BK.shape[1] != len(self.card.classes):
-            raise self._wrong_number(answers_BK.shape[1])
-        return answers_BK
+        rows_BK = self._session.run(images_BCHW, self._answers)
+        self._check_number(rows_BK.shape[1])
+        return rows_BK
 
-    def _as_probabilities(self, answers_BK: Floats) -> Floats:
-        if not np.isfinite(answers_BK).all():
-            raise ModelError(
-                f"{self.id} answers with values that are not numbers", hint="its weights are damaged; use another model"
-            )
-        if self._gives_probabilities is None:
-            self._gives_probabilities = are_probabilities(answers_BK)
-        return answers_BK if self._gives_probabilities else softmax(answers_BK)
-
-    def _describe(self, labels: Sequence[str] | None, transform: Transform | None) -> tuple[ModelCard, bool]:
-        text = self._session.metadata.get(CARD_KEY)
-        if text is not None:
-            if labels is not None or transform is not None:
-                raise UsageError(
-                    f"{self.path} has its own labels and transform", hint="leave out --labels, --preset, --mean ..."
-                )
-            return ModelCard.from_json(text, source=str(self.path)), False
+    def _as_told(
+        self,
+        graph: Graph,
+        labels: Sequence[str] | None,
+        transform: Transform | InputOptions | None,
+        activation: Activation | None,
+        output_name: str | None,
+    ) -> tuple[ModelCard, Answers]:
+        metadata, outputs = self._session.metadata, self._session.outputs
+        labels = labels or stored_labels(metadata)
+        output = choose_output(outputs, graph, told=output_name, num_labels=len(labels) if labels else None)
+        labels = labels or graph.labels.get(output.name)
+        transform = transform or described_input(metadata)
+        missing = [name for name, value in (("class names", labels), ("transform", transform)) if value is None]
         if labels is None or transform is None:
-            missing = " and ".join(
-                name for name, value in (("class names", labels), ("transform", transform)) if value is None
-            )
-            raise UsageError(f"{self.path} doesn't hold its {missing}", hint=FOREIGN_HINT)
-        return ModelCard(self.path.stem, tuple(labels), transform, self.sha256), True
+            hint = FOREIGN_HINT if labels is None else FOREIGN_HINT.replace("--labels FILE ", "")
+            raise UsageError(f"{self.path} doesn't hold its {' and '.join(missing)}", hint=hint)
+        answers = read_answers(output, graph, activation=activation)
+        if isinstance(transform, InputOptions):
+            transform = transform.transform(self._session.input)
+        if len(outputs) > 1 and output_name is None:
+            others = ", ".join(each.name for each in outputs if each.name != output.name)
+            self.notes = (f"reads the output {output.name!r} of {self.path}, not {others} (--output-name)",)
+        is_one = output.num_values == 1 and len(labels) == 2
+        answers = Answers(answers.output, answers.activation, answers.multi_label and not is_one, answers.labels)
+        if output.num_values is not None:
+            self._check_number(output.num_values, labels, answers)
+        return ModelCard(self.path.stem, tuple(labels), transform, self.sha256), answers
 
     def _check_input(self) -> None:
-        num_outputs = self._session.num_outputs
-        if num_outputs is not None and num_outputs != len(self.card.classes):
-            raise self._wrong_number(num_outputs)
         height, width = self._session.input.size_px
         told_height, told_width = self.card.transform.size_px
         if (height or told_height, width or told_width) != (told_height, told_width):
+            size = f"{height}" if width in (None, height) else f"{height}x{width}"
             raise UsageError(
                 f"{self.path} takes images of {height} x {width}, not {told_height} x {told_width}",
-                hint=f"add --size {height}",
+                hint=f"add --size {size}",
             )
 
-    def _wrong_number(self, num_outputs: int) -> ModelError:
-        return ModelError(
-            f"{self.path} has {num_outputs} outputs, but {len(self.card.classes)} labels",
-            hint="give one label a line for every output, in their order",
-        )
-
-
-def softmax(logits_BK: Floats) -> Floats:
-    """Probabilities of each row, float32."""
-    exponentials_BK = np.exp(logits_BK - logits_BK.max(axis=1, keepdims=True))
-    result: Floats = exponentials_BK / exponentials_BK.sum(axis=1, keepdims=True)
-    return result
-
-
-def are_probabilities(answers_BK: Floats) -> bool:
-    """Whether a model's rows are probabilities already: none negative, and each row's sum 1."""
-    return bool((answers_BK >= 0).all() and (np.abs(answers_BK.sum(axis=1) - 1) < SUM_TOLERANCE).all())
-
-
-def _checked_sha256(path: Path) -> str:
-    """The file's SHA-256, after what `imgcls export` wrote into it has been checked."""
-    try:
-        if path.stat().st_size:
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                stored = stored_digest(mapped)
-            if stored is not None and file_sha256(path, num_bytes=stored[1]) != stored[0]:
-                raise ModelError(f"{path} was changed or damaged after its export", hint="export the model again")
-        return file_sha256(path)
-    except OSError as exc:
-        raise ModelError(f"{path} can't be read: {exc.strerror}", hint="check the permissions of that file") from exc
+    def _check_number(
+        self, num_outputs: int, labels: Sequence[str] | None = None, answers: Answers | None = None
+    ) -> None:
+        labels, answers = labels or self.card.classes, answers or self._answers
+        # One probability answers a question of two classes.
+        is_one = num_outputs == 1 and len(labels) == 2 and answers.activation != "softmax"
+        if num_outputs != len(labels) and not is_one:
+            raise ModelError(
+                f"{self.path} has {num_outputs} outputs, but {len(labels)} labels",
+                hint="give one label a line for every output, in their order",
+            )

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from imgcls.errors import UsageError
 from imgcls.models.onnx.model import OnnxModel
 
 
@@ -29,6 +30,13 @@ class OnnxNetwork(nn.Module):
         return torch.from_numpy(answers_BK).to(images_BCHW.device)
 
 
+def _foreign(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} was not written by imgcls export, and only predict takes such a file",
+        hint=f"imgcls predict -m {path} --labels FILE --preset imagenet",
+    )
+
+
 def open_onnx_network(path: Path, *, device: str = "auto") -> tuple[OnnxModel, OnnxNetwork]:
     """An exported file, with what it says of itself, and as a module.
 
@@ -37,7 +45,12 @@ def open_onnx_network(path: Path, *, device: str = "auto") -> tuple[OnnxModel, O
         device: where onnxruntime runs it.
     Raises:
         ModelError: no such file, damaged, or no image classifier.
-        UsageError: it doesn't hold its class names and transform.
+        UsageError: another tool wrote it.
     """
-    model = OnnxModel(path, device=device)
+    try:
+        model = OnnxModel(path, device=device)
+    except UsageError as exc:
+        raise _foreign(path) from exc
+    if model.is_foreign:
+        raise _foreign(path)
     return model, OnnxNetwork(model)

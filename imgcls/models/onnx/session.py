@@ -6,113 +6,90 @@ Shapes: B batch, H height, W width, C channels (3), K classes.
 import contextlib
 import mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imgcls.errors import DeviceError, ModelError, UsageError
 from imgcls.host.resources import available_cores
 from imgcls.images.transform import Floats
+from imgcls.models.onnx.answers import Answers, Output
 from imgcls.models.onnx.file_bytes import without_weights
+from imgcls.models.onnx.graph import INSTALL_HINT
+from imgcls.models.onnx.input_options import ImageInput
 
 if TYPE_CHECKING:
     import onnxruntime
 
-INSTALL_HINT = "pip install 'imgcls[onnx]'"
-# After so many images the time to rearrange the weights for faster convolutions has been worth it.
-IMAGES_BEFORE_LAYOUT = 64
+CHANNELS = (1, 3)
 # onnxruntime says on stderr what it also raises; only what ends the process is left to it.
 SEVERITY_FATAL = 4
 ELEMENT_TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
     "tensor(uint8)": np.uint8,
 }
 
 
-class ImageInput(NamedTuple):
-    """What a model takes.
-
-    Attributes:
-        name: of the input.
-        dtype: float32, float16, or uint8 for plain pixels.
-        batch: how many images at once, None for any number.
-        size_px: height and width, None where it takes any.
-        channels_last: whether the input is BHWC instead of BCHW.
-    """
-
-    name: str
-    dtype: type[np.generic]
-    batch: int | None
-    size_px: tuple[int | None, int | None]
-    channels_last: bool
-
-
 class OnnxSession:
-    """A classifier in an ONNX file: one image input, one row of outputs an image.
+    """A classifier in an ONNX file: one image input, one row of outputs per image.
 
     Args:
         path: the file.
         device: `auto`, `cpu`, `cuda` or `cuda:1`; also `mps`, where this onnxruntime has Core ML.
+        takes_channels_last: what the graph says where the input's shape doesn't.
     Raises:
         ModelError: no ONNX file, damaged, or not an image classifier.
         DeviceError: onnxruntime isn't installed, or has no such device.
     """
 
-    def __init__(self, path: Path, *, device: str = "auto") -> None:
+    def __init__(self, path: Path, *, device: str = "auto", takes_channels_last: bool = False) -> None:
         self.path = path
         self._runtime = _import_onnxruntime()
         self.device, self._providers = _choose_provider(device, self._runtime.get_available_providers())
-        self._num_images = 0
-        self._session = self._open(rearrange=self.device != "cpu")
-        self._rearranged = self.device != "cpu"
+        self._session = self._open()
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.input = _image_input(self._session.get_inputs(), path)
-        outputs = self._session.get_outputs()
-        self._output: str = outputs[0].name
-        shape = outputs[0].shape
-        num = shape[-1] if len(shape) == 2 else None
-        self.num_outputs: int | None = num if isinstance(num, int) else None
+        self.input = _image_input(self._session.get_inputs(), path, takes_channels_last=takes_channels_last)
+        self.outputs = tuple(
+            Output(each.name, each.type, tuple(map(_size, each.shape or ()))) for each in self._session.get_outputs()
+        )
 
-    def run(self, images: "np.ndarray[Any, Any]") -> Floats:
-        """The first output of every image.
+    def run(self, images: "np.ndarray[Any, Any]", answers: Answers) -> Floats:
+        """What the model answers for every image.
 
         Args:
             images: as `input` describes them, any number of images.
+            answers: which output, and how it is read.
         Returns:
             float32, shape (batch, K).
         Raises:
             ModelError: the model can't be run, or answers in another shape.
         """
-        if not self._rearranged and self._num_images >= IMAGES_BEFORE_LAYOUT:
-            self._session, self._rearranged = self._open(rearrange=True), True
-        self._num_images += len(images)
         images = images.astype(self.input.dtype, copy=False)
         at_once = self.input.batch or len(images)
-        rows = [self._run_once(images[start : start + at_once]) for start in range(0, len(images), at_once)]
+        rows = [self._run_once(images[start : start + at_once], answers) for start in range(0, len(images), at_once)]
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
-    def _run_once(self, images: "np.ndarray[Any, Any]") -> Floats:
-        missing = (self.input.batch or 0) - len(images)
-        if missing > 0:
+    def _run_once(self, images: "np.ndarray[Any, Any]", answers: Answers) -> Floats:
+        missing = max((self.input.batch or 0) - len(images), 0)
+        if missing:
             images = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
         try:
-            output = self._session.run([self._output], {self.input.name: images})[0]
+            raw = self._session.run([answers.output or self.outputs[0].name], {self.input.name: images})[0]
         except Exception as exc:
             raise ModelError(f"{self.path} can't be run: {_first_line(exc)}", hint="export the model again") from exc
-        answers: Floats = np.asarray(output).astype(np.float32, copy=False)
-        if answers.ndim != 2 or len(answers) != len(images):
-            raise ModelError(
-                f"{self.path} answers in shape {answers.shape}, not one row an image",
-                hint="use an image classifier's ONNX file",
-            )
-        return answers[: len(images) - max(missing, 0)]
+        try:
+            return answers.rows(raw, len(images))[: len(images) - missing]
+        except ValueError as exc:
+            raise ModelError(f"{self.path} {exc}", hint="use an image classifier's ONNX file") from exc
 
-    def _open(self, *, rearrange: bool) -> "onnxruntime.InferenceSession":
+    def _open(self) -> "onnxruntime.InferenceSession":
         runtime = self._runtime
         options = runtime.SessionOptions()
-        level = runtime.GraphOptimizationLevel
-        options.graph_optimization_level = level.ORT_ENABLE_ALL if rearrange else level.ORT_ENABLE_EXTENDED
+        # Always the same graph, or an answer would depend on what came before it. That for faster convolutions opens 10
+        # to 35 ms later (AlexNet, ResNet-18) and has won more than that back by the first image.
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = SEVERITY_FATAL
         options.intra_op_num_threads = available_cores()
         # Copying all weights into another order takes longer than it saves.
@@ -167,19 +144,26 @@ def _choose_provider(device: str, available: list[str]) -> tuple[str, list[Any]]
     )
 
 
-def _image_input(inputs: Any, path: Path) -> ImageInput:
+def _image_input(inputs: Any, path: Path, *, takes_channels_last: bool) -> ImageInput:
     hint = "use an image classifier's ONNX file"
     if len(inputs) != 1:
         raise ModelError(f"{path} takes {len(inputs)} inputs, not one", hint=hint)
     found = inputs[0]
     if found.type not in ELEMENT_TYPES or len(found.shape) != 4:
         raise ModelError(f"{path} takes {found.type} of shape {found.shape}, not images", hint=hint)
-    batch, *rest = (size if isinstance(size, int) and size > 0 else None for size in found.shape)
-    channels_last = rest[0] != 3 and rest[2] == 3
-    if not channels_last and rest[0] not in (3, None):
-        raise ModelError(f"{path} takes {rest[0]} channels, not the 3 of RGB", hint=hint)
-    size = (rest[0], rest[1]) if channels_last else (rest[1], rest[2])
-    return ImageInput(found.name, ELEMENT_TYPES[found.type], batch, size, channels_last)
+    batch, *rest = map(_size, found.shape)
+    if rest[0] in CHANNELS or rest[2] in CHANNELS:
+        channels_last = rest[0] not in CHANNELS or (rest[2] in CHANNELS and takes_channels_last)
+    else:
+        channels_last = takes_channels_last
+    *size, num_channels = rest if channels_last else (rest[1], rest[2], rest[0])
+    if num_channels not in (None, *CHANNELS):
+        raise ModelError(f"{path} takes {num_channels} channels, not the 3 of colours or 1 of grey", hint=hint)
+    return ImageInput(found.name, ELEMENT_TYPES[found.type], batch, (size[0], size[1]), channels_last, num_channels)
+
+
+def _size(size: Any) -> int | None:
+    return size if isinstance(size, int) and size > 0 else None
 
 
 def _first_line(exc: Exception) -> str:
