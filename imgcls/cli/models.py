@@ -7,6 +7,7 @@ import typer
 
 from imgcls.cli import console, options
 from imgcls.errors import ModelError
+from imgcls.host.digests import forget_digests
 
 if TYPE_CHECKING:
     from imgcls.models.families.family import ListedModel
@@ -24,12 +25,18 @@ def models(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--fetch", help="Download these weights now; more names may follow.", metavar="NAME"),
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Hash all weights anew; damaged ones end with code 6.")
+    ] = False,
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
     quiet: options.Quiet = False,
 ) -> None:
     """List what --model accepts beside paths: parameters, size, published accuracy, whether the weights are here."""
     console.quiet = quiet
     from imgcls.models.registry import SCHEMA
+
+    if verify:
+        forget_digests()
 
     wanted = [*(fetch or ()), *(names or ())]
     listed = _choose(wanted)
@@ -38,9 +45,13 @@ def models(
         listed = _choose(wanted)
     if format_ is options.ReportFormat.JSON:
         console.data(json.dumps({"schema": SCHEMA, "models": [each.to_dict() for each in listed]}, ensure_ascii=False))
-        return
-    console.data(_table(listed))
-    if not wanted:
+    else:
+        console.data(_table(listed))
+    damaged = [each for each in listed if each.weights == "damaged"]
+    if verify and damaged:
+        found = ", ".join(each.name for each in damaged)
+        raise ModelError(f"damaged weights: {found}", hint=f"delete {damaged[0].path}, and it is fetched again")
+    if not wanted and format_ is options.ReportFormat.TABLE:
         console.message(
             "--model also takes a checkpoint, a run folder, or an .onnx file; --fetch NAME downloads weights"
         )

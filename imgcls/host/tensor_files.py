@@ -2,12 +2,15 @@
 
 import pickle
 import warnings
+import zipfile
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from imgcls.errors import ModelError
+from imgcls.host.digests import CHUNK_BYTES, remembered
 from imgcls.host.files import why_unwritten
 
 
@@ -24,6 +27,12 @@ def load_tensors(path: Path) -> Any:
         raise ModelError(f"{path} can't be read: {exc.strerror}", hint="check the path and its permissions") from exc
     if not is_file:
         raise ModelError(f"no such weights file: {path}", hint="check the path, or list the models: imgcls models")
+    try:
+        damaged = remembered(path, "#crc32", _find_damaged)
+    except OSError as exc:
+        raise _unreadable(path, exc.strerror or str(exc)) from exc
+    if damaged:
+        raise _unreadable(path, f"its part {damaged!r} is not what was written")
     try:
         return _load_mapped(path)
     except pickle.UnpicklingError as exc:
@@ -51,6 +60,29 @@ def save_tensors(content: dict[str, Any], path: Path) -> None:
         torch.save(content, path)
     except RuntimeError as exc:
         raise why_unwritten(path, exc) from exc
+
+
+def _find_damaged(file: BufferedReader) -> str:
+    """The first part of an archive whose checksum is wrong, which PyTorch doesn't look at; empty where there is none.
+
+    A file that is no archive, or one without checksums, is left to PyTorch.
+    """
+    try:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return ""
+    for info in archive.infolist():
+        # torch.save writes 0 where it was told to compute none. It never compresses, so that what others compressed
+        # can't keep us busy.
+        if info.CRC == 0 or info.compress_type != zipfile.ZIP_STORED:
+            continue
+        try:
+            with archive.open(info) as part:
+                while part.read(CHUNK_BYTES):
+                    pass
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError):
+            return info.filename.rpartition("/")[2][:100] or "?"
+    return ""
 
 
 def _load_mapped(path: Path) -> Any:

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from imgcls.cli.app import app
+from imgcls.errors import ExitCode
 from imgcls.models.families.bundled import BUNDLED
 from imgcls.models.families.family import PretrainedEntry
 from imgcls.models.families.torchvision import ALEXNET, torchvision_entries
@@ -181,3 +182,18 @@ def test_a_bundled_model_shows_what_its_checkpoint_says(
         assert (first.name, first.source, first.weights, first.data) == (BUNDLED[0], "bundled", "here", "cifar10")
         assert first.num_params == (3 * 8 * 8 + 1) * 4 + (4 + 1) * 3
         assert first.top1 == 0.5
+
+
+def test_verify_hashes_anew_and_ends_with_6_where_weights_are_damaged(tiny):
+    path = weights_path(tiny)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    fine = run("tiny", "--verify")
+    assert (fine.exit_code, "here" in fine.stdout) == (0, True)
+    path.write_bytes(CONTENT[:-1] + b"X")
+    damaged = run("tiny", "--verify", "-f", "json")
+    assert damaged.exit_code == ExitCode.MODEL
+    assert json.loads(damaged.stdout)["models"][0]["weights"] == "damaged"
+    assert "damaged weights: tiny" in damaged.stderr
+    assert str(path) in damaged.stderr
+    assert run("tiny").exit_code == 0
