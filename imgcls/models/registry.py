@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imgcls.errors import ModelError
 from imgcls.models.families.bundled import BUNDLED, OwnNetworks, bundled_checkpoint
+from imgcls.models.families.efficientnet_lite import EfficientNetLite
 from imgcls.models.families.family import Family, ListedModel, PretrainedEntry
 from imgcls.models.families.torchvision import Torchvision
 
@@ -15,7 +16,7 @@ DEFAULT_MODEL = "alexnet"
 # The version of `imgcls models -f json`.
 SCHEMA = 1
 # Asked in this order.
-FAMILIES: tuple[Family, ...] = (OwnNetworks(), Torchvision())
+FAMILIES: tuple[Family, ...] = (OwnNetworks(), EfficientNetLite(), Torchvision())
 SUFFIXES = (".pt", ".pth", ".onnx")
 # What a run's folder is loaded from, in this order.
 STORED_IN_RUN = ("best.pt", "last.pt")
