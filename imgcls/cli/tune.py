@@ -96,7 +96,7 @@ def tune(
     """Search for the recipe that validates best, and write it as a TOML file that train takes. Ctrl-C saves."""
     console.quiet = quiet
     max_sec = parse_duration(max_time, option="--max-time") if max_time is not None else None
-    from imgcls.tuning.storage import require_optuna
+    from imgcls.tuning.strategy import require_optuna
 
     require_optuna()
     from imgcls.recipes.loading import load_recipe

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,7 +11,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from imgcls.errors import OutputError, UsageError
-from imgcls.host.files import output_error, replacing, write_text
+from imgcls.host.files import PART_SUFFIX, output_error, replacing, write_text
 from imgcls.runs.events import Score
 
 RUNS = Path("runs")
@@ -162,34 +162,43 @@ def config_path(run: Path) -> Path:
     return path
 
 
-def make_folder(path: Path | None, *, parent: Path, name: str) -> Path:
+def make_folder(path: Path | None, *, parent: Path, name: str, besides: Collection[str] = ()) -> Path:
     """A new folder for a run or a study.
 
     Args:
         path: as the user named it; None for `<parent>/<name>-<date>-<time>`.
         parent: of folders that nobody named.
         name: of the recipe.
+        besides: names of files that may be there already.
     Raises:
         OutputError: it exists and isn't empty, or can't be made.
     """
     try:
         if path is None:
             return _new_folder(parent / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-        refuse_filled(path)
+        refuse_filled(path, besides=besides)
         path.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise output_error(path or parent, exc) from exc
     return path
 
 
-def refuse_filled(path: Path) -> None:
+def refuse_filled(path: Path, *, besides: Collection[str] = ()) -> None:
     """Make sure that a new run would overwrite nothing; a folder that doesn't exist yet is fine.
 
+    Pieces of files that a killed process left don't count.
+
+    Args:
+        path: of the folder.
+        besides: names of files that don't count either.
     Raises:
         OutputError: it isn't a folder, can't be read, or holds something.
     """
     try:
-        filled = path.exists() and any(entry.name not in (LOCK_NAME, LAUNCH_NAME) for entry in path.iterdir())
+        allowed = (LOCK_NAME, LAUNCH_NAME, *besides)
+        filled = path.exists() and any(
+            entry.name not in allowed and not entry.match(f".*{PART_SUFFIX}") for entry in path.iterdir()
+        )
     except OSError as exc:
         raise output_error(path, exc) from exc
     if filled:

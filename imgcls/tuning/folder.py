@@ -33,16 +33,32 @@ class StudyFolder:
         self._held: dict[int, FileLock] = {}
 
     @classmethod
-    def create(cls, path: Path | None, *, name: str) -> Self:
+    def create(cls, path: Path | None, *, name: str, space: str) -> Self:
         """A new folder.
 
         Args:
             path: as the user named it; None for `studies/<name>-<date>-<time>`.
             name: of the recipe.
+            space: a TOML text.
         Raises:
             OutputError: it exists and isn't empty, or can't be made.
         """
-        return cls(make_folder(path, parent=STUDIES, name=name))
+        return cls(make_folder(path, parent=STUDIES, name=name, besides=cls.leftovers(path, space)))
+
+    @classmethod
+    def leftovers(cls, path: Path | None, space: str) -> tuple[str, ...]:
+        """The names of files in a folder that a process killed in `begin` left there, and the next one may replace.
+
+        Args:
+            path: of the folder; None for a new one.
+            space: what would be written there.
+        """
+        found = cls(path).space_path if path is not None else None
+        try:
+            is_same = found is not None and found.read_text(encoding="utf-8") == space
+        except (OSError, UnicodeDecodeError):
+            return ()
+        return (found.name,) if found is not None and is_same else ()
 
     @classmethod
     def reopen(cls, path: Path) -> Self:
@@ -144,10 +160,18 @@ class StudyFolder:
         self.let_go(number)
         return False
 
+    def saved(self, number: int) -> str:
+        """Tells what a trial has saved of itself from what it had saved before; empty where it has saved nothing."""
+        try:
+            found = (self.run_path(number) / "last.pt").stat()
+        except OSError:
+            return ""
+        return f"{found.st_ino}/{found.st_size}/{found.st_mtime_ns}"
+
     def begin(self, recipe: str, space: str) -> None:
-        """Store what the study begins from: TOML texts."""
-        write_text(self.recipe_path, recipe)
+        """Store what the study begins from: TOML texts; with the second file it is a study."""
         write_text(self.space_path, space)
+        write_text(self.recipe_path, recipe)
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Store the JSON answer."""

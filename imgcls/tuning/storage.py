@@ -1,29 +1,30 @@
 """A study in Optuna's own SQLite file: who tries what, and what came of it.
 
 A trial that was cut goes back into the queue under its own number, with its values and what it has reported, so that a
-study which was cut holds the same trials in the end as one which wasn't. Optuna is imported here and in strategy.py.
+study which was cut holds the same trials in the end as one which wasn't. Optuna's own `RetryFailedTrialCallback`
+(deprecated since 4.9; its successor is experimental) adds a new trial instead, under another number, which counts as
+one more and draws other values after it. Its heartbeat goes by the clock: a process that is halted for longer than
+the grace period would have its trial run twice, and one that was killed keeps its trial as long. So who is alive is
+asked of the system's locks (see folder.py). Optuna is imported here and in strategy.py.
 """
 
-import contextlib
-import importlib.util
 import sqlite3
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgcls.errors import OutputError, UsageError
+from imgcls.tuning.importance import importance_of
 from imgcls.tuning.results import TrialRecord, TrialState
+from imgcls.tuning.running_trial import RunningTrial
 from imgcls.tuning.space import Choices, SearchSpace, label_of
-from imgcls.tuning.strategy import PrunerName, distribution_of, pruner_named, sampler_for
+from imgcls.tuning.storage_errors import typed_errors
+from imgcls.tuning.strategy import PrunerName, distribution_of, pruner_named, require_optuna, sampler_for
+from imgcls.tuning.trial_facts import KEY, TrialFacts
 
 if TYPE_CHECKING:
     import optuna
 
 STUDY_NAME = "imgcls"
-# Under which a trial keeps what Optuna has no place for.
-FACTS = "imgcls"
 STATES: dict[str, TrialState] = {
     "COMPLETE": "complete",
     "PRUNED": "pruned",
@@ -33,65 +34,9 @@ STATES: dict[str, TrialState] = {
 }
 # Writes of several processes take turns; a longer wait means that one of them hangs.
 BUSY_SEC = 60
-# A process that dies in a trial may have died of it, as when the system kills what takes too much memory.
+# A process that dies in a trial may have died of it, as when the system kills what takes too much memory. Deaths after
+# which the trial had come further don't count.
 MAX_ATTEMPTS = 3
-# Below this many complete trials an estimate of importance is noise: PED-ANOVA's authors ask for five trials or more
-# among the best, and a quarter of them counts as the best here.
-MIN_FOR_IMPORTANCE = 20
-BEST_QUANTILE = 0.25
-
-
-def require_optuna() -> None:
-    """Say how to get Optuna where it is missing; doesn't import it.
-
-    Raises:
-        UsageError: it isn't installed.
-    """
-    if importlib.util.find_spec("optuna") is None:
-        raise UsageError("tuning needs optuna, which is not installed", hint="pip install 'imgcls[tune]'")
-
-
-@dataclass
-class RunningTrial:
-    """A trial that this process has taken on.
-
-    Attributes:
-        number: counted from 0.
-        values: by dotted key.
-        reported: top-1 by epoch, so far.
-        seconds: that it took before it was cut.
-        same_as: an earlier trial with the same values that is over, so that there is nothing to train.
-        facts: what is stored with it, for the storage alone.
-        handle: Optuna's own, likewise.
-    """
-
-    number: int
-    values: dict[str, Any]
-    reported: dict[int, float]
-    seconds: float
-    same_as: TrialRecord | None
-    facts: dict[str, Any]
-    handle: "optuna.Trial"
-
-    def report(self, epoch: int, top1: float) -> None:
-        """Tell the study how far the trial is; what is known already is left alone.
-
-        Raises:
-            OutputError: it can't be written.
-        """
-        if epoch not in self.reported:
-            with _typed():
-                self.handle.report(top1, epoch)
-            self.reported[epoch] = top1
-
-    def should_be_pruned(self) -> bool:
-        """Whether others did so much better that it isn't worth going on.
-
-        Raises:
-            OutputError: the study can't be read.
-        """
-        with _typed():
-            return bool(self.reported) and self.handle.should_prune()
 
 
 class StudyStorage:
@@ -120,7 +65,7 @@ class StudyStorage:
         self._verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         try:
-            with _typed(path):
+            with typed_errors(path):
                 self._storage = optuna.storages.RDBStorage(
                     # The name is a stand-in: a path may hold what means something else in a URL.
                     "sqlite:///study.db",
@@ -145,12 +90,12 @@ class StudyStorage:
     @property
     def settings(self) -> dict[str, Any]:
         """What the study was begun with: plain values by name."""
-        with _typed():
+        with typed_errors():
             return dict(self._study.user_attrs)
 
     def set(self, name: str, value: Any) -> None:
         """Store one of the settings."""
-        with _typed():
+        with typed_errors():
             if self._study.user_attrs.get(name) != value:
                 self._study.set_user_attr(name, value)
 
@@ -160,22 +105,23 @@ class StudyStorage:
 
     def begin_with(self, values: dict[str, Any]) -> None:
         """Put a trial with these values first, in a study that has none yet."""
-        with _typed():
+        with typed_errors():
             if not self._study.get_trials(deepcopy=False):
                 self._study.enqueue_trial(self._encoded(values))
 
-    def take(self, wanted: int, *, is_alive: Callable[[int], bool]) -> RunningTrial | None:
+    def take(self, wanted: int, *, is_alive: Callable[[int], bool], saved: Callable[[int], str]) -> RunningTrial | None:
         """Take on the next trial: one that was cut, or a new one.
 
         Args:
             wanted: trials in all.
             is_alive: whether a process still works on the trial of this number.
+            saved: tells what that trial has saved from what it had saved before.
         Returns:
             None where no trial is left to begin.
         """
-        with _typed():
+        with typed_errors():
             # Found anew each time: another process may have ended meanwhile.
-            self._put_back_orphans(is_alive)
+            self._put_back_orphans(is_alive, saved)
             trials = self._study.get_trials(deepcopy=False)
             waiting = [trial.number for trial in trials if trial.state == self._states.WAITING]
             if len(trials) - len(waiting) >= wanted or (not waiting and self._is_exhausted()):
@@ -184,16 +130,16 @@ class StudyStorage:
             self._study.sampler = sampler_for(self._seed, number)
             trial = self._study.ask(self._distributions)
             assert trial.number == number, "the study's lock keeps others from taking a trial meanwhile"
-            facts = trial.user_attrs.get(FACTS, {})
-            facts["attempts"] = facts.get("attempts", 0) + 1
-            trial.set_user_attr(FACTS, facts)
+            facts = TrialFacts.read(trial.user_attrs)
+            facts = facts.changed(attempts=facts.attempts + 1, saved=saved(number))
+            trial.set_user_attr(KEY, facts.to_dict())
             values = self._decoded(trial.params)
             same = (r for r in self.records() if r.is_over and r.values == values and r.state != "failed")
             return RunningTrial(
                 number,
                 values,
                 dict(trials[number].intermediate_values) if number in waiting else {},
-                facts.get("seconds", 0.0),
+                facts.seconds,
                 next(same, None),
                 facts,
                 trial,
@@ -201,25 +147,23 @@ class StudyStorage:
 
     def put_back(self, task: RunningTrial) -> None:
         """Return a trial that was cut to the queue."""
-        with _typed():
+        with typed_errors():
             # Not its fault that it was cut.
-            attempts = task.facts["attempts"] - 1
-            task.handle.set_user_attr(FACTS, {"attempts": attempts, "seconds": round(task.seconds, 3)})
+            facts = TrialFacts(attempts=task.facts.attempts - 1, seconds=round(task.seconds, 3))
+            task.handle.set_user_attr(KEY, facts.to_dict())
             self._set_state(task.number, self._states.WAITING)
 
     def end(self, task: RunningTrial, record: TrialRecord) -> None:
         """Store what a trial came to."""
-        with _typed():
-            task.handle.set_user_attr(
-                FACTS,
-                {
-                    "outcome": record.state,
-                    "seconds": round(record.seconds, 3),
-                    "loss": record.loss,
-                    "epoch": record.epoch,
-                    "reason": record.reason,
-                },
+        with typed_errors():
+            facts = TrialFacts(
+                outcome=record.state,
+                seconds=round(record.seconds, 3),
+                loss=record.loss,
+                epoch=record.epoch,
+                reason=record.reason,
             )
+            task.handle.set_user_attr(KEY, facts.to_dict())
             if record.state == "complete":
                 self._study.tell(task.handle, record.top1)
             else:
@@ -233,38 +177,31 @@ class StudyStorage:
         Args:
             run_of: the folder of a trial's run.
         """
-        with _typed():
-            return tuple(self._record(trial, run_of) for trial in self._study.get_trials(deepcopy=False))
+        with typed_errors():
+            trials = self._study.get_trials(deepcopy=False)
+            if [trial.number for trial in trials] != list(range(len(trials))):
+                raise ValueError("its trials aren't numbered from 0 on")
+            return tuple(self._record(trial, run_of) for trial in trials)
 
     def importance(self) -> dict[str, float] | None:
-        """How much of what sets good trials apart each setting explains, the most important first.
+        """How much of what sets good trials apart each setting explains; see `importance_of`."""
+        with typed_errors():
+            return importance_of(self._study)
 
-        Source: Watanabe, Bansal and Hutter 2023 (PED-ANOVA), as Optuna has it.
-        """
-        import optuna
-
-        with _typed(), warnings.catch_warnings():
-            # Experimental in older versions.
-            warnings.simplefilter("ignore")
-            complete = self._study.get_trials(deepcopy=False, states=(self._states.COMPLETE,))
-            if len(complete) < MIN_FOR_IMPORTANCE or len({trial.value for trial in complete}) == 1:
-                return None
-            evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST_QUANTILE)
-            found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
-        return {key: round(float(share), 4) for key, share in found.items()}
-
-    def _put_back_orphans(self, is_alive: Callable[[int], bool]) -> None:
+    def _put_back_orphans(self, is_alive: Callable[[int], bool], saved: Callable[[int], str]) -> None:
         """Find trials whose process has died, and return them to the queue."""
         for trial in self._study.get_trials(deepcopy=False, states=(self._states.RUNNING,)):
             if is_alive(trial.number):
                 continue
-            if trial.user_attrs.get(FACTS, {}).get("attempts", 0) >= MAX_ATTEMPTS:
-                trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
-                facts = trial.user_attrs[FACTS] | {"reason": f"the process died in it {MAX_ATTEMPTS} times"}
-                self._storage.set_trial_user_attr(trial_id, FACTS, facts)
-                self._set_state(trial.number, self._states.FAIL)
-            else:
-                self._set_state(trial.number, self._states.WAITING)
+            facts = TrialFacts.read(trial.user_attrs)
+            if saved(trial.number) != facts.saved:
+                facts = facts.changed(attempts=0)
+            gives_up = facts.attempts >= MAX_ATTEMPTS
+            if gives_up:
+                facts = facts.changed(reason=f"the process died in it {MAX_ATTEMPTS} times without progress")
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
+            self._storage.set_trial_user_attr(trial_id, KEY, facts.to_dict())
+            self._set_state(trial.number, self._states.FAIL if gives_up else self._states.WAITING)
 
     def _set_state(self, number: int, state: "optuna.trial.TrialState") -> None:
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
@@ -278,10 +215,10 @@ class StudyStorage:
         return len(over) >= combinations
 
     def _record(self, trial: "optuna.trial.FrozenTrial", run_of: Callable[[int], Path | None]) -> TrialRecord:
-        facts, reported = trial.user_attrs.get(FACTS, {}), trial.intermediate_values
+        facts, reported = TrialFacts.read(trial.user_attrs), trial.intermediate_values
         # Optuna's states are fewer than ours.
-        is_told = trial.state.is_finished() and "outcome" in facts
-        state: TrialState = facts["outcome"] if is_told else STATES[trial.state.name]
+        is_told = trial.state.is_finished() and facts.outcome is not None
+        state: TrialState = facts.outcome if is_told and facts.outcome else STATES[trial.state.name]
         last = max(reported, default=None)
         fixed = trial.system_attrs.get("fixed_params", {})
         complete = state == "complete"
@@ -290,10 +227,10 @@ class StudyStorage:
             state=state,
             values=self._decoded({**fixed, **trial.params}),
             top1=trial.value if complete else reported[last] if last is not None else None,
-            loss=facts.get("loss"),
-            epoch=facts.get("epoch") if complete else last,
-            seconds=facts.get("seconds", 0.0),
-            reason=facts.get("reason") or "",
+            loss=facts.loss,
+            epoch=facts.epoch if complete else last,
+            seconds=facts.seconds,
+            reason=facts.reason or "",
             run=run_of(trial.number),
         )
 
@@ -309,28 +246,3 @@ class StudyStorage:
             if key in params:
                 values[key] = dimension.value_of(params[key]) if isinstance(dimension, Choices) else params[key]
         return values
-
-
-@contextlib.contextmanager
-def _typed(path: Path | None = None) -> Iterator[None]:
-    """Turn what SQLite, SQLAlchemy and Optuna say of a file into errors that name what to do.
-
-    Args:
-        path: of the file, while it is opened.
-    """
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    name = path or "the study"
-    try:
-        yield
-    except (SQLAlchemyError, StorageInternalError, sqlite3.Error) as exc:
-        cause = exc.__cause__ or exc
-        said = str(getattr(cause, "orig", None) or cause).splitlines()[0]
-        raise OutputError(f"can't use {name}: {said}", hint="check the disk and the file's permissions") from exc
-    except RuntimeError as exc:
-        if path is None:
-            raise
-        raise UsageError(
-            f"{path} is of another Optuna: {exc}", hint="install the version that made it, or begin a new study"
-        ) from exc

@@ -1,7 +1,9 @@
 """How Optuna searches: what it draws from, what chooses, and what gives up."""
 
+import importlib.util
 from typing import TYPE_CHECKING, Literal
 
+from imgcls.errors import UsageError
 from imgcls.training.rng import seed_for
 from imgcls.tuning.space import Choices, Dimension, FloatRange
 
@@ -12,6 +14,16 @@ if TYPE_CHECKING:
 
 PrunerName = Literal["median", "halving", "none"]
 PRUNERS: tuple[PrunerName, ...] = ("median", "halving", "none")
+
+
+def require_optuna() -> None:
+    """Say how to get Optuna where it is missing; doesn't import it.
+
+    Raises:
+        UsageError: it isn't installed.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise UsageError("tuning needs optuna, which is not installed", hint="pip install 'imgcls[tune]'")
 
 
 def distribution_of(dimension: Dimension) -> "BaseDistribution":

@@ -13,7 +13,8 @@ from imgcls.recipes.resolving import is_cifar10, resolve_recipe
 from imgcls.recipes.schema import Recipe
 from imgcls.training.checkpointing.resume import describe_differences
 from imgcls.tuning.folder import StudyFolder
-from imgcls.tuning.space import SearchSpace, load_space
+from imgcls.tuning.space import SearchSpace
+from imgcls.tuning.space_file import load_space
 from imgcls.tuning.trial import OpenImages
 
 # What the search keeps back of the training images where a recipe would measure itself on the test images.

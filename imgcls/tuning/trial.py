@@ -22,8 +22,8 @@ from imgcls.training.setup.checks import check_device_fits, check_recipe_fits
 from imgcls.training.setup.inputs import DownloadProgress, Progress, open_data
 from imgcls.tuning.folder import StudyFolder
 from imgcls.tuning.results import OnStudyEvent, TrialRecord, TrialStarted, TrialState
+from imgcls.tuning.running_trial import RunningTrial
 from imgcls.tuning.space import recipe_with
-from imgcls.tuning.storage import RunningTrial
 
 PRUNED = "pruned"
 # Trials never see the test images: what is chosen by them can't be measured on them.

@@ -4,7 +4,8 @@ import pytest
 
 from imgcls.errors import ConfigError, ModelError
 from imgcls.recipes.loading import load_recipe
-from imgcls.tuning.space import Choices, FloatRange, IntRange, load_space, recipe_with
+from imgcls.tuning.space import Choices, FloatRange, IntRange, recipe_with
+from imgcls.tuning.space_file import load_space
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
