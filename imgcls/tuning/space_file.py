@@ -15,7 +15,7 @@ from imgcls.recipes.resolving import resolve_recipe
 from imgcls.recipes.schema import Recipe
 from imgcls.recipes.wording import known_keys
 from imgcls.training.checkpointing.resume import value_at
-from imgcls.training.checks import check_recipe_fits
+from imgcls.training.setup.checks import check_recipe_fits
 from imgcls.tuning.space import Choices, Dimension, FloatRange, IntRange, SearchSpace, label_of, recipe_with
 
 RANGE_KEYS = ("low", "high", "step", "log")

@@ -16,6 +16,7 @@ from imgcls.recipes.loading import load_recipe
 from imgcls.runs.events import EpochEnd
 from imgcls.training.run import train
 from imgcls.tuning.results import StudyStarted, TrialEnded, TrialStarted
+from imgcls.tuning.storage import MAX_ATTEMPTS
 from imgcls.tuning.study import tune
 
 SPACE = """
@@ -347,6 +348,42 @@ def test_a_killed_study_ends_as_if_it_never_had_been(imgcls, tune_arguments, pho
     begun = [event.number for event in events if isinstance(event, TrialStarted)]
     assert begun == list(range(begun[0], 4))
     assert cut in ([], begun[:1])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process can't be killed so on Windows")
+def test_a_trial_that_makes_progress_survives_any_number_of_kills(imgcls, tune_arguments, tmp_path):
+    study = tmp_path / "study"
+    metrics, start = study / "trials/0000/metrics.jsonl", [*tune_arguments, "--epochs", 300, "--trials", 1, "-o", study]
+    for kill in range(MAX_ATTEMPTS + 1):
+        # Each process comes some epochs further than the last one.
+        command = imgcls.start(*start) if kill == 0 else imgcls.start("tune", "--resume", study)
+        before = num_lines(metrics)
+        wait_for(lambda before=before: num_lines(metrics) >= before + 3)
+        command.kill(9)
+        assert command.wait().code == -9, "the process was killed too late to show anything"
+    assert tune(resume=study).counts == {"complete": 1}
+
+
+def num_lines(path):
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+@pytest.mark.parametrize("left", [(".recipe.toml.x.part",), (".lock", "space.toml", ".recipe.toml.x.part")])
+def test_a_folder_that_a_killed_start_left_takes_the_same_start_again(photos, space, tmp_path, left):
+    study = tmp_path / "study"
+    study.mkdir()
+    for name in left:
+        (study / name).write_text(SPACE if name == "space.toml" else "")
+    assert tune(recipe_for(photos), space(), output=study, num_trials=1).counts == {"complete": 1}
+
+
+def test_a_space_of_ones_own_in_the_folder_is_not_replaced(photos, space, tmp_path):
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "space.toml").write_text("# mine\n")
+    with pytest.raises(OutputError, match="is not empty"):
+        tune(recipe_for(photos), space(), output=study, num_trials=1)
+    assert (study / "space.toml").read_text() == "# mine\n"
 
 
 def is_free(study):
