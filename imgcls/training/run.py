@@ -15,6 +15,7 @@ from imgcls.recipes.resolving import resolve_recipe
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import OnEvent, ShouldStop, TrainResult
 from imgcls.runs.folder import RunFolder, find_launched, refuse_filled
+from imgcls.runs.notebook import notebook_progress
 from imgcls.training.checkpointing.resume import Saved, check_same_recipe, load_saved
 from imgcls.training.early_stopping import or_after
 from imgcls.training.precision import deterministic_algorithms
@@ -32,7 +33,7 @@ def train(
     name: str = "",
     device: str = "auto",
     workers: int | None = None,
-    on_event: OnEvent = lambda event: None,
+    on_event: OnEvent | None = None,
     should_stop: ShouldStop = lambda: None,
     max_sec: float | None = None,
     progress: Progress | None = None,
@@ -50,7 +51,8 @@ def train(
         name: of the recipe, for the folder; the model's by default.
         device: as `choose_device` takes it.
         workers: threads or processes that decode; None for one a core.
-        on_event: told of the start, of progress and of every epoch's end.
+        on_event: told of the start, of progress and of every epoch's end. None shows them where this runs in a
+            notebook, and nothing elsewhere.
         should_stop: asked after every step; a reason makes the run save its state and end.
         max_sec: seconds after which the run saves its state and ends, counted from this call; a resumed run has them
             anew. At least one step is made.
@@ -76,6 +78,7 @@ def train(
     if resume is None and recipe is None:
         raise UsageError("nothing to train: neither a recipe nor a run to resume", hint="imgcls train --data DIR")
     should_stop = or_after(should_stop, max_sec)
+    on_event = on_event or notebook_progress() or (lambda _event: None)
     given = recipe
     recipe = processes.from_first(lambda: resolve_recipe(given) if given is not None else None)
     choice = choose_device_of(device, processes.launch)
