@@ -6,14 +6,15 @@ import hashlib
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from imgcls.errors import UsageError
 from imgcls.images.input_lists import check_stdin_use, read_list
-from imgcls.images.sources import STDIN, Source, has_image_suffix, iterate_sources
+from imgcls.images.sources import STDIN, Source, iterate_sources
+from imgcls.images.walking import PassedOver, WalkRules, has_image_suffix
 
 AGE_UNITS_SEC = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -73,21 +74,23 @@ def parse_newer_than(text: str, *, now: float | None = None) -> int:
         ) from exc
 
 
-def name_filter(include: Iterable[str], exclude: Iterable[str]) -> Callable[[str], bool]:
-    """A test on names; a pattern with a slash is held against the whole path, one without against the last part.
+def walk_rules(include: Iterable[str], exclude: Iterable[str]) -> WalkRules:
+    """What of folders is taken; a pattern with a slash is held against the whole path, one without against a name.
 
     Args:
-        include: at least one must match; none at all means the suffixes of images.
-        exclude: none may match.
+        include: at least one must match a file; none at all means the suffixes of images.
+        exclude: none may match a file or a folder.
     """
-    wanted, unwanted = tuple(include), tuple(exclude)
+    wanted, unwanted = tuple(include), tuple(pattern.rstrip("/") for pattern in exclude)
 
-    def accepts(name: str) -> bool:
-        if any(_matches(name, pattern) for pattern in unwanted):
-            return False
-        return any(_matches(name, pattern) for pattern in wanted) if wanted else has_image_suffix(name)
+    def enters(path: str) -> bool:
+        return not any(_matches(path, pattern) for pattern in unwanted)
 
-    return accepts
+    def accepts(path: str) -> bool:
+        is_wanted = any(_matches(path, pattern) for pattern in wanted) if wanted else has_image_suffix(path)
+        return is_wanted and enters(path)
+
+    return WalkRules(accepts, enters)
 
 
 class SelectedSources(Iterator[Source]):
@@ -100,12 +103,14 @@ class SelectedSources(Iterator[Source]):
         shard: the share, None for all.
         newer_than_ns: nanoseconds since 1970, None for any age; says nothing of URLs and stdin.
         marks_old: whether older files come too, marked as such.
+        passed_over: what the walks that give the sources don't take.
     """
 
     def __init__(
         self,
         sources: Iterable[Source],
         *,
+        passed_over: PassedOver | None = None,
         shard: Shard | None = None,
         newer_than_ns: int | None = None,
         marks_old: bool = False,
@@ -114,13 +119,14 @@ class SelectedSources(Iterator[Source]):
         self._shard = shard
         self._newer_than_ns = newer_than_ns
         self._marks_old = marks_old
+        self.passed_over = passed_over or PassedOver()
         self.num_left_out = 0
         """How many sources were there, but outside the share or too old."""
 
     def __next__(self) -> Source:
         """The next source that is taken."""
         for source in self._sources:
-            in_share = self._shard is None or self._shard.has(source.name)
+            in_share = self._shard is None or self._shard.has(source.plain_name)
             if in_share and self._is_new(source):
                 return source
             self.num_left_out += 1
@@ -148,6 +154,7 @@ class InputSelection:
         include, exclude: patterns on the names that folders and patterns hold.
         shard: `I/N`, or None.
         newer_than: an age, a date or a file, or None.
+        max_stdin_bytes: stdin may give as an image; None for any number.
     """
 
     arguments: tuple[str, ...]
@@ -157,6 +164,7 @@ class InputSelection:
     exclude: tuple[str, ...] = ()
     shard: str | None = None
     newer_than: str | None = None
+    max_stdin_bytes: int | None = None
 
     def open(self, *, marks_old: bool = False) -> SelectedSources:
         """Check the options, then give the inputs, lazily and in order.
@@ -173,15 +181,16 @@ class InputSelection:
         # A list's entries are names, be it "-", and never stdin, which may be the list itself; nor patterns, as a file
         # that has gone since it was listed must not turn into another one.
         names = (f"./{entry}" if entry == STDIN else entry for entry in listed)
-        accept = name_filter(self.include, self.exclude)
+        rules = walk_rules(self.include, self.exclude)
         return SelectedSources(
             itertools.chain(
-                iterate_sources(self.arguments, accept=accept),
-                iterate_sources(names, accept=accept, has_patterns=False),
+                iterate_sources(self.arguments, rules=rules, max_stdin_bytes=self.max_stdin_bytes),
+                iterate_sources(names, rules=rules, has_patterns=False),
             ),
             shard=parse_shard(self.shard) if self.shard else None,
             newer_than_ns=parse_newer_than(self.newer_than) if self.newer_than else None,
             marks_old=marks_old,
+            passed_over=rules.passed_over,
         )
 
 

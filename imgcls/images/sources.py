@@ -1,29 +1,22 @@
 """From what the user typed to a lazy stream of inputs, in a stable order."""
 
-import glob
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
-from imgcls.errors import DataError, ImageError, ImageErrorKind
+from imgcls.errors import DataError, ImageError
 from imgcls.host.urls import without_secrets
 from imgcls.images.data_uris import decode_data_uri, is_data_uri
+from imgcls.images.walking import Found, WalkRules, has_image_suffix, match_pattern, walk_folder
 
-# What counts as an image inside a folder. A file that is named outright is always tried, whatever its suffix.
-IMAGE_SUFFIXES = frozenset(
-    "." + suffix
-    for suffix in """
-        apng avif bmp dds dib gif heic heif ico j2k jfif jp2 jpe jpeg jpg
-        pbm pcx pgm png pnm ppm psd qoi sgi tga tif tiff webp
-    """.split()  # noqa: SIM905 - a list of forty quoted words is harder to read
-)
 GLOB_CHARACTERS = frozenset("*?[")
 STDIN = "-"
+BLOCK_BYTES = 1 << 20
 FILE_URI = "file://"
 
 
@@ -32,8 +25,8 @@ class Source:
     """One input.
 
     Attributes:
-        name: how its record calls it; a path or a URL as given, but for passwords, and below a folder joined to the
-            folder's; valid Unicode always.
+        name: how its record calls it: the text as given, but for passwords, and below a folder joined to the folder's;
+            valid Unicode always.
         path: of a file, or None.
         url: `http://` or `https://`, or empty.
         content: an encoded image's bytes, or None.
@@ -48,13 +41,19 @@ class Source:
     failure: ImageError | None = None
     is_old: bool = False
 
+    @property
+    def plain_name(self) -> str:
+        """The name without what makes no difference (`./a.jpg`, `shots//a.jpg`): shards go by it, as in version 0.1."""
+        return self.name if self.path is None else display_name(self.path)
+
 
 def iterate_sources(
     arguments: Iterable[str],
     *,
     stdin: BinaryIO | None = None,
-    accept: Callable[[str], bool] | None = None,
+    rules: WalkRules | None = None,
     has_patterns: bool = True,
+    max_stdin_bytes: int | None = None,
 ) -> Iterator[Source]:
     """Expand arguments one after the other: files, folders, glob patterns, URLs, `-` for an image on stdin.
 
@@ -65,13 +64,14 @@ def iterate_sources(
     Args:
         arguments: as typed, or the lines of a list.
         stdin: where `-` reads an image's bytes.
-        accept: a filter on names for what folders and patterns hold; by default the suffix must be an image's.
+        rules: what folders and patterns hold; by default the suffix must be an image's.
         has_patterns: whether `*`, `?` and `[` in the name of something that isn't there stand for other names.
+        max_stdin_bytes: stdin may give; None for any number.
     """
-    wanted = accept or has_image_suffix
+    rules = rules or WalkRules(has_image_suffix)
     for argument in arguments:
         if argument == STDIN:
-            yield Source(STDIN, content=(stdin or standard_input()).read())
+            yield _read_stdin(stdin or standard_input(), max_stdin_bytes)
         elif is_url(argument):
             url = valid_unicode(argument)
             yield Source(without_secrets(url), url=url)
@@ -81,7 +81,7 @@ def iterate_sources(
             # As a path it would mean the current folder, which `"$UNSET"` in a script never does.
             yield Source("", failure=ImageError("not_found", "the name is empty"))
         else:
-            yield from _expand_path(path_of(argument), wanted, has_patterns=has_patterns)
+            yield from _expand_path(argument, rules, has_patterns=has_patterns)
 
 
 def _read_data_uri(uri: str) -> Source:
@@ -104,89 +104,76 @@ def standard_input() -> BinaryIO:
     return raw
 
 
-def _expand_path(path: Path, wanted: Callable[[str], bool], *, has_patterns: bool) -> Iterator[Source]:
+def _read_stdin(stdin: BinaryIO, max_bytes: int | None) -> Source:
+    if max_bytes is None:
+        return Source(STDIN, content=stdin.read())
+    content = bytearray()
+    # An unbuffered read gives what is there.
+    while len(content) <= max_bytes and (block := stdin.read(min(max_bytes + 1 - len(content), BLOCK_BYTES))):
+        content += block
+    if len(content) > max_bytes:
+        return Source(STDIN, failure=ImageError("too_large", f"stdin gives more than {max_bytes / 2**20:g} MiB"))
+    return Source(STDIN, content=bytes(content))
+
+
+def _expand_path(argument: str, rules: WalkRules, *, has_patterns: bool) -> Iterator[Source]:
+    path = path_of(argument)
     # os.path.isdir answers False where Path.is_dir raises, such as for a name that is too long.
     if os.path.isdir(path):  # noqa: PTH112
-        yield from walk_folder(path, wanted)
+        yield from _expand_folder(argument, path, rules)
     elif not has_patterns or GLOB_CHARACTERS.isdisjoint(str(path)) or os.path.lexists(path):
-        yield Source(display_name(path), path=path)
+        yield Source(given_name(argument), path=path)
     else:
-        yield from _expand_pattern(path, wanted)
+        yield from _expand_pattern(argument, path, rules)
 
 
-def _expand_pattern(pattern: Path, wanted: Callable[[str], bool]) -> Iterator[Source]:
-    walks_folders = "**" not in pattern.parts
+def _expand_folder(name: str, folder: Path, rules: WalkRules) -> Iterator[Source]:
+    is_empty = True
+    for found in walk_folder(folder, rules):
+        is_empty = False
+        yield Source(_joined(name, found), path=None if found.failure else found.path, failure=found.failure)
+    if is_empty:
+        rules.passed_over.empty.append(given_name(name))
+
+
+def _expand_pattern(argument: str, path: Path, rules: WalkRules) -> Iterator[Source]:
+    # A URI's percent signs are names' characters once it is decoded.
+    pattern = str(path) if argument.startswith(FILE_URI) else argument
+    walks_folders = "**" not in path.parts
     found = False
-    for match in sorted(glob.iglob(str(pattern), recursive=True)):  # noqa: PTH207 - Path.glob takes no absolute pattern
+    for match in match_pattern(pattern, rules):
         file = Path(match)
         if os.path.isdir(file):  # noqa: PTH112
-            if walks_folders:
+            if walks_folders and rules.enters(str(file)):
                 found = True
-                yield from walk_folder(file, wanted)
-        elif wanted(match):
+                yield from _expand_folder(match, file, rules)
+        elif rules.accept(str(file)):
             found = True
-            yield Source(display_name(file), path=file)
+            yield Source(given_name(match), path=file)
     if not found:
-        yield Source(display_name(pattern), failure=ImageError("not_found", "no image matches the pattern"))
+        yield Source(given_name(argument), failure=ImageError("not_found", "no image matches the pattern"))
 
 
-def walk_folder(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Source]:
-    """Files below a folder: its own sorted by name, then each sub-folder in turn; hidden ones left out.
-
-    Only the names of one folder, and of the folders still to come, are held at a time. Links to folders are followed,
-    except those that lead back to a folder above. A folder that can't be listed is a source that says so.
-
-    Args:
-        folder: where to begin.
-        wanted: a filter on the files' paths.
-    """
-    waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(folder, ())]
-    while waiting:
-        here, above = waiting.pop()
-        try:
-            status = here.stat()
-            identity = (status.st_dev, status.st_ino)
-            if identity in above:
-                continue
-            files, folders = _list_folder(here)
-        except OSError as exc:
-            # One that has gone since its parent was listed leaves nothing to report.
-            if here == folder or not isinstance(exc, FileNotFoundError):
-                yield Source(display_name(here), failure=_why_unlisted(exc))
-            continue
-        for name in files:
-            file = here / name
-            if wanted(str(file)):
-                yield Source(display_name(file), path=file)
-        waiting += ((here / name, (*above, identity)) for name in reversed(folders))
+def given_name(argument: str) -> str:
+    """An argument as records show it: its text as given, or a `file://` URI where its bytes aren't UTF-8."""
+    return display_name(path_of(argument)) if has_surrogates(argument) else argument
 
 
-def _list_folder(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of a folder's files and of its sub-folders, each sorted."""
-    files: list[str] = []
-    folders: list[str] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not entry.name.startswith("."):
-                (folders if _is_folder(entry) else files).append(entry.name)
-    return sorted(files), sorted(folders)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def has_surrogates(text: str) -> bool:
+    """Whether a text stands for bytes that aren't UTF-8."""
     try:
-        return entry.is_dir()
-    except OSError:
-        return False
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
-def _why_unlisted(exc: OSError) -> ImageError:
-    kind: ImageErrorKind = "permission_denied" if isinstance(exc, PermissionError) else "not_found"
-    return ImageError(kind, f"can't list the folder: {exc.strerror or exc}")
-
-
-def has_image_suffix(name: str) -> bool:
-    """Whether a file's name ends like an image's."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - called for every name of a folder
+def _joined(folder: str, found: Found) -> str:
+    if has_surrogates(folder) or any(map(has_surrogates, found.names)):
+        return display_name(found.path)
+    if folder.startswith(FILE_URI):
+        return "/".join((folder.rstrip("/"), *map(quote, found.names)))
+    return os.path.join(folder, *found.names)  # noqa: PTH118 - Path would take `./` off
 
 
 def is_url(text: str) -> bool:
@@ -212,11 +199,7 @@ def display_name(path: Path) -> str:
     A URI because any URL parser gives the bytes back, no real path is mistaken for one, and imgcls takes it as input.
     """
     text = str(path)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return path.absolute().as_uri()
-    return text
+    return path.absolute().as_uri() if has_surrogates(text) else text
 
 
 def valid_unicode(url: str) -> str:

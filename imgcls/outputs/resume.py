@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from imgcls.errors import OutputError
-from imgcls.images.sources import Source, display_name
+from imgcls.images.sources import Source
 from imgcls.outputs.formats.format import Layout, OutputFormat, Reader, Span
 from imgcls.outputs.formats.values import version_of
 from imgcls.outputs.journal import part_path
@@ -102,7 +102,7 @@ class EarlierRecords:
         """Look an input up; its record holds if file, model and question are the same as then."""
         found = self._find(source, source.name)
         # Version 0.1 wrote `a.jpg` for `./a.jpg`, and `shots/a.jpg` for `shots//a.jpg`.
-        if found.kept is None and source.path is not None and (former := display_name(source.path)) != source.name:
+        if found.kept is None and (former := source.plain_name) != source.name:
             earlier = self._find(source, former)
             found = Found(found.is_known or earlier.is_known, earlier.kept)
         self.num_met += found.is_known

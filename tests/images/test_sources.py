@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imgcls.images.selection import name_filter
+from imgcls.images.selection import walk_rules
 from imgcls.images.sources import Source, display_name, iterate_sources, path_of
 
 pytestmark = pytest.mark.usefixtures("in_folder")
@@ -200,8 +200,131 @@ def test_the_order_does_not_depend_on_the_disks():
 
 def test_filters_hold_for_folders_and_patterns_alone():
     touch("in/a.jpg", "in/b.png", "in/sub/c.png", "in/sub/no.png", "in/notes.txt")
-    accept = name_filter(["*.png", "*.txt"], ["no.*", "sub/x*"])
-    assert names("in", accept=accept) == ["in/b.png", "in/notes.txt", "in/sub/c.png"]
-    assert names("in/a.jpg", "in/sub/no.png", accept=accept) == ["in/a.jpg", "in/sub/no.png"]
-    assert names("in/*", accept=accept) == ["in/b.png", "in/notes.txt", "in/sub/c.png"]
-    assert names("in", accept=name_filter([], ["sub/*"])) == ["in/a.jpg", "in/b.png"]
+    rules = walk_rules(["*.png", "*.txt"], ["no.*", "sub/x*"])
+    assert names("in", rules=rules) == ["in/b.png", "in/notes.txt", "in/sub/c.png"]
+    assert names("in/a.jpg", "in/sub/no.png", rules=rules) == ["in/a.jpg", "in/sub/no.png"]
+    assert names("in/*", rules=rules) == ["in/b.png", "in/notes.txt", "in/sub/c.png"]
+    assert names("in", rules=walk_rules([], ["sub/*"])) == ["in/a.jpg", "in/b.png"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "./a.jpg",
+        ".//a.jpg",
+        "shots//a.jpg",
+        "shots/../a.jpg",
+        "s3://bucket/a.jpg",
+        "a.jpg/",
+        "./missing.jpg",
+        "~/a.jpg",
+    ],
+)
+def test_a_name_is_the_text_as_given(name):
+    touch("a.jpg", "shots/a.jpg")
+    (source,) = iterate_sources([name])
+    assert source.name == name
+    (listed,) = iterate_sources([name], has_patterns=False)
+    assert listed == source
+
+
+def test_a_uri_is_the_text_as_given(tmp_path):
+    touch("a b.jpg", "sub dir/c d.jpg", "e%20f.jpg")
+    uri = f"file://localhost{tmp_path}/a%20b.jpg"
+    assert names(uri) == [uri]
+    assert names(f"file://{tmp_path}/sub%20dir") == [f"file://{tmp_path}/sub%20dir/c%20d.jpg"]
+    # What is below a folder leads back to its file too.
+    for source in iterate_sources([f"file://{tmp_path}"]):
+        assert path_of(source.name) == source.path
+    (source,) = iterate_sources(["file:///data/missing.jpg"])
+    assert (source.name, source.path) == ("file:///data/missing.jpg", Path("/data/missing.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("in", ["in/a.jpg", "in/sub/b.jpg"]),
+        ("in/", ["in/a.jpg", "in/sub/b.jpg"]),
+        ("./in", ["./in/a.jpg", "./in/sub/b.jpg"]),
+        ("in//", ["in//a.jpg", "in//sub/b.jpg"]),
+        (".", ["./in/a.jpg", "./in/sub/b.jpg"]),
+        ("./i*", ["./in/a.jpg", "./in/sub/b.jpg"]),
+        ("./in/*.jpg", ["./in/a.jpg"]),
+    ],
+)
+def test_below_a_folder_names_are_joined_to_its_text(folder, expected):
+    touch("in/a.jpg", "in/sub/b.jpg")
+    assert names(folder) == expected
+    # Machines agree on who does what, however each of them spells it.
+    assert [source.plain_name for source in iterate_sources([folder])] == [str(Path(name)) for name in expected]
+
+
+SYSTEM = ["@eaDir", "#recycle", ".Trash-1000", ".Trashes", "__MACOSX", "$RECYCLE.BIN", "@Recycle"]
+
+
+@pytest.mark.parametrize("folder", SYSTEM)
+def test_what_systems_leave_in_folders_is_passed_over_and_counted(folder):
+    touch("in/a.jpg", f"in/{folder}/a.jpg", f"in/sub/{folder}/deep/b.jpg", "in/._a.jpg", "in/Thumbs.db", "in/notes.txt")
+    rules = walk_rules([], [])
+    assert names("in", rules=rules) == ["in/a.jpg"]
+    assert sum(rules.passed_over.system.values()) == 4
+    assert rules.passed_over.suffixes == {".txt": 1}
+    assert names("in", rules=walk_rules(["*"], [])) == ["in/a.jpg", "in/notes.txt"]
+    # Who names one means it.
+    assert names(f"in/{folder}") == [f"in/{folder}/a.jpg"]
+
+
+def test_patterns_pass_over_the_same():
+    touch("in/a.jpg", "in/@eaDir/a.jpg", "in/sub/@eaDir/b.jpg", "in/sub/c.jpg")
+    rules = walk_rules([], [])
+    assert names("in/*", "in/**/*.jpg", rules=rules) == ["in/a.jpg", "in/sub/c.jpg"] * 2
+    assert rules.passed_over.system == {"@eaDir": 4}
+    assert names("in/@eaDir/*") == ["in/@eaDir/a.jpg"]
+
+
+@pytest.mark.parametrize("pattern", ["small", "small/", "in/small", "s*l", "in/small/"])
+@pytest.mark.parametrize("argument", ["in", "in/**", "in/*", "in/**/*.jpg"])
+def test_a_folder_that_is_excluded_is_not_entered(pattern, argument):
+    touch("in/a.jpg", "in/small/b.jpg", "in/small/deep/c.jpg", "in/other/d.jpg")
+    expected = ["in/a.jpg", "in/other/d.jpg"]
+    assert names(argument, rules=walk_rules([], [pattern])) == expected
+
+
+def test_folders_that_give_nothing_are_remembered():
+    touch("in/a.jpg", "in/notes.txt", "text/notes.txt")
+    Path("empty").mkdir()
+    rules = walk_rules([], [])
+    assert names("in", "./empty", "text", rules=rules) == ["in/a.jpg"]
+    assert rules.passed_over.empty == ["./empty", "text"]
+
+
+def test_folders_that_link_to_each_other_twice_are_walked_once():
+    for number in range(26):
+        touch(f"in/{number:02}/{number:02}.jpg")
+        for name in ("x", "y"):
+            Path(f"in/{number:02}/{name}").symlink_to(f"../{(number + 1) % 26:02}")
+    found = names("in")
+    assert sorted(Path(name).name for name in found) == [f"{number:02}.jpg" for number in range(26)]
+
+
+class Trickle(io.RawIOBase):
+    """A pipe that gives a few bytes at a time."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def readinto(self, buffer) -> int:
+        count = min(len(buffer), 7, self.left)
+        buffer[:count] = b"x" * count
+        self.left -= count
+        return count
+
+
+def test_stdin_has_a_limit_and_is_not_read_beyond():
+    (source,) = iterate_sources(["-"], stdin=Trickle(1000), max_stdin_bytes=1000)
+    assert source.content == b"x" * 1000
+    endless = Trickle(1 << 40)
+    (source,) = iterate_sources(["-"], stdin=endless, max_stdin_bytes=1000)
+    assert source.failure is not None
+    assert (source.content, source.failure.kind) == (None, "too_large")
+    assert endless.left == (1 << 40) - 1001
