@@ -204,7 +204,7 @@ def main() -> None:
             print(
                 f"exported {precision}: {report['size_bytes'] / 2**20:.1f} MiB, largest difference "
                 f"{report['largest_difference']:.2g}, same top-1 {report['top1_agreement']:.1%} "
-                f"of {report['num_images']} drawn images"
+                f"of {report['num_pictures']} images"
             )
             commands[f"imgcls, ONNX {precision}"] = [*imgcls, "predict", str(image), "-m", str(path)]
         commands |= peers(options.peers_python, image, folder, environment)

@@ -70,6 +70,8 @@ def export(
     with console.download_progress(f"the weights of {model}") as downloading:
         loaded = load_model(model, weights=weights, progress=downloading)
     report = _write(loaded, target, output, "fp16" if fp16 else "int8" if int8 else "fp32", calibrate)
+    for text in report.warnings:
+        console.warn(text)
     if format_ is options.ReportFormat.JSON:
         console.data(json.dumps(report.to_dict(), ensure_ascii=False, allow_nan=False))
         return
@@ -117,7 +119,7 @@ def _lines(report: "ExportReport") -> list[str]:
     lines = [
         f"{report.output}: {report.model['id']} as {report.format}, {report.written.size_bytes / MIB:.1f} MiB",
         f"compared on {found.num_images} images ({' and '.join(part for part in (drawn, from_folder) if part)})"
-        + (f", calibrated on {report.num_calibrated} of them" if report.num_calibrated else ""),
+        + (f", calibrated on {report.num_calibrated} others of {report.folder}" if report.num_calibrated else ""),
         f"largest difference of any probability: {found.largest_difference:.2g}",
         "",
         f"{'':14}{'MiB':>9}{'ms/image':>12}{'same top-1':>12}{'difference':>12}",

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from imgcls.errors import DeviceError, ModelError, UsageError
 from imgcls.export.parity import Outputs, compare, in_batches, median_ms, outputs_of
+from imgcls.export.quantize import CALIBRATED, to_fp16, to_int8
 from imgcls.export.report import PACKAGES, ExportReport, Variant
-from imgcls.export.sample_images import drawn_pixels, folder_pixels
+from imgcls.export.sample_images import drawn_pixels, folder_pixels, hold_out
 from imgcls.host.digests import file_sha256
 from imgcls.host.files import replacing
 from imgcls.host.versions import versions
@@ -65,18 +67,20 @@ def export_onnx(
     check_exportable(model)
     drawn = drawn_pixels(model.transform)
     found = None if folder is None else folder_pixels(folder, model.transform)
-    # Lower precision is judged on the images that it is meant for.
-    images = drawn if found is None or not len(found) else found
+    calibration = None
+    # Lower precision is judged on the images that it is meant for, and not on those that shaped it.
+    images = drawn if found is None else found
     if precision == "fp32" and found is not None:
-        import numpy as np
-
         images = np.concatenate([drawn, found])
+    elif precision == "int8":
+        assert found is not None
+        calibration, held_out = hold_out(found, most=CALIBRATED)
+        images = held_out if len(held_out) else drawn
     on_step("tracing the network")
     plain = _to_onnx(model)
     torch_outputs = outputs_of(model)
     expected = in_batches(torch_outputs, images)
     runs: dict[str, Outputs] = {"torch": torch_outputs}
-    num_calibrated = 0
     with contextlib.ExitStack() as stack:
         part = stack.enter_context(replacing(output))
         path = part
@@ -88,16 +92,8 @@ def export_onnx(
         agreements = {"fp32": compare(expected, in_batches(runs["fp32"], images))}
         agreements["fp32"].check("the ONNX file")
         if precision != "fp32":
-            from imgcls.export.quantize import CALIBRATED, to_fp16, to_int8
-
             on_step(f"converting to {precision}")
-            if precision == "fp16":
-                smaller = to_fp16(plain)
-            else:
-                assert found is not None
-                chosen = found[:: max(-(-len(found) // CALIBRATED), 1)]
-                num_calibrated = len(chosen)
-                smaller = to_int8(path, INPUT, chosen, model.transform)
+            smaller = to_fp16(plain) if calibration is None else to_int8(path, INPUT, calibration, model.transform)
             _write(part, smaller, _card(model, precision))
             files[precision] = _opened(part, runs, precision)
             agreements[precision] = compare(expected, in_batches(runs[precision], images))
@@ -115,9 +111,9 @@ def export_onnx(
         sha256=file_sha256(output) if output.is_file() else "",
         model=model.describe(),
         variants=tuple(variants),
-        num_drawn=len(drawn) if images is not found else 0,
+        num_drawn=len(drawn) if images is drawn or precision == "fp32" else 0,
         folder=folder,
-        num_calibrated=num_calibrated,
+        num_calibrated=0 if calibration is None else len(calibration),
     )
 
 

@@ -8,6 +8,8 @@ from imgcls.export.parity import Agreement
 from imgcls.host.versions import versions
 
 SCHEMA = 1
+# Fewer images to calibrate on, or to compare on, are few.
+ENOUGH = 100
 PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "pillow", "numpy")
 
 
@@ -55,7 +57,7 @@ class ExportReport:
         variants: the model itself first, the written file last.
         num_drawn: how many of the compared images are imgcls's own drawings; the rest are the folder's.
         folder: where the other images came from, or None.
-        num_calibrated: how many of the folder's images set the ranges of int8; 0 elsewhere.
+        num_calibrated: how many of the folder's images set the ranges of int8, none of which was compared; 0 elsewhere.
     """
 
     output: Path
@@ -67,6 +69,19 @@ class ExportReport:
     folder: Path | None = None
     num_calibrated: int = 0
     versions: dict[str, str] = field(default_factory=lambda: versions(PACKAGES))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the figures don't show by themselves: how few images they rest on."""
+        compared = self.written.agreement.num_images if self.written.agreement else 0
+        if not self.num_calibrated or min(self.num_calibrated, compared) >= ENOUGH:
+            return ()
+        calibrated = f"{self.num_calibrated} {'image' if self.num_calibrated == 1 else 'images'}"
+        others = f"{compared} drawn here" if self.num_drawn else f"{compared} {'other' if compared == 1 else 'others'}"
+        return (
+            f"calibrated on {calibrated} and compared on {others}, which is few to judge int8 by: "
+            f"name a folder of {2 * ENOUGH} different images or more",
+        )
 
     @property
     def written(self) -> Variant:
@@ -87,5 +102,6 @@ class ExportReport:
             "folder": None if self.folder is None else str(self.folder),
             "calibrated_on": self.num_calibrated,
             "variants": [variant.to_dict() for variant in self.variants],
+            "warnings": list(self.warnings),
             "versions": self.versions,
         }

@@ -53,6 +53,22 @@ def folder_pixels(folder: Path, transform: Transform, *, most: int = MOST_IMAGES
     return np.stack(pixels)
 
 
+def hold_out(images_NHWC: Pixels, *, most: int) -> tuple[Pixels, Pixels]:
+    """Split images into those that may shape a model and those that judge it; of equal images one counts.
+
+    Args:
+        images_NHWC: spread evenly over what they stand for.
+        most: how many may shape it; never more than half.
+    Returns:
+        The first and the second kind; the second is empty where all images are the same.
+    """
+    _, first = np.unique(images_NHWC.reshape(len(images_NHWC), -1), axis=0, return_index=True)
+    distinct_NHWC = images_NHWC[np.sort(first)]
+    count = min(most, max(len(distinct_NHWC) // 2, 1))
+    shaping = np.linspace(0, len(distinct_NHWC) - 1, count).round().astype(int)
+    return distinct_NHWC[shaping], np.delete(distinct_NHWC, shaping, axis=0)
+
+
 def _drawn() -> Iterator[Image.Image]:
     width, height = DRAWN_SIZE
     y_H1, x_1W = np.mgrid[0:height, 0:1], np.mgrid[0:1, 0:width]

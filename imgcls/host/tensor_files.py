@@ -1,5 +1,6 @@
 """Files of tensors and plain values, as `torch.save` writes them; what is read never runs code."""
 
+import json
 import pickle
 import warnings
 import zipfile
@@ -12,6 +13,9 @@ import torch
 from imgcls.errors import ModelError
 from imgcls.host.digests import CHUNK_BYTES, remembered
 from imgcls.host.files import why_unwritten
+
+# What stands in it are class names and a recipe.
+MAX_CARD_BYTES = 1 << 24
 
 
 def load_tensors(path: Path) -> Any:
@@ -44,10 +48,40 @@ def load_tensors(path: Path) -> Any:
             hint="save its state_dict alone: torch.save(model.state_dict(), FILE)",
         ) from exc
     except (OSError, RuntimeError) as exc:
+        refuse_program(path)
         raise _unreadable(path, str(exc).partition("\n")[0].partition(". ")[0]) from exc
     except Exception as exc:
         # Damaged bytes drive the unpickler into any error there is.
         raise _unreadable(path, "not a file that torch.save wrote, or damaged") from exc
+
+
+def refuse_program(path: Path) -> None:
+    """Say what a torch.export program is, where a file is one.
+
+    PyTorch itself loads it, but not without running what stands in it: it evaluates the sizes of its graph as Python,
+    and unpickles its sample inputs freely (torch/_export/serde/serialize.py, torch 2.14).
+
+    Raises:
+        ModelError: it is one.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            format_file = next((name for name in archive.namelist() if name.endswith("/archive_format")), None)
+            if format_file is None or archive.getinfo(format_file).file_size > MAX_CARD_BYTES:
+                return
+            if archive.read(format_file).strip() != b"pt2":
+                return
+            cards = [name for name in archive.namelist() if name.endswith("/extra/imgcls.json")]
+            is_small = bool(cards) and archive.getinfo(cards[0]).file_size <= MAX_CARD_BYTES
+            card = json.loads(archive.read(cards[0])) if is_small else {}
+            origin = f" of {card['name']}@{card['weights_sha256'][:12]}" if card else ""
+    except Exception:
+        # Whatever is wrong with it is said where it is read as what it should be.
+        return
+    raise ModelError(
+        f"{path} is a torch.export program{origin}, which imgcls writes but doesn't load: that could run code",
+        hint=f"use the model that it came from, or export that as ONNX: imgcls export MODEL -o {path.stem}.onnx",
+    )
 
 
 def save_tensors(content: dict[str, Any], path: Path) -> None:

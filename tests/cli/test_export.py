@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from exported_models import CLASSES, load_mlp, save_model
 from labelled_data import write_classes
 from onnx_files import LABELS, some_pixels, write_foreign, write_own
@@ -203,3 +204,19 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content)
     refused(run("predict", "p.png", "-m", path), 6, "changed or damaged")
     refused(run("eval", path, "--data", tmp_path), 6, "changed or damaged")
+
+
+def test_a_torch_export_program_is_called_what_it_is(tmp_path: Path) -> None:
+    checkpoint = save_model(tmp_path / "m.pt", "mlp", {"image_px": 8, "hidden": [4]}, 8)
+    assert run("export", checkpoint, "-o", tmp_path / "m.pt2").exit_code == 0
+    renamed = tmp_path / "renamed.pt"
+    renamed.write_bytes((tmp_path / "m.pt2").read_bytes())
+    for path in (tmp_path / "m.pt2", renamed):
+        for arguments in (("predict", "p.png", "-m", path), ("eval", path, "--data", tmp_path)):
+            refused(run(*arguments), 6, "is a torch.export program of mlp@", "could run code", "imgcls export MODEL -o")
+    resnet = run("predict", "p.png", "-m", "resnet18", "--weights", tmp_path / "m.pt2")
+    refused(resnet, 6, "is a torch.export program of mlp@")
+    torch.export.save(
+        torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), tmp_path / "of somebody else.pt2"
+    )
+    refused(run("predict", "p.png", "-m", tmp_path / "of somebody else.pt2"), 6, "is a torch.export program, which")

@@ -8,12 +8,14 @@ import pytest
 import torch
 from exported_models import CLASSES, RECIPE, load_cnn, load_mlp
 from labelled_data import write_image
+from PIL import Image
 from torch import nn
 
 import imgcls.export.onnx as onnx_export
 from imgcls.errors import DataError, DeviceError, ModelError, UsageError
 from imgcls.export.onnx import export_onnx
 from imgcls.export.parity import in_batches, outputs_of
+from imgcls.export.sample_images import hold_out
 from imgcls.inference.backends.onnx_backend import OnnxBackend
 from imgcls.inference.backends.torch_backend import TorchBackend
 from imgcls.models.loading import LoadedModel, load_model
@@ -108,17 +110,33 @@ def test_half_precision_halves_the_file(mlp, photos, tmp_path):
 
 def test_eight_bits_are_calibrated_on_the_folder(cnn, photos, tmp_path):
     report = export_onnx(cnn, tmp_path / "m.onnx", precision="int8", folder=photos)
-    assert report.num_calibrated == 6
+    assert (report.num_calibrated, report.written.agreement.num_images, report.num_drawn) == (3, 3, 0)
     assert report.written.size_bytes < 0.45 * report.variants[1].size_bytes
     kinds = {node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     # The figures of the report are those of the file.
     pixels = np.stack([cnn.transform.crop(_open(path)) for path in sorted(photos.iterdir())])
+    calibration, pixels = hold_out(pixels, most=128)
+    assert not {image.tobytes() for image in calibration} & {image.tobytes() for image in pixels}
     difference = np.abs(
         OnnxBackend(tmp_path / "m.onnx").probabilities(pixels)
         - TorchBackend(cnn, torch.device("cpu")).probabilities(pixels)
     ).max()
     assert report.written.agreement.largest_difference == pytest.approx(difference, rel=0.05, abs=1e-6)
+
+
+def test_eight_bits_of_one_image_five_times_are_judged_on_others(cnn, tmp_path):
+    folder = tmp_path / "black"
+    folder.mkdir()
+    for index in range(5):
+        Image.new("RGB", (40, 40)).save(folder / f"{index}.png")
+    report = export_onnx(cnn, tmp_path / "m.onnx", precision="int8", folder=folder)
+    assert (report.num_calibrated, report.num_drawn, report.written.agreement.num_images) == (1, 8, 8)
+    # Ranges of a black image cut everything else off.
+    assert report.written.agreement.largest_relative_difference > 0.1
+    (warning,) = report.to_dict()["warnings"]
+    assert "calibrated on 1 image and compared on 8 drawn here, which is few" in warning
+    assert report.warnings == (warning,)
 
 
 def test_eight_bits_need_images(mlp, tmp_path, photos):
@@ -191,6 +209,4 @@ def test_a_network_of_torchvision(precision, photos, tmp_path):
 
 
 def _open(path):
-    from PIL import Image
-
     return Image.open(path).convert("RGB")

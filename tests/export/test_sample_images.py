@@ -3,7 +3,7 @@ import pytest
 from labelled_data import damage, write_image
 
 from imgcls.errors import DataError
-from imgcls.export.sample_images import drawn_pixels, folder_pixels
+from imgcls.export.sample_images import drawn_pixels, folder_pixels, hold_out
 from imgcls.images.transform import Transform
 
 TRANSFORM = Transform(20, 16)
@@ -34,3 +34,16 @@ def test_a_folder_without_images_is_an_error(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"text")
     with pytest.raises(DataError, match="can be read"):
         folder_pixels(tmp_path, TRANSFORM)
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "sizes"), [(1, 128, (1, 0)), (2, 128, (1, 1)), (5, 128, (2, 3)), (400, 128, (128, 272))]
+)
+def test_what_shapes_a_model_does_not_judge_it(count, most, sizes):
+    images = np.random.default_rng(0).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    # Each of them twice: a copy is no other image.
+    shaping, judging = hold_out(np.concatenate([images, images]), most=most)
+    assert (len(shaping), len(judging)) == sizes
+    both = {image.tobytes() for image in (*shaping, *judging)}
+    assert both == {image.tobytes() for image in images}
+    assert len(both) == count
