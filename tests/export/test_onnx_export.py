@@ -202,7 +202,7 @@ def test_a_network_of_torchvision(precision, photos, tmp_path):
     assert report.written.agreement.largest_difference < (1e-6 if precision == "fp32" else 1e-2)
     backend = OnnxBackend(tmp_path / "m.onnx")
     assert backend.classes == model.classes
-    assert backend.model.card.wordnet_ids == model.wordnet_ids
+    assert backend.card.wordnet_ids == model.wordnet_ids
     pixels = np.stack([model.transform.crop(_open(path)) for path in sorted(photos.iterdir())])
     found = in_batches(backend.probabilities, pixels)
     assert found.shape == (6, 1000)

@@ -207,12 +207,12 @@ def test_of_several_outputs_the_likely_one_is_read_and_named(tmp_path):
     path = write(tmp_path / "m.onnx", nodes, outputs)
     backend = OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
     np.testing.assert_allclose(backend.probabilities(PIXELS), SOFTMAX, atol=1e-5)
-    assert "'probabilities'" in backend.model.notes[0]
-    assert "--output-name" in backend.model.notes[0]
+    assert "'probabilities'" in backend.notes[0]
+    assert "--output-name" in backend.notes[0]
     assert backend.describe()["output"] == "probabilities"
     told = OnnxBackend(path, labels=LABELS, transform=TRANSFORM, output_name="logits")
     np.testing.assert_allclose(told.probabilities(PIXELS), SOFTMAX, atol=1e-5)
-    assert (told.model.notes, told.describe()["activation"]) == ((), "softmax")
+    assert (told.notes, told.describe()["activation"]) == ((), "softmax")
     with pytest.raises(UsageError, match="no output 'class'") as caught:
         OnnxBackend(path, labels=LABELS, transform=TRANSFORM, output_name="class")
     assert "label, features, logits, probabilities" in caught.value.hint
@@ -242,7 +242,7 @@ def test_files_of_azure_custom_vision(tmp_path):
     backend = OnnxBackend(path, transform=TRANSFORM)
     assert backend.classes == LABELS
     np.testing.assert_allclose(backend.probabilities(PIXELS), SOFTMAX, atol=1e-5)
-    assert "'loss'" in backend.model.notes[0]
+    assert "'loss'" in backend.notes[0]
 
 
 ULTRALYTICS = (
