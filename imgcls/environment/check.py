@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from imgcls.environment.accelerators import NvidiaDriver, judge_accelerators, probe_nvidia_driver
 from imgcls.environment.caches import check_cache, check_disk, probe_caches, probe_offline
+from imgcls.environment.installation import check_extras, check_imgcls
 from imgcls.environment.report import AutoDevice, Check, DeviceResult, EnvironmentReport, Status
 from imgcls.environment.second_process import ProbeOutcome, probing, read_outcome, stopped_check
 from imgcls.environment.system import check_cores, check_memory, check_python, check_system
@@ -39,7 +40,14 @@ def check_environment(device: str = "auto", *, time_limit_sec: float = TIME_LIMI
             caches = probe_caches()
             offline, offline_check = probe_offline(caches[0], caches[1])
             driver = NvidiaDriver() if only_cpu else probe_nvidia_driver()
-            machine = [check_python(), check_system(), check_cores(), check_memory(), check_disk(caches)]
+            machine = [
+                check_imgcls(),
+                check_python(),
+                check_system(),
+                check_cores(),
+                check_memory(),
+                check_disk(caches),
+            ]
             outcome = read_outcome(process, time_limit_sec=time_limit_sec)
     except OSError as exc:
         hint = "check that the machine has processes and memory left"
@@ -47,6 +55,7 @@ def check_environment(device: str = "auto", *, time_limit_sec: float = TIME_LIMI
     checks = [
         *machine,
         *_torch_checks(outcome, driver, device),
+        check_extras(),
         *(check_cache(result) for result in caches),
         offline_check,
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NAMES = ["python", "system", "cores", "memory", "disk", "torch", "torchvision", "numpy", "pillow"]
+NAMES = ["imgcls", "python", "system", "cores", "memory", "disk", "torch", "torchvision", "numpy", "pillow"]
 HAS_BUNDLED_MODEL = any(
     entry.name.endswith(".pt") for entry in resources.files("imgcls.models").joinpath("bundled").iterdir()
 )
@@ -145,7 +145,7 @@ def test_output_goes_to_a_file(env_check, tmp_path):
     assert str(answer) in done.stderr
     quiet = env_check("-q", "-o", str(answer), broken=("torch", "raise ImportError('x')"))
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (7, "", "")
-    assert answer.read_text(encoding="utf-8").startswith("ok       python")
+    assert answer.read_text(encoding="utf-8").startswith("ok       imgcls")
 
 
 def test_an_unknown_device_is_wrong_usage(env_check):
