@@ -90,7 +90,7 @@ class InMemoryImages:
         if failed:
             kept = ~torch.isin(rows_N, torch.tensor([bad.row for bad in failed]))
             rows_N, labels_N = rows_N[kept], labels_N[kept]
-        self._store = store
+        self._store, self._stored = store, images
         self._rows_N = rows_N
         self.labels_N = labels_N
         self.classes = classes
@@ -99,6 +99,10 @@ class InMemoryImages:
 
     def __len__(self) -> int:
         return len(self.labels_N)
+
+    def fingerprints(self) -> Tensor:
+        """See `LabelledImages`."""
+        return self._stored.fingerprints()[self._rows_N]
 
     @property
     def drops_damaged(self) -> bool:

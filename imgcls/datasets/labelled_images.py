@@ -84,6 +84,9 @@ class LabelledImages(Protocol):
     def __len__(self) -> int:
         """How many images, N."""
 
+    def fingerprints(self) -> Tensor:
+        """What each image's file holds, in eight bytes: int64, shape (N,), on the CPU."""
+
     def batches(self, order: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """Walk through some or all images in a given order, a batch for each `batch_size` of them, be it empty.
 
@@ -106,6 +109,10 @@ class SplitOf:
 
     def __len__(self) -> int:
         return len(self._images)
+
+    def fingerprints(self) -> Tensor:
+        """See `LabelledImages`."""
+        return self._images.fingerprints()
 
     @property
     def classes(self) -> tuple[str, ...]:

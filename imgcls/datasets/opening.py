@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from imgcls.datasets import decode_cache
+from imgcls.datasets.fingerprints import SeenImages
 from imgcls.datasets.folder import LAYOUT_HINT
 from imgcls.datasets.folder_checks import nested_hint, unread
 from imgcls.datasets.in_memory import InMemoryImages, PixelStore, decode_all
@@ -51,19 +52,6 @@ class Dataset:
         return self.val if self.val is not None else self.test
 
 
-@dataclass(frozen=True)
-class EvaluationData:
-    """One split to evaluate.
-
-    Attributes:
-        images: the images.
-        warnings: what the person should know about the data, a sentence each.
-    """
-
-    images: LabelledImages
-    warnings: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Opening:
     """How images are decoded and held.
@@ -89,6 +77,7 @@ def open_dataset(
     transform: Transform,
     val_fraction: float | None = None,
     seed: int = 0,
+    seen: SeenImages | None = None,
     allow_modified: bool = False,
     strict: bool = False,
     max_memory_mib: int | None = None,
@@ -106,6 +95,7 @@ def open_dataset(
         val_fraction: share of train to validate on where there is no val; None carves 0.2 where there is no test
             either (class folders alone), else nothing.
         seed: of the carving.
+        seen: the images of an earlier training, whose split is kept where images are carved.
         allow_modified: accept CIFAR-10 files with other checksums than the published ones.
         strict: a damaged image is an error; else it is skipped and counted.
         max_memory_mib: for pixels; larger sets are streamed. None takes half of the memory that is free.
@@ -122,6 +112,7 @@ def open_dataset(
         splits=splits,
         val_fraction=val_fraction,
         seed=seed,
+        seen=seen,
         allow_modified=allow_modified,
         download_progress=download_progress,
     )
@@ -141,50 +132,6 @@ def open_dataset(
         counts = opened["train"].labels_N.bincount(minlength=len(data.classes)).tolist()
         warnings += unread(data.classes, counts)
     return Dataset(classes=data.classes, warnings=tuple(warnings), **opened)
-
-
-def open_for_evaluation(
-    spec: str,
-    *,
-    opening: Opening,
-    split: str | None = None,
-    val_fraction: float | None = None,
-    seed: int = 0,
-    whole: bool = True,
-    allow_modified: bool = False,
-    check_classes: Callable[[tuple[str, ...]], object] | None = None,
-    download_progress: DownloadProgress | None = None,
-) -> EvaluationData:
-    """Open one split: the one named, or test, else val, else class folders alone as `whole` says.
-
-    Args:
-        spec: as for `open_dataset`.
-        opening: how images are decoded and held.
-        split: `train`, `val` or `test`; None chooses.
-        val_fraction: of the training whose carved split is wanted again.
-        seed: of the same training.
-        whole: evaluate all of class folders alone, else only what training keeps for validation.
-        allow_modified: as for `open_dataset`.
-        check_classes: called with the data's classes before any image is decoded; raises where they can't be used.
-        download_progress: called with bytes so far and in all.
-    Raises:
-        DataError: no such data set or split, it can't be used, or (strict) an image is damaged.
-    """
-    data = resolve(
-        spec,
-        splits=None if split is None else (split,),
-        val_fraction=val_fraction,
-        seed=seed,
-        whole=whole,
-        allow_modified=allow_modified,
-        download_progress=download_progress,
-    )
-    if not data.splits:
-        raise DataError(f"{spec} has no {split} split", hint="leave out --split to evaluate what there is")
-    if check_classes is not None:
-        check_classes(data.classes)
-    (images,) = open_splits(data, opening).values()
-    return EvaluationData(images, data.warnings)
 
 
 def open_splits(data: ResolvedData, opening: Opening) -> dict[str, LabelledImages]:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from imgcls.datasets import cifar10
 from imgcls.datasets.cifar10_download import fetch_cifar10
+from imgcls.datasets.fingerprints import SeenImages
 from imgcls.datasets.folder import LAYOUT_HINT, ScannedFolder, find_split_folders, scan_classes
 from imgcls.datasets.folder_checks import folder_warnings, quoted, same_but_for_case, singles, spell
 from imgcls.datasets.labelled_images import DataDescription
-from imgcls.datasets.splits import split_stratified
+from imgcls.datasets.splits import split_as_before, split_stratified
 from imgcls.datasets.stored_images import ArrayImages, FileImages, StoredImages
 from imgcls.errors import DataError
 from imgcls.host import cache_folders
@@ -23,6 +24,44 @@ WHOLE = "all"
 WITHOUT = {"val": "a part of the training images then validates", "test": "nothing is measured at the end then"}
 # Where there is neither a val nor a test folder, training must validate on something.
 DEFAULT_VAL_FRACTION = 0.2
+
+
+def find_source(source: str, *, near: Path) -> str:
+    """Where a data set lies that a run names; runs of earlier versions name it relative to where they were started.
+
+    Args:
+        source: `cifar10`, or a folder.
+        near: the run's folder or a file in it; its parents are tried after the current folder.
+    """
+    path = Path(source).expanduser()
+    if source == "cifar10" or path.is_absolute() or path.exists():
+        return source
+    found = (parent / path for parent in near.absolute().parents)
+    return next((str(folder) for folder in found if folder.is_dir()), source)
+
+
+@dataclass(frozen=True)
+class Carving:
+    """How validation images are taken from the training images.
+
+    Attributes:
+        val_fraction, seed, seen: see `resolve`.
+    """
+
+    val_fraction: float | None
+    seed: int
+    seen: SeenImages | None = None
+
+    def carve(
+        self, labels: Sequence[int], names: Sequence[str], images: StoredImages, fraction: float
+    ) -> dict[str, list[int]]:
+        """Rows of `train` and `val`."""
+        if self.seen is None:
+            train, val = split_stratified(labels, names, val_fraction=fraction, seed=self.seed)
+        else:
+            prints_N = images.fingerprints()
+            train, val = split_as_before(labels, names, prints_N, self.seen, val_fraction=fraction, seed=self.seed)
+        return {"train": train, "val": val}
 
 
 @dataclass(frozen=True)
@@ -63,6 +102,7 @@ def resolve(
     splits: Sequence[str] | None,
     val_fraction: float | None = None,
     seed: int = 0,
+    seen: SeenImages | None = None,
     whole: bool = True,
     allow_modified: bool = False,
     download_progress: DownloadProgress | None = None,
@@ -75,6 +115,7 @@ def resolve(
             val, else (class folders alone) what `whole` says.
         val_fraction: what to carve from train where there is no val; None carves only where there is no test either.
         seed: of the carving.
+        seen: the images of an earlier training, whose split is kept: none that it trained on validates.
         whole: evaluate all of class folders alone, else only what training keeps for validation.
         allow_modified: accept CIFAR-10 files with other checksums than the published ones.
         download_progress: called with bytes so far and in all.
@@ -92,14 +133,13 @@ def resolve(
         if found is None:
             folders = find_split_folders(root)
             chosen = _split_to_evaluate(root, folders, whole=whole) if splits is None else splits
-            return _resolve_folder(spec, root, folders, chosen, val_fraction, seed)
+            return _resolve_folder(spec, root, folders, chosen, Carving(val_fraction, seed, seen))
         batches = found
-    return _resolve_cifar10(batches, splits or ("test",), val_fraction or 0, seed, allow_modified)
+    return _resolve_cifar10(batches, splits or ("test",), Carving(val_fraction, seed, seen), allow_modified)
 
 
-def _resolve_cifar10(
-    folder: Path, splits: Sequence[str], val_fraction: float, seed: int, allow_modified: bool
-) -> ResolvedData:
+def _resolve_cifar10(folder: Path, splits: Sequence[str], carving: Carving, allow_modified: bool) -> ResolvedData:
+    val_fraction = carving.val_fraction or 0
     resolved: dict[str, ResolvedSplit] = {}
     classes: tuple[str, ...] = ()
     for stored, wanted in (("train", {"train", "val"} if val_fraction else {"train"}), ("test", {"test"})):
@@ -113,8 +153,8 @@ def _resolve_cifar10(
             resolved[stored] = ResolvedSplit(images, range(len(images)), part.labels, description)
             continue
         names = [f"{index:05d}" for index in range(len(images))]
-        for name, rows in _carve(part.labels, names, val_fraction, seed).items():
-            carved = hashlib.sha256(f"{part.fingerprint}/{name}/{val_fraction}/{seed}".encode()).hexdigest()
+        for name, rows in carving.carve(part.labels, names, images, val_fraction).items():
+            carved = hashlib.sha256(f"{part.fingerprint}/{name}/{val_fraction}/{carving.seed}".encode()).hexdigest()
             description = DataDescription("cifar10", name, carved, part.modified)
             resolved[name] = ResolvedSplit(images, rows, [part.labels[row] for row in rows], description)
     return ResolvedData(classes, {name: resolved[name] for name in splits if name in resolved})
@@ -139,12 +179,13 @@ def _resolve_folder(
     root: Path,
     folders: dict[str, Path],
     splits: Sequence[str],
-    val_fraction: float | None,
-    seed: int,
+    carving: Carving,
 ) -> ResolvedData:
     source = folders.get("train") if folders else root
     carve = "val" not in folders and source is not None
-    fraction = val_fraction if val_fraction is not None else 0 if "test" in folders else DEFAULT_VAL_FRACTION
+    fraction = carving.val_fraction
+    if fraction is None:
+        fraction = 0 if "test" in folders else DEFAULT_VAL_FRACTION
     scans = {
         name: scan_classes(folders[name], hint=f"fill that folder, or remove it: {WITHOUT[name]}")
         for name in splits
@@ -162,7 +203,7 @@ def _resolve_folder(
         labels = [index_of[file.label] for file in train.files]
         rows_of: dict[str, Sequence[int]] = {"train": range(len(images)), WHOLE: range(len(images))}
         if carve and fraction and WHOLE not in splits:
-            carved = _carve(labels, [file.name for file in train.files], fraction, seed)
+            carved = carving.carve(labels, [file.name for file in train.files], images, fraction)
             # Where no class has two images, nothing is left to validate on.
             rows_of = {name: rows for name, rows in carved.items() if rows}
             warnings += singles(train)
@@ -193,8 +234,3 @@ def _unknown_classes(
         return DataError(message, hint=f"rename {scan.root / name} to {other!r}: names must be the same, case included")
     it = "it" if len(unknown) == 1 else "them"
     return DataError(message, hint=f"add images of {it} to {source}, or remove {it} from {scan.root}")
-
-
-def _carve(labels: Sequence[int], names: Sequence[str], val_fraction: float, seed: int) -> dict[str, list[int]]:
-    train, val = split_stratified(labels, names, val_fraction=val_fraction, seed=seed)
-    return {"train": train, "val": val}

@@ -1,9 +1,12 @@
 """A stratified split that depends on names and a seed, not on a library's random generator."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from torch import Tensor
+
+from imgcls.datasets.fingerprints import SeenImages
 from imgcls.errors import ConfigError
 
 
@@ -38,6 +41,51 @@ def split_stratified(
         val += sorted(indices, key=lambda index: _draw(names[index], seed))[:wanted]
     chosen = set(val)
     return [index for index in range(len(labels)) if index not in chosen], sorted(val)
+
+
+def split_as_before(
+    labels: Sequence[int],
+    names: Sequence[str],
+    fingerprints_N: Tensor,
+    seen: SeenImages,
+    *,
+    val_fraction: float,
+    seed: int,
+) -> tuple[list[int], list[int]]:
+    """Keep the split of an earlier training, whatever its images are called by now.
+
+    Images that it didn't know are split among themselves.
+
+    Args:
+        labels: class index of each image.
+        names: a name for each image, unique.
+        fingerprints_N: of each image, int64.
+        seen: the images of the earlier training; those that it trained on must not validate.
+        val_fraction: share of the new images of every class to validate on, in [0, 1).
+        seed: of the split of new images.
+    Returns:
+        Indices of the training and of the validation images, both rising.
+    """
+    prints = fingerprints_N.tolist()
+    validated, trained = Counter(seen.val.tolist()), set(seen.trained.tolist())
+    train: list[int] = []
+    val: list[int] = []
+    new: list[int] = []
+    # Of equal images, some of which trained, the same ones validate as then: the first in the order of the draw.
+    for row in sorted(range(len(prints)), key=lambda row: _draw(names[row], seed)):
+        if prints[row] in validated and (validated[prints[row]] > 0 or prints[row] not in trained):
+            validated[prints[row]] -= 1
+            val.append(row)
+        elif prints[row] in trained:
+            train.append(row)
+        else:
+            new.append(row)
+    new.sort()
+    parts = split_stratified(
+        [labels[row] for row in new], [names[row] for row in new], val_fraction=val_fraction, seed=seed
+    )
+    more_train, more_val = ([new[index] for index in part] for part in parts)
+    return sorted(train + more_train), sorted(val + more_val)
 
 
 def _draw(name: str, seed: int) -> bytes:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from imgcls.datasets.fingerprints import fingerprint, fingerprints_of_files
 from imgcls.images.decoding import decode_image
 from imgcls.images.transform import Transform
 
@@ -37,6 +38,9 @@ class StoredImages(Protocol):
 
     def content_key(self) -> str:
         """A SHA-256 that changes with the files."""
+
+    def fingerprints(self) -> Tensor:
+        """What each image holds, in eight bytes: int64, shape (N,); see `fingerprints.py`."""
 
     def ready_pixels(self, transform: Transform) -> Tensor | None:
         """All images as uint8 (N, 3, H, W) if the transform's geometry leaves them as they are, else None."""
@@ -65,6 +69,7 @@ class FileImages:
     def __init__(self, root: Path, files: Sequence[ImageFile]) -> None:
         self.root = root
         self.files = list(files)
+        self._fingerprints: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -90,6 +95,13 @@ class FileImages:
         """
         return _digest(f"{file.name}\0{file.size}\0{file.mtime_ns}\0{file.ctime_ns}" for file in self.files)
 
+    def fingerprints(self) -> Tensor:
+        """See `Images`."""
+        if self._fingerprints is None:
+            paths = [self.path(index) for index in range(len(self))]
+            self._fingerprints = fingerprints_of_files(paths, key=self.content_key())
+        return self._fingerprints
+
     def ready_pixels(self, transform: Transform) -> Tensor | None:
         """Always None: files must be decoded."""
         return None
@@ -101,13 +113,13 @@ class ArrayImages:
     Args:
         pixels_NCHW: uint8, shape (N, 3, H, W).
         folder: where they came from.
-        fingerprint: SHA-256 of their content.
+        sha256: of their content.
     """
 
-    def __init__(self, pixels_NCHW: np.ndarray[Any, np.dtype[np.uint8]], folder: Path, fingerprint: str) -> None:
+    def __init__(self, pixels_NCHW: np.ndarray[Any, np.dtype[np.uint8]], folder: Path, sha256: str) -> None:
         self.pixels_NCHW = pixels_NCHW
         self.folder = folder
-        self.fingerprint = fingerprint
+        self.sha256 = sha256
 
     def __len__(self) -> int:
         return len(self.pixels_NCHW)
@@ -122,7 +134,12 @@ class ArrayImages:
 
     def content_key(self) -> str:
         """See `Images`."""
-        return self.fingerprint
+        return self.sha256
+
+    def fingerprints(self) -> Tensor:
+        """See `Images`."""
+        rows = np.ascontiguousarray(self.pixels_NCHW).reshape(len(self), -1)
+        return torch.tensor([fingerprint(row.data) for row in rows], dtype=torch.int64)
 
     def ready_pixels(self, transform: Transform) -> Tensor | None:
         """See `Images`."""

@@ -58,6 +58,7 @@ class StreamedImages:
         self.classes = classes
         self.description = description
         self._images = images
+        self._rows_N = rows_N
         self._dataset = _CroppedImages(images, rows_N, transform)
         self._workers = workers
         self._strict = strict
@@ -67,6 +68,10 @@ class StreamedImages:
 
     def __len__(self) -> int:
         return len(self.labels_N)
+
+    def fingerprints(self) -> Tensor:
+        """See `LabelledImages`."""
+        return self._images.fingerprints()[self._rows_N]
 
     @property
     def drops_damaged(self) -> bool:

@@ -33,6 +33,10 @@ class SomeImages(SplitOf):
         """See `LabelledImages`."""
         return self._images.labels_N[self._rows_M]
 
+    def fingerprints(self) -> Tensor:
+        """See `LabelledImages`."""
+        return self._images.fingerprints()[self._rows_M]
+
     def batches(self, order: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """See `LabelledImages`."""
         for batch in self._images.batches(self._rows_M[order], batch_size=batch_size, device=device):

@@ -45,6 +45,7 @@ class EvalReport:
         runtime: what ran it, `torch` or `onnxruntime`.
         precision: of its weights and arithmetic, `fp32`, `fp16` or `int8`.
         tta: which views of each image were averaged; None for one plain forward pass.
+        trained_on: how many of the images the model was trained on; None where nobody knows.
         warnings: what the user should know about the data, a sentence each.
         versions: of imgcls, torch, ...
     """
@@ -58,6 +59,7 @@ class EvalReport:
     runtime: str = "torch"
     precision: str = "fp32"
     tta: TestTimeAugmentation | None = None
+    trained_on: int | None = None
     warnings: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=versions)
 
@@ -79,6 +81,7 @@ class EvalReport:
             ],
             "confusion": result.confusion_KK.tolist(),
             "tta": self.tta,
+            "trained_on": self.trained_on,
             "missing_classes": list(self.missing),
             "skipped_images": len(self.skipped),
             "skipped": [

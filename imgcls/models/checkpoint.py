@@ -8,6 +8,7 @@
     metrics         {"top1": 0.9, ...}
     recipe          the resolved configuration of the run
     versions        {"imgcls": ..., "torch": ...}
+    images          fingerprints of the images behind the weights: train, val, earlier; int64 tensors
     start           only where training began with trained weights: their name and SHA-256
     resume          only in last.pt: optimiser, schedule, epoch, random states
 
@@ -44,6 +45,7 @@ class Checkpoint:
         recipe: the resolved configuration that trained it.
         versions: of imgcls, Python, torch, ... at the time of writing.
         start: where the weights came from that its training began with; empty for random ones.
+        images: fingerprints of the images that it was trained and validated on; empty in files of earlier versions.
         resume: optimiser, schedule and random states; empty except in `last.pt`.
     """
 
@@ -56,6 +58,7 @@ class Checkpoint:
     recipe: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=versions)
     start: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, Tensor] = field(default_factory=dict)
     resume: dict[str, Any] = field(default_factory=dict)
 
 
@@ -77,6 +80,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     }
     if checkpoint.start:
         content["start"] = checkpoint.start
+    if checkpoint.images:
+        content["images"] = checkpoint.images
     if checkpoint.resume:
         content["resume"] = checkpoint.resume
     with replacing(path) as part:
@@ -116,6 +121,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             recipe=dict(content.get("recipe", {})),
             versions=dict(content.get("versions", {})),
             start=dict(content.get("start", {})),
+            images=dict(content.get("images", {})),
             resume=dict(content.get("resume", {})),
         )
     except ModelError as exc:

@@ -5,7 +5,7 @@ The backbone is taken over as it is. The head is kept where its classes are thos
 
 import copy
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class Start:
         network: with the head that it came with, on the CPU; its weights may be mapped from the file.
         classes: labels in the order of that head's outputs; empty where nobody knows them.
         model, weights, weights_sha256: as in `Origin`.
+        images: fingerprints of the images that they were trained and validated on, where known.
     """
 
     network: nn.Module
@@ -59,6 +60,7 @@ class Start:
     model: str
     weights: str
     weights_sha256: str
+    images: dict[str, Tensor] = field(default_factory=dict)
 
     def network_for(self, classes: tuple[str, ...]) -> tuple[nn.Module, Origin]:
         """A network of its own for the data's classes; a new head is drawn from torch's global generator.
@@ -138,4 +140,5 @@ def _start(name: str, arguments: Mapping[str, Any], path: Path, checkpoint: Chec
     else:
         state = checkpoint.weights
     network = build_from_state(name, state, source=path, num_classes=len(classes) or None, arguments=arguments)
-    return Start(network, classes, name, weights, file_sha256(path))
+    images = {} if checkpoint is None else checkpoint.images
+    return Start(network, classes, name, weights, file_sha256(path), images)

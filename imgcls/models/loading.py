@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from imgcls.errors import ModelError
 from imgcls.host.digests import file_sha256
@@ -33,6 +33,7 @@ class LoadedModel:
         wordnet_ids: of ImageNet's classes, else empty.
         recipe: the configuration that trained it, where known.
         metrics: figures stored with it, where known.
+        images: fingerprints of the images that it was trained and validated on, where known.
     """
 
     name: str
@@ -44,6 +45,7 @@ class LoadedModel:
     wordnet_ids: tuple[str, ...] = ()
     recipe: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -108,6 +110,7 @@ def _from_checkpoint(checkpoint: Checkpoint, path: Path, *, name: str = "") -> L
         weights_path=path,
         recipe=checkpoint.recipe,
         metrics=checkpoint.metrics,
+        images=checkpoint.images,
     )
 
 

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from imgcls.datasets.labelled_images import SkippedImage
 from imgcls.errors import ProcessLostError
 from imgcls.models.families.bundled import OWN
@@ -75,7 +77,7 @@ def describe_start(session: "Session") -> Started:
 def _warnings(session: "Session") -> tuple[str, ...]:
     uneven = uneven_warning(session.images.labels_N, session.images.classes)
     weighted = session.recipe.optim.class_weights != "off"
-    said = (None if weighted else uneven, _too_few(session), session.moved)
+    said = (None if weighted else uneven, _too_few(session), *_trained_on(session), session.moved)
     return (*session.dataset.warnings, *(text for text in said if text is not None))
 
 
@@ -85,6 +87,31 @@ def _too_few(session: "Session") -> str | None:
         return None
     few = f"{name} begins with random weights, for which {count:,} images are few"
     return f"{few}: --pretrained begins with those of ImageNet"
+
+
+def _trained_on(session: "Session") -> list[str]:
+    """What there is to say of validation and test images that the network trains on, or was trained on."""
+    start = session.start
+    if not session.folder.writes:
+        return []
+    found = []
+    for split, what in (("val", "validation"), ("test", "test")):
+        images = session.dataset.splits.get(split)
+        if images is None:
+            continue
+        prints_N = images.fingerprints()
+        if count := session.seen.count_trained(prints_N):
+            here = int(torch.isin(prints_N, session.seen.train).sum())
+            why = "are among the training images too" if here == count else "are among those behind its first weights"
+            found.append(
+                f"{count:,} of the {len(images):,} {what} images {why}: the figures say little about new images"
+            )
+    if start is not None and start.classes and not start.images and start.weights not in OWN:
+        found.append(
+            f"{start.weights} doesn't say which images it was trained on, as an earlier version wrote it: some that "
+            "validate here may be among them"
+        )
+    return found
 
 
 def describe_result(session: "Session", stopped: str | None, test: dict[str, Any] | None) -> TrainResult:

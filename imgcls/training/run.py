@@ -4,8 +4,10 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from imgcls.datasets.fingerprints import SeenImages
 from imgcls.datasets.opening import Dataset
 from imgcls.datasets.per_process import check_same_images, memory_for_each_mib, workers_for_each
+from imgcls.datasets.resolving import find_source
 from imgcls.distributed.process_group import Processes, choose_device_of
 from imgcls.errors import UsageError
 from imgcls.host.devices import DeviceChoice
@@ -21,7 +23,14 @@ from imgcls.training.early_stopping import or_after
 from imgcls.training.precision import deterministic_algorithms
 from imgcls.training.session import Session
 from imgcls.training.setup.checks import check_data_fits, check_device_fits, check_recipe_fits
-from imgcls.training.setup.inputs import DownloadProgress, Progress, open_data, open_start
+from imgcls.training.setup.inputs import (
+    DownloadProgress,
+    Progress,
+    open_data,
+    open_start,
+    with_source,
+    with_whole_source,
+)
 from imgcls.training.step import explained_out_of_memory
 
 
@@ -80,19 +89,20 @@ def train(
     should_stop = or_after(should_stop, max_sec)
     on_event = on_event or notebook_progress() or (lambda _event: None)
     given = recipe
-    recipe = processes.from_first(lambda: resolve_recipe(given) if given is not None else None)
+    recipe = processes.from_first(lambda: with_whole_source(resolve_recipe(given)) if given is not None else None)
     choice = choose_device_of(device, processes.launch)
     if resume is None and recipe is not None and processes.launch is not None and processes.launch.restarts:
         launch, base = processes.launch.name, name or recipe.model.name
         resume = processes.from_first(lambda: find_launched(output, name=base, launch=launch))
 
-    def images(recipe: Recipe) -> Dataset:
+    def images(recipe: Recipe, seen: SeenImages | None) -> Dataset:
         if dataset is not None:
             return dataset
         memory_mib = memory_for_each_mib(processes)
         with processes.first_of_each_machine_first():
             found = open_data(
                 recipe,
+                seen=seen,
                 workers=workers_for_each(workers, processes),
                 max_memory_mib=memory_mib,
                 progress=progress,
@@ -112,7 +122,7 @@ def train(
         if output is not None and processes.is_first:
             refuse_filled(output)
         start = weights(recipe)
-        opened = images(recipe)
+        opened = images(recipe, SeenImages.from_dict(start.images) if start is not None else None)
         check_data_fits(recipe, opened)
         base = name or recipe.model.name
         with _held_by_first(lambda: RunFolder.create(output, name=base), processes) as folder:
@@ -123,13 +133,16 @@ def train(
     cut = resume
     with _held_by_first(lambda: RunFolder.reopen(cut), processes) as folder:
         stored = processes.from_first(lambda: load_recipe(folder.path / "config.toml"))
+        # The images may have moved; where they are now is said by whoever resumes, or found near the run.
         recipe = recipe or stored
+        recipe = with_source(recipe, find_source(recipe.data.source, near=folder.path / "config.toml"))
         check_same_recipe(stored, recipe, folder.path)
         check_device_fits(recipe, choice.device, num_processes=processes.count)
         # A run that was killed before it saved anything just begins again.
         saved = processes.from_first(lambda: load_saved(folder.last_path) if folder.last_path.exists() else None)
         start = weights(recipe) if saved is None else None
-        return _run(recipe, images(recipe), folder, choice, start, saved, processes, on_event, should_stop)
+        seen = SeenImages.from_dict(start.images) if start is not None else saved.kept_split if saved else None
+        return _run(recipe, images(recipe, seen), folder, choice, start, saved, processes, on_event, should_stop)
 
 
 def _run(

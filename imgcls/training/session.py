@@ -1,12 +1,14 @@
 """A run in its folder: epochs with validation, checkpoints, result."""
 
+import functools
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from imgcls.datasets.fingerprints import SeenImages
 from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.datasets.opening import Dataset
 from imgcls.distributed.process_group import Processes
@@ -83,6 +85,9 @@ class Session:
             recipe, self.images, transform=self.transform, device=self.device, start=start
         )
         self.moved: str | None = None
+        self.start = start
+        # What the weights that the run begins with were trained on.
+        self._earlier = SeenImages.from_dict(start.images) if start is not None else None
         # When the run would have begun, had it never been cut.
         self._began = 0.0
         self.loop = Loop(
@@ -109,6 +114,9 @@ class Session:
             self.checkpointing.position = self.loop.position.epoch, self.loop.position.batch
         self.best, self.last, self.origin = saved.best, saved.last, saved.origin
         self.moved = moved_warning(saved, self.device)
+        self._earlier = SeenImages.from_dict(saved.images)
+        if self._earlier is not None:
+            self._earlier = replace(self._earlier, train=self._earlier.train[:0])
 
     def run(self, on_event: OnEvent, should_stop: ShouldStop) -> TrainResult:
         """Train until the last epoch, or until `should_stop` gives a reason; see `train`."""
@@ -216,6 +224,14 @@ class Session:
             step = self.loop.position.step
             raise diverged(f"a weight became NaN or infinite by step {step}", self._peak(), step=step)
 
+    @functools.cached_property
+    def seen(self) -> SeenImages:
+        """The images behind the weights."""
+        none = torch.zeros(0, dtype=torch.int64)
+        val = self.dataset.val.fingerprints() if self.dataset.val is not None else none
+        earlier = torch.unique(self._earlier.trained) if self._earlier is not None else none
+        return SeenImages(self.images.fingerprints(), val, earlier)
+
     def _peak(self) -> float:
         return self.recipe.optim.lr
 
@@ -229,5 +245,6 @@ class Session:
             metrics=metrics,
             recipe=self.recipe.to_dict(),
             start=self.origin.to_dict() if self.origin else {},
+            images=self.seen.to_dict() if self.folder.writes else {},
             resume=resume_state(self.loop, self.images, best=self.best, last=self.last) if resume else {},
         )

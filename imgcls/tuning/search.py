@@ -34,7 +34,9 @@ class Search:
         task, storage = self.task, self.storage
         with self.folder.locked():
             before = storage.settings
-            if before.get("fingerprint", task.fingerprint) != task.fingerprint:
+            same = before.get("fingerprint", task.fingerprint) == task.fingerprint
+            # A copy has other times, and the same images.
+            if not same and before.get("content") != task.content:
                 raise DataError(
                     f"the images are not those that the study in {self.folder.path} began with",
                     hint="restore the data, or start a new study",
@@ -46,6 +48,7 @@ class Search:
             for name in ("num_trials", "pruner"):
                 storage.set(name, getattr(self, name))
             storage.set("fingerprint", task.fingerprint)
+            storage.set("content", task.content)
             storage.use_pruner(self.pruner)
             as_it_stands = task.space.values_in(task.tried)
             self.begins_with_recipe = as_it_stands is not None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from imgcls.datasets.fingerprints import digest_of
 from imgcls.datasets.folder import find_split_folders
 from imgcls.datasets.opening import Dataset
 from imgcls.errors import ConfigError, DataError
@@ -94,6 +95,13 @@ class Task:
         """Tells the images, of both splits, from any others."""
         assert self.dataset.train is not None
         return f"{self.dataset.train.description.fingerprint}/{self.data['fingerprint']}"
+
+    @property
+    def content(self) -> str:
+        """The same, whatever the times of the files."""
+        assert self.dataset.train is not None
+        assert self.dataset.val is not None
+        return f"{digest_of(self.dataset.train)}/{digest_of(self.dataset.val)}"
 
 
 def stored_search(folder: StudyFolder, recipe: Recipe | None, space: Path | None) -> tuple[Recipe, SearchSpace]:

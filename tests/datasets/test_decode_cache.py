@@ -9,9 +9,10 @@ import torch
 from labelled_data import damage, write_classes, write_image
 
 from imgcls.datasets import decode_cache, opening
+from imgcls.datasets.evaluation_data import open_for_evaluation
 from imgcls.datasets.in_memory import PixelStore, Unreadable
 from imgcls.datasets.labelled_images import LabelledImages
-from imgcls.datasets.opening import Opening, open_for_evaluation
+from imgcls.datasets.opening import Opening
 from imgcls.images.transform import Transform
 
 

@@ -12,9 +12,10 @@ import torch
 from labelled_data import damage, write_cifar10, write_classes, write_image
 from PIL import Image
 
+from imgcls.datasets.evaluation_data import open_for_evaluation
 from imgcls.datasets.in_memory import InMemoryImages
 from imgcls.datasets.labelled_images import Batch, LabelledImages
-from imgcls.datasets.opening import Opening, open_dataset, open_for_evaluation
+from imgcls.datasets.opening import Opening, open_dataset
 from imgcls.datasets.streamed import StreamedImages
 from imgcls.errors import DataError
 from imgcls.host.resources import available_bytes
@@ -104,7 +105,8 @@ def test_spawned_workers_give_the_same(root: Path, tmp_path: Path) -> None:
     script.write_text(
         "import multiprocessing, sys, torch\n"
         "from imgcls.images.transform import Transform\n"
-        "from imgcls.datasets.opening import Opening, open_for_evaluation\n"
+        "from imgcls.datasets.evaluation_data import open_for_evaluation\n"
+        "from imgcls.datasets.opening import Opening\n"
         "if __name__ == '__main__':\n"
         "    multiprocessing.set_start_method('spawn')\n"
         "    opening = Opening(transform=Transform(10, 8), max_memory_mib=0, workers=1)\n"
@@ -123,7 +125,8 @@ def test_a_signal_to_the_group_leaves_the_workers_at_work(root: Path) -> None:
     script = (
         "import os, signal, sys, torch\n"
         "from imgcls.images.transform import Transform\n"
-        "from imgcls.datasets.opening import Opening, open_for_evaluation\n"
+        "from imgcls.datasets.evaluation_data import open_for_evaluation\n"
+        "from imgcls.datasets.opening import Opening\n"
         "noted = []\n"
         "for number in (signal.SIGTERM, signal.SIGINT):\n"
         "    signal.signal(number, lambda number, frame: noted.append(number))\n"

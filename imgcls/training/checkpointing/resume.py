@@ -1,11 +1,12 @@
 """What `last.pt` holds beyond a checkpoint, and whether a run may go on from it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from imgcls.datasets.fingerprints import SeenImages, digest_of
 from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.errors import ConfigError, DataError, ModelError
 from imgcls.models.checkpoint import load_checkpoint
@@ -31,6 +32,8 @@ class Saved:
         data: description of the training images.
         origin: where its first weights came from; None for random ones.
         machine: what it was trained on, as `machine` has it.
+        images: what `SeenImages.from_dict` takes; empty in files of earlier versions.
+        content: `digest_of` the training images; empty in files of earlier versions.
         num_images: training images, without those that were left out; None in files that don't tell.
     """
 
@@ -41,6 +44,14 @@ class Saved:
     origin: Origin | None
     machine: str
     num_images: int | None = None
+    images: dict[str, torch.Tensor] = field(default_factory=dict)
+    content: str = ""
+
+    @property
+    def kept_split(self) -> SeenImages | None:
+        """The run's images, where it began with weights whose split it kept; else names and seed give the split."""
+        seen = SeenImages.from_dict(self.images)
+        return seen if seen is not None and len(seen.earlier) else None
 
 
 def resume_state(loop: Loop, images: LabelledImages, *, best: Score | None, last: Score | None) -> dict[str, Any]:
@@ -57,6 +68,7 @@ def resume_state(loop: Loop, images: LabelledImages, *, best: Score | None, last
         "last": asdict(last) if last else None,
         "data": images.description.to_dict(),
         "num_images": len(images),
+        "content": digest_of(images),
         "machine": machine(loop.device),
     }
 
@@ -82,6 +94,8 @@ def load_saved(path: Path) -> Saved:
             origin=origin,
             machine=state.get("machine", ""),
             num_images=state.get("num_images"),
+            images=copied(checkpoint.images),
+            content=state.get("content", ""),
         )
     except (KeyError, TypeError) as exc:
         raise ModelError(f"{path} holds nothing to resume from", hint="resume from the last.pt of a run") from exc
@@ -140,13 +154,13 @@ def describe_differences(stored: Recipe, wanted: Recipe) -> str:
 
 
 def check_same_data(saved: Saved, images: LabelledImages, run: Path) -> None:
-    """Refuse to go on with other images than the run began with.
+    """Refuse to go on with other images than the run began with; times of files don't matter where they are the same.
 
     Raises:
         DataError: another fingerprint.
     """
     before, now = saved.data.get("fingerprint"), images.description.fingerprint
-    if before != now:
+    if before != now and not (saved.content and saved.content == digest_of(images)):
         raise DataError(
             f"the training images are not those that the run in {run} began with: "
             f"fingerprint {str(before)[:12]} then, {now[:12]} now",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from imgcls.datasets.fingerprints import SeenImages
 from imgcls.datasets.opening import Dataset, open_dataset
 from imgcls.datasets.resolving import SPLITS
 from imgcls.models.initial_weights import Start, load_start
@@ -21,12 +22,19 @@ def with_whole_paths(recipe: Recipe) -> Recipe:
         model["weights"] = whole_spec(recipe.model.weights)
     if not is_architecture(recipe.model.name):
         model["name"] = whole_spec(recipe.model.name)
-    data: dict[str, str] = {}
-    if recipe.data.source not in ("", "cifar10"):
-        data["source"] = str(Path(recipe.data.source).expanduser().absolute())
-    return recipe.model_copy(
-        update={"model": recipe.model.model_copy(update=model), "data": recipe.data.model_copy(update=data)}
-    )
+    return with_whole_source(recipe.model_copy(update={"model": recipe.model.model_copy(update=model)}))
+
+
+def with_whole_source(recipe: Recipe) -> Recipe:
+    """The same recipe with its images alone named so."""
+    if recipe.data.source in ("", "cifar10"):
+        return recipe
+    return with_source(recipe, str(Path(recipe.data.source).expanduser().absolute()))
+
+
+def with_source(recipe: Recipe, source: str) -> Recipe:
+    """The same recipe with its images elsewhere."""
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": source})})
 
 
 def open_start(recipe: Recipe, *, progress: DownloadProgress | None = None) -> Start | None:
@@ -46,18 +54,20 @@ def open_start(recipe: Recipe, *, progress: DownloadProgress | None = None) -> S
 def open_data(
     recipe: Recipe,
     *,
+    seen: SeenImages | None = None,
     splits: tuple[str, ...] = SPLITS,
     workers: int | None = None,
     max_memory_mib: int | None = None,
     progress: Progress | None = None,
     download_progress: DownloadProgress | None = None,
 ) -> Dataset:
-    """Open the images that a resolved recipe names; see `train` for the arguments and `open_dataset` for errors."""
+    """Open the images that a resolved recipe names; see `open_dataset` for the arguments and errors."""
     return open_dataset(
         recipe.data.source,
         transform=transform_of(recipe),
         val_fraction=recipe.data.val_fraction,
         seed=recipe.train.seed,
+        seen=seen,
         allow_modified=recipe.data.allow_modified,
         strict=recipe.data.strict,
         workers=workers,
