@@ -144,7 +144,7 @@ def test_few_images_and_random_weights(command, photos):
 def test_what_freeze_needs(command, photos):
     result = command("train", "--freeze", "--data", photos)
     assert (result.exit_code, result.stdout) == (3, "")
-    assert "finetune.freeze: the body of cnn would stay as random as it begins" in result.stderr
+    assert "finetune.freeze: the backbone of cnn would stay as random as it begins" in result.stderr
     assert "--pretrained, --weights FILE, or --model RUN" in result.stderr
     result = command("train", "-m", "cifar10-cnn", "--freeze", "--data", photos, "--epochs", 2, "-o", "run")
     assert result.exit_code == 0, result.output
