@@ -13,7 +13,7 @@ from typing import Annotated, ParamSpec
 import typer
 
 from imgcls._version import __version__
-from imgcls.cli import console, interrupts, startup
+from imgcls.cli import console, interrupts, startup, style
 from imgcls.cli.broken_packages import typed_import_failures
 from imgcls.distributed.launch import Launch, read_launch
 from imgcls.errors import ExitCode, ImgclsError, OutputError, UsageError
@@ -23,6 +23,7 @@ P = ParamSpec("P")
 
 app = typer.Typer(
     name="imgcls",
+    cls=style.Group,
     help="Classify images from the command line: check the machine, train, evaluate, predict.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -162,7 +163,9 @@ def _register() -> None:
         ("models", models, models.models),
         ("recipes", recipes, recipes.recipes),
     ):
-        app.command(name, epilog=module.EXAMPLE)(guarded(function, name=name, together=name in together))
+        app.command(name, cls=style.Command, epilog=module.EXAMPLE)(
+            guarded(function, name=name, together=name in together)
+        )
 
 
 _register()

@@ -77,13 +77,11 @@ def is_terminal() -> bool:
 
 
 def stdout_has_colour() -> bool:
-    """Whether colours make sense on stdout: a terminal that shows them, and no NO_COLOR."""
-    return (
-        sys.stdout is not None
-        and sys.stdout.isatty()
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM") != "dumb"
-    )
+    """Whether colours make sense on stdout: a terminal that shows them, or FORCE_COLOR; never with NO_COLOR."""
+    if sys.stdout is None or os.environ.get("NO_COLOR"):
+        return False
+    # As rich has it: whatever isn't empty, be it 0.
+    return bool(os.environ.get("FORCE_COLOR")) or (sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
 
 
 def stdout_console() -> "Console":

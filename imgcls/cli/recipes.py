@@ -24,9 +24,7 @@ INDENT = 12
 
 
 def recipes(
-    name: Annotated[
-        str | None, typer.Argument(help="Print this recipe; by default list all.", metavar="[NAME]")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help="Print this recipe; by default list all.", metavar="NAME")] = None,
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
     quiet: options.Quiet = False,
 ) -> None:

@@ -33,7 +33,7 @@ def image_path(tmp_path: Path) -> Path:
         (("--max-errors", "-1"), "--max-errors"),
         (("--image-timeout", "0"), "--image-timeout"),
         (("--files-from", "-", "-"), "stdin can be read only once"),
-        (("--no-such-option",), "No such option"),
+        (("--no-such-option",), "no such option"),
         (("--device", "tpu"), "unknown device 'tpu'"),
     ],
 )
