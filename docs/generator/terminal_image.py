@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 SVG = ROOT / "docs" / "pages" / "terminal.svg"
 COLUMNS = 92
 COMMANDS = (
-    "imgcls predict -m cifar10-cnn -k 3 ship.jpg torn.jpg missing.jpg",
-    "imgcls predict -m cifar10-cnn -k 1 ship.jpg torn.jpg -f jsonl",
+    "imgcls predict -m efficientnet-lite0 -k 3 espresso.jpg torn.jpg missing.jpg",
+    "imgcls predict -m efficientnet-lite0 -k 1 espresso.jpg torn.jpg -f jsonl",
     "echo $?",
 )
 # What rich would load from another host.
@@ -34,8 +34,8 @@ def run_commands(folder: Path) -> str:
     Args:
         folder: where the images are made ready.
     """
-    shutil.copy(ROOT / "examples" / "ship.jpg", folder / "ship.jpg")
-    content = (folder / "ship.jpg").read_bytes()
+    shutil.copy(ROOT / "examples" / "espresso.jpg", folder / "espresso.jpg")
+    content = (folder / "espresso.jpg").read_bytes()
     (folder / "torn.jpg").write_bytes(content[: len(content) // 2])
     (folder / "bin").mkdir()
     program = folder / "bin" / "imgcls"

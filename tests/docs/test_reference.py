@@ -10,6 +10,7 @@ from python_api import public_item, public_names, python_page
 from recipe_keys import recipe_keys_page
 
 from imgcls.errors import ExitCode, ImageErrorKind
+from imgcls.outputs.formats import FORMATS
 from imgcls.outputs.record import ImageRecord, Prediction, RecordError
 from imgcls.recipes.schema import Recipe
 
@@ -79,6 +80,13 @@ def test_every_key_of_a_record_is_there():
     bad = ImageRecord("b.jpg", "m@1", error=RecordError("not_found", "no such file"))
     keys = {*good.to_dict(), *bad.to_dict(), *(field.name for field in dataclasses.fields(Prediction))}
     assert sorted(key for key in keys if f"`{key}`" not in page) == []
+
+
+def test_every_output_format_is_there():
+    page = (ROOT / "docs" / "pages" / "reference" / "records.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| [^|]* \| (yes)? ?\|$", page, re.MULTILINE)
+    found = {name: (tuple(re.findall(r"`([^`]*)`", suffixes)), bool(resumed)) for name, suffixes, resumed in rows}
+    assert found == {name: (each.suffixes, each.is_resumable) for name, each in FORMATS.items()}
 
 
 def test_every_environment_variable_is_there():
