@@ -149,7 +149,8 @@ def root(
 
 def _register() -> None:
     # Imported here, light as they are, because each of them needs what stands above.
-    from imgcls.cli import compare, env_check, evaluate, export, models, predict, recipes, train, tune
+    from imgcls.cli import compare, env_check, evaluate, export, models, recipes, train, tune
+    from imgcls.cli.predict import command as predict
 
     together = ("train", "eval")
     for name, module, function in (

@@ -7,16 +7,6 @@ from typing import Annotated, Optional
 import typer
 
 
-class Format(StrEnum):
-    """How predict prints its records."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
-    PARQUET = "parquet"
-
-
 class ReportFormat(StrEnum):
     """How commands with one answer print it."""
 

@@ -55,6 +55,7 @@ class Destination:
         overwrite: replace an existing output.
         colour: whether a table on stdout has colours.
         report: a page of HTML beside the output; None for none.
+        report_only: whether the page is the only output.
         stream: where records go that have no path, such as `sys.stdout.buffer`.
         csv_safe: whether CSV cells that a spreadsheet would run as a formula are escaped.
         reads: files that the run reads beside its inputs: the list, the model. None of them may be the output.
@@ -66,6 +67,7 @@ class Destination:
     overwrite: bool = False
     colour: bool = False
     report: Path | None = None
+    report_only: bool = False
     stream: BinaryIO | None = None
     csv_safe: bool = False
     reads: tuple[Path, ...] = ()

@@ -59,7 +59,8 @@ def open_output(
         stack.enter_context(exclusive(destination.report, option="--html"))
     if path is None or not destination.is_file:
         destination.check_free()
-        writers.append(_open_stream(stack, destination, layout))
+        if not destination.report_only:
+            writers.append(_open_stream(stack, destination, layout))
     else:
         stack.enter_context(exclusive(path))
         destination.check_free()

@@ -267,7 +267,8 @@ def test_records_that_go_are_told(imgcls, tiny_model, inbox, tmp_path):
     other.mkdir()
     run = imgcls(*command)
     assert run.code == 0
-    first, last = run.stderr.splitlines()
+    warning, first, last = run.stderr.splitlines()
+    assert warning == f"warning: no images in the folder {other}"
     assert first.startswith("20 images: 20 ok (20 kept from before)")
     assert last == f"{output} had records of 3 inputs that came up no more; they are gone from it"
 

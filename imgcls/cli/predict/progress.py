@@ -2,31 +2,65 @@
 
 import contextlib
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from imgcls.cli import console
+from imgcls.outputs.record import ImageRecord
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from imgcls.outputs.record import ImageRecord, KeptRecord
+    from imgcls.outputs.record import KeptRecord
     from imgcls.outputs.summary import Summary
 
     OnRecord = Callable[[ImageRecord | KeptRecord, Summary], None]
 
+WINDOW_SEC = 10.0
+# Records come a batch at a time, so that the first moments tell nothing.
+LEAST_SEC = 1.0
+
+
+class WindowedRate:
+    """Images per second over the last seconds, the pauses between batches included.
+
+    Args:
+        now: seconds on any clock, when the run begins.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._marks = deque([(now, 0)])
+        self._count = 0
+
+    def add(self, now: float) -> None:
+        """Count one image that was classified; those that are kept from before cost nothing, and are left out."""
+        self._count += 1
+        # Ten marks per second are enough, however fast images come.
+        if now - self._marks[-1][0] >= WINDOW_SEC / 100:
+            self._marks.append((now, self._count))
+        while len(self._marks) > 1 and now - self._marks[1][0] > WINDOW_SEC:
+            self._marks.popleft()
+
+    def per_sec(self, now: float) -> float | None:
+        """The rate; None as long as there is nothing to tell."""
+        since, before = self._marks[0]
+        return (self._count - before) / (now - since) if now - since >= LEAST_SEC else None
+
 
 @contextlib.contextmanager
-def progress_bar(open_inputs: "Callable[[], Iterable[object]] | None") -> "Iterator[OnRecord]":
+def progress_bar(open_inputs: "Callable[[], Iterable[object]] | None", *, is_wanted: bool) -> "Iterator[OnRecord]":
     """A bar on stderr with images/s, time left and failures so far; nothing where nobody watches.
 
     Args:
         open_inputs: gives the inputs once more, to be counted in the background; None where they come only once, as
             from stdin, so that nobody knows how many there will be.
+        is_wanted: whether a bar helps.
     Yields:
         What to call after each record.
     """
-    if console.quiet or not console.is_terminal():
+    if not is_wanted or console.quiet or not console.is_terminal():
         yield lambda _record, _summary: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -42,9 +76,13 @@ def progress_bar(open_inputs: "Callable[[], Iterable[object]] | None") -> "Itera
         task = bar.add_task("", total=None, rate="", failed="")
         if open_inputs is not None:
             threading.Thread(target=_count, args=(open_inputs, bar, task), daemon=True).start()
+        rate = WindowedRate(time.monotonic())
 
-        def move(_record: "ImageRecord | KeptRecord", summary: "Summary") -> None:
-            speed = bar.tasks[0].speed
+        def move(record: "ImageRecord | KeptRecord", summary: "Summary") -> None:
+            now = time.monotonic()
+            if isinstance(record, ImageRecord):
+                rate.add(now)
+            speed = rate.per_sec(now)
             failed = f"{summary.num_failed:,} failed" if summary.num_failed else ""
             bar.update(task, completed=summary.count, rate=f"{speed:.0f} img/s" if speed else "", failed=failed)
 

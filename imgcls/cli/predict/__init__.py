@@ -1,0 +1,1 @@
+"""`imgcls predict`: the command, and one file per group of its options."""

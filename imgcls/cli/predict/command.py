@@ -1,0 +1,82 @@
+"""`imgcls predict`: the top classes of any image."""
+
+import contextlib
+import time
+
+import typer
+
+from imgcls.cli import console, options
+from imgcls.cli.interrupts import noted_interruptions
+from imgcls.cli.option_groups import grouped
+from imgcls.cli.predict import messages
+from imgcls.cli.predict.inputs import InputOptions
+from imgcls.cli.predict.limits import LimitOptions
+from imgcls.cli.predict.model import ForeignOptions, ModelOptions, SpeedOptions, load_model
+from imgcls.cli.predict.output import OutputOptions
+from imgcls.cli.predict.progress import progress_bar
+from imgcls.errors import ExitCode
+
+EXAMPLE = "Example: imgcls predict coffee.jpg   or: imgcls predict shots/ -f jsonl -o results.jsonl --resume"
+
+
+@grouped
+def predict(
+    asked: InputOptions,
+    model: ModelOptions,
+    target: OutputOptions,
+    speed: SpeedOptions,
+    limits: LimitOptions,
+    foreign: ForeignOptions,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Name the most probable classes of any image: one record per input, also for those that can't be read."""
+    console.quiet = quiet
+    from imgcls.inference.batch_run import run_batch
+    from imgcls.inference.pipeline import StreamSettings
+
+    limits.bound_pillow()
+    selection = asked.selection(max_stdin_bytes=limits.max_bytes)
+    sources = selection.open(marks_old=target.resume)
+    destination = target.destination((asked.files_from, model.model, model.weights, foreign.labels))
+    destination.check()
+    loaded = load_model(model, speed, foreign, verbose=verbose)
+    target.prepare_stdout()
+    started = time.monotonic()
+    # Which old files have a record shows on the way.
+    countable = not asked.come_once and not (target.resume and asked.newer_than)
+    with contextlib.ExitStack() as stack:
+        interruption = stack.enter_context(noted_interruptions())
+        watches = asked.may_be_many and (destination.report_only or not target.has_table_on_screen)
+        on_record = stack.enter_context(progress_bar(selection.open if countable else None, is_wanted=watches))
+        result = run_batch(
+            loaded.backend,
+            sources,
+            destination,
+            StreamSettings(
+                top_k=model.top_k,
+                batch_size=model.batch_size,
+                num_threads=model.workers or None,
+                max_pixels=limits.max_pixels,
+                decode_limit_sec=limits.image_timeout,
+                fetch_limit_sec=limits.url_timeout,
+                threshold=model.threshold,
+                fast_decode=speed.fast_decode,
+                fetch=limits.fetch(),
+                should_stop=interruption.has_come,
+                on_smaller_batch=messages.say_smaller_batch,
+            ),
+            device=loaded.device,
+            limits=limits.error_limits(),
+            # An empty share of a list, or nothing new since yesterday, is no fault.
+            may_be_empty=lambda: sources.num_left_out > 0,
+            on_record=on_record,
+        )
+    messages.say_what_was_passed_over(sources.passed_over)
+    messages.say_how_it_ended(result, time.monotonic() - started, destination)
+    if interruption.exit_code is not None:
+        raise typer.Exit(interruption.exit_code)
+    if asked.strict and sources.passed_over.empty:
+        raise typer.Exit(ExitCode.DATA)
+    if result.summary.num_failed:
+        raise typer.Exit(ExitCode.SOME_FAILED)

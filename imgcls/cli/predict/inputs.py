@@ -1,0 +1,110 @@
+"""Which inputs `imgcls predict` takes."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from imgcls.images.selection import InputSelection
+
+PANEL = "Which inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class InputOptions:
+    """What of the command line says which inputs; see each option's help."""
+
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, folders, glob patterns, URLs, or - for one image on stdin.", metavar="INPUT..."),
+    ] = None
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            "--files-from",
+            help="A list of files, folders and URLs, one per line, each taken literally; - for stdin.",
+            metavar="FILE",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="The list's entries end with a NUL byte.", rich_help_panel=PANEL)
+    ] = False
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--include",
+            help="Of folders, patterns: only names like this, such as '*.png'; may be repeated.",
+            metavar="PATTERN",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            help="Of folders, patterns: no files or folders of names like this; may be repeated.",
+            metavar="PATTERN",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            help="Only share I of N, split by name, the same on every machine.",
+            metavar="I/N",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    newer_than: Annotated[
+        str | None,
+        typer.Option(
+            "--newer-than",
+            help="Only files changed since: an age (36h, 7d), a date, or another file; --resume keeps older records.",
+            metavar="WHEN",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="A folder without any image ends with code 5, once all is done.", rich_help_panel=PANEL
+        ),
+    ] = False
+
+    def selection(self, *, max_stdin_bytes: int) -> "InputSelection":
+        """The inputs in the library's words.
+
+        Args:
+            max_stdin_bytes: an image on stdin may have.
+        """
+        from imgcls.images.selection import InputSelection
+
+        return InputSelection(
+            tuple(self.inputs or ()),
+            self.files_from,
+            self.null,
+            tuple(self.include or ()),
+            tuple(self.exclude or ()),
+            self.shard,
+            self.newer_than,
+            max_stdin_bytes,
+        )
+
+    @property
+    def come_once(self) -> bool:
+        """Whether the inputs can't be walked through twice, as stdin and pipes can't."""
+        from_pipe = self.files_from is not None and not os.path.isfile(self.files_from)  # noqa: PTH113
+        return from_pipe or "-" in (self.inputs or ())
+
+    @property
+    def may_be_many(self) -> bool:
+        """Whether there may be more than one; a folder or a pattern stands for many."""
+        if self.files_from is not None or self.inputs is None or len(self.inputs) != 1:
+            return True
+        only = self.inputs[0]
+        # Unlike Path.is_file, this is never an error: a name may be too long, or lead where nobody may look.
+        return not (only == "-" or "://" in only or os.path.isfile(only))  # noqa: PTH113

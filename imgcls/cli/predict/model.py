@@ -1,0 +1,118 @@
+"""The model that `imgcls predict` asks, and how it is asked."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imgcls.cli import console, foreign_model, options, startup
+
+if TYPE_CHECKING:
+    from imgcls.inference.backends.backend import LoadedBackend
+
+PANEL = "Speed against exactness"
+
+
+class Precision(StrEnum):
+    """What `--precision` takes."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which model, and how many of its classes; see each option's help."""
+
+    model: options.Model = "alexnet"
+    weights: options.Weights = None
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes to name.")] = 5
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", min=0, max=1, help="Mark answers less probable than this as uncertain."),
+    ] = None
+    device: options.Device = "auto"
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images the network sees at once.")] = 32
+    workers: options.Workers = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedOptions:
+    """What makes a run faster, and its answers slightly others."""
+
+    fast_decode: Annotated[
+        bool,
+        typer.Option(
+            "--fast-decode", help="Scale JPEGs while decoding: faster, answers shift a little.", rich_help_panel=PANEL
+        ),
+    ] = False
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            "--precision",
+            help="bf16 or fp16: faster where the device has it, answers shift a little.",
+            rich_help_panel=PANEL,
+        ),
+    ] = Precision.FP32
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignOptions:
+    """What an ONNX file from elsewhere doesn't say of itself."""
+
+    labels: foreign_model.Labels = None
+    preset: foreign_model.PresetOption = None
+    mean: foreign_model.Mean = None
+    std: foreign_model.Std = None
+    size: foreign_model.Size = None
+    channels: foreign_model.ChannelsOption = None
+    resize: foreign_model.ResizeOption = None
+    pad_colour: foreign_model.PadColour = None
+    interpolation: foreign_model.InterpolationOption = None
+    scale: foreign_model.ScaleOption = None
+    activation: foreign_model.ActivationOption = None
+    output_name: foreign_model.OutputName = None
+
+
+def load_model(asked: ModelOptions, speed: SpeedOptions, foreign: ForeignOptions, *, verbose: bool) -> "LoadedBackend":
+    """Load the model, and say what is to be said of it.
+
+    Args:
+        asked: the model.
+        speed: its precision.
+        foreign: what it doesn't say of itself.
+        verbose: whether to name it and its device.
+    Raises:
+        ImgclsError: it can't be loaded.
+    """
+    from imgcls.inference.backends.backend import load_backend
+
+    with startup.loading(), console.download_progress(f"the weights of {asked.model}") as downloading:
+        loaded = load_backend(
+            asked.model,
+            weights=asked.weights,
+            device=asked.device,
+            precision=speed.precision.value,
+            labels=foreign_model.read_labels(foreign.labels),
+            transform=foreign_model.input_options(
+                foreign.preset,
+                foreign.mean,
+                foreign.std,
+                foreign.size,
+                foreign.channels,
+                foreign.resize,
+                foreign.pad_colour,
+                foreign.interpolation,
+                foreign.scale,
+            ),
+            progress=downloading,
+            activation=foreign.activation.value if foreign.activation else None,
+            output_name=foreign.output_name,
+        )
+    for note in loaded.notes:
+        console.message(note)
+    if verbose:
+        console.message(loaded.remark)
+    return loaded

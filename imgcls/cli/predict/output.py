@@ -1,0 +1,129 @@
+"""Where `imgcls predict` writes its records, and how."""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imgcls.cli import console
+from imgcls.errors import OutputError
+from imgcls.outputs.formats import FORMATS
+
+if TYPE_CHECKING:
+    from imgcls.outputs.destination import Destination
+
+PANEL = "Output"
+
+
+def _known(name: str | None) -> str | None:
+    if name is not None and name not in FORMATS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(FORMATS)}")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """What of the command line says where records go; see each option's help."""
+
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help=f"How to write the records: {', '.join(FORMATS)}; by default as --output's suffix says.",
+            metavar="FORMAT",
+            callback=_known,
+            autocompletion=lambda: list(FORMATS),
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    # Typer would call a file that can't be read a wrong usage; it is an output that can't be written.
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write here instead of to stdout; .gz and .zst compress.",
+            metavar="FILE",
+            readable=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Keep what --output already has of unchanged files; classify the rest (jsonl, csv).",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=PANEL)
+    ] = False
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            help="One page to look through: thumbnails, answers, filters. Needs no network.",
+            metavar="FILE",
+            readable=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    csv_safe: Annotated[
+        bool,
+        typer.Option(
+            "--csv-safe",
+            help="In CSV, put ' before cells that a spreadsheet would run as a formula.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+
+    @property
+    def path(self) -> Path | None:
+        """The output; None for stdout."""
+        return None if self.output == Path("-") else self.output
+
+    @property
+    def has_table_on_screen(self) -> bool:
+        """Whether records scroll past on the screen."""
+        return self.output is None and sys.stdout is not None and sys.stdout.isatty()
+
+    def destination(self, reads: Iterable[Path | str | None]) -> "Destination":
+        """Where records go, in the library's words.
+
+        Args:
+            reads: files that the run reads, if they are files.
+        Raises:
+            UsageError: a suffix that stands for no format.
+        """
+        from imgcls.outputs.destination import Destination, format_of
+
+        return Destination(
+            self.format_ or format_of(self.path),
+            self.path,
+            self.resume,
+            self.overwrite,
+            colour=console.stdout_has_colour(),
+            report=self.html,
+            # Who asks for a page and for nothing else is not shown thousands of lines too.
+            report_only=self.html is not None and self.output is None and self.format_ is None,
+            stream=sys.stdout.buffer if sys.stdout is not None else None,
+            csv_safe=self.csv_safe,
+            reads=tuple(Path(each) for each in reads if each is not None),
+        )
+
+    def prepare_stdout(self) -> None:
+        """Make stdout ready for records, where they go there.
+
+        Raises:
+            OutputError: it is closed.
+        """
+        if self.path is not None:
+            return
+        if sys.stdout is None:
+            raise OutputError("stdout is closed", hint="name a file with --output")
+        console.use_utf8_stdout()
