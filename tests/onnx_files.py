@@ -75,8 +75,7 @@ def write_foreign(path: Path, **settings: Any) -> Path:
 
 def write_own(path: Path, **settings: Any) -> Path:
     """Write a model as `imgcls export` lays it out."""
-    card = ModelCard("linear", LABELS, TRANSFORM, "ab" * 32, versions={"imgcls": "0"})
-    path.write_bytes(b"".join(laid_out(linear_model(**settings).SerializeToString(), {CARD_KEY: card.to_json()})))
+    path.write_bytes(b"".join(laid_out(linear_model(**settings).SerializeToString(), {CARD_KEY: _card().to_json()})))
     return path
 
 
@@ -137,3 +136,33 @@ def ending_in(
     model.graph.initializer.extend(constants)
     model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
     return model
+
+
+def write_endless(path: Path) -> Path:
+    """Write a file as `imgcls export` lays it out, whose graph goes round in a loop for ever."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["goes_on"], ["goes_on_after"]),
+            helper.make_node("Relu", ["state"], ["state_after"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("goes_on_after", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state_after", TensorProto.FLOAT, None),
+        ],
+    )
+    model = linear_model()
+    model.graph.node.insert(0, helper.make_node("Loop", ["", "always", "images"], ["images_after"], body=body))
+    model.graph.node[1].input[0] = "images_after"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "always"))
+    path.write_bytes(b"".join(laid_out(model.SerializeToString(), {CARD_KEY: _card().to_json()})))
+    return path
+
+
+def _card() -> ModelCard:
+    return ModelCard("linear", LABELS, TRANSFORM, "ab" * 32, versions={"imgcls": "0"})

@@ -40,8 +40,10 @@ def leave(code: int, *, waits: bool = True) -> None:
 
     With torch loaded the interpreter would then take half a million objects apart, for a sixth of a second, and the
     system takes their memory back whole anyway. Returns where there is nothing to gain.
+
+    Whoever doesn't wait gains everything where a thread never ends, such as one that runs an ONNX file's endless loop.
     """
-    if "torch" not in sys.modules:
+    if waits and "torch" not in sys.modules:
         return
     for number in (signal.SIGINT, signal.SIGTERM):
         # Only the main thread may listen to signals.

@@ -31,6 +31,14 @@ def test_threads_exit_functions_and_buffers_come_to_their_end():
     assert ended.stdout.splitlines() == ["x" * 200_000, "thread", "exit function"]
 
 
+def test_whoever_does_not_wait_leaves_a_thread_that_never_ends():
+    script = SCRIPT.format(module="json").replace("leave(5)", "leave(5, waits=False)")
+    endless = script.replace("threading.main_thread().join()", "threading.Event().wait()")
+    ended = subprocess.run([sys.executable, "-c", endless], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (5, "")
+    assert ended.stdout.splitlines() == ["x" * 200_000, "exit function"]
+
+
 def test_without_torch_the_interpreter_ends_as_ever():
     ended = run("json")
     assert (ended.returncode, ended.stderr) == (0, "")
