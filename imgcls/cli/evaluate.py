@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from imgcls.cli import console, options
+from imgcls.cli import console, foreign_model, options
 from imgcls.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def evaluate(
         typer.Option("--split", help="By default test, else val, else all of a folder without splits."),
     ] = None,
     weights: options.Weights = None,
+    labels: options.Labels = None,
+    ema: options.Ema = False,
     device: options.Device = "auto",
     batch_size: Annotated[
         Optional[int],  # noqa: UP045
@@ -115,10 +117,18 @@ def evaluate(
             processes.first_of_each_machine_first(),
             console.download_progress(f"the weights of {spec}") as downloading,
         ):
-            loaded, place = placed(load_model(spec, weights=weights, progress=downloading), device, choice.device)
+            loaded, place = placed(
+                load_model(
+                    spec, weights=weights, labels=foreign_model.read_labels(labels), ema=ema, progress=downloading
+                ),
+                device,
+                choice.device,
+            )
         if verbose:
             reason = choice.reason if place == choice.device else "onnxruntime"
             console.message(f"{loaded.id} on {place} ({reason}), weights from {loaded.weights_path}")
+            for remark in loaded.remarks:
+                console.message(remark)
         # The outputs are opened first: a folder that can't be written must not be found out after an hour's work.
         with (
             _answer_to(output if processes.is_first else None) as write,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from imgcls.cli import console, options
+from imgcls.cli import console, foreign_model, options
 from imgcls.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "Example: imgcls export alexnet -o alexnet.onnx   or: imgcls export runs/my-run -o cnn.onnx --int8 --calibrate DIR"
 )
-SUFFIXES = {".onnx": "onnx", ".pt2": "torch-export"}
+SUFFIXES = {".onnx": "onnx", ".pt2": "torch-export", ".pt": "checkpoint"}
 MIB = 2**20
 
 
@@ -26,6 +26,7 @@ class Target(StrEnum):
 
     ONNX = "onnx"
     TORCH_EXPORT = "torch-export"
+    CHECKPOINT = "checkpoint"
     TORCHSCRIPT = "torchscript"
 
 
@@ -34,10 +35,14 @@ def export(
         str,
         typer.Argument(help="A checkpoint, a run folder, a bundled model or a torchvision name.", metavar="MODEL"),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write, .onnx or .pt2.", metavar="FILE")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file to write: .onnx, .pt2 or .pt.", metavar="FILE")
+    ],
     to: Annotated[
         Optional[Target],  # noqa: UP045 - Typer reads it at run time
-        typer.Option("--to", help="onnx or torch-export; by default as the file is named.", metavar="FORMAT"),
+        typer.Option(
+            "--to", help="onnx, torch-export or checkpoint; by default as the file is named.", metavar="FORMAT"
+        ),
     ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision: half the size (ONNX).")] = False,
     int8: Annotated[
@@ -48,9 +53,12 @@ def export(
         typer.Option("--calibrate", help="Typical images: for --int8, and to compare on.", metavar="DIR"),
     ] = None,
     weights: options.Weights = None,
+    labels: options.Labels = None,
+    ema: options.Ema = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Write a model as ONNX or as a torch.export program, load the file again, and compare its answers on images."""
     console.quiet = quiet
@@ -59,7 +67,7 @@ def export(
         raise UsageError("--fp16 and --int8 exclude each other", hint="export twice")
     if int8 and calibrate is None:
         raise UsageError("--int8 needs images to calibrate on", hint="add --calibrate DIR, a folder of typical images")
-    if target is Target.TORCH_EXPORT and (fp16 or int8):
+    if target is not Target.ONNX and (fp16 or int8):
         raise UsageError("--fp16 and --int8 are for ONNX", hint="use --to onnx")
     if output.is_dir():
         raise OutputError(f"{output} is a folder", hint="name a file with --output")
@@ -68,7 +76,17 @@ def export(
     from imgcls.models.loading import load_model
 
     with console.download_progress(f"the weights of {model}") as downloading:
-        loaded = load_model(model, weights=weights, progress=downloading)
+        loaded = load_model(
+            model, weights=weights, labels=foreign_model.read_labels(labels), ema=ema, progress=downloading
+        )
+    for remark in loaded.remarks if verbose else ():
+        console.message(remark)
+    if target is Target.CHECKPOINT:
+        from imgcls.models.checkpoint import save_loaded
+
+        save_loaded(loaded, output)
+        console.message(f"{output}: {loaded.id} as a checkpoint, {len(loaded.classes)} classes")
+        return
     report = _write(loaded, target, output, "fp16" if fp16 else "int8" if int8 else "fp32", calibrate)
     for text in report.warnings:
         console.warn(text)
@@ -86,7 +104,7 @@ def _target(to: Target | None, output: Path) -> Target:
         )
     by_name = SUFFIXES.get(output.suffix.lower())
     if to is None and by_name is None:
-        raise UsageError(f"can't tell the format of {output}", hint="name it .onnx or .pt2, or add --to onnx")
+        raise UsageError(f"can't tell the format of {output}", hint="name it .onnx, .pt2 or .pt, or add --to onnx")
     # predict knows an ONNX file by its name.
     if to is not None and by_name != to.value:
         suffix = next(suffix for suffix, name in SUFFIXES.items() if name == to.value)

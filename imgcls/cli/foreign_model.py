@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from imgcls.errors import ConfigError, UsageError
+from imgcls.errors import ConfigError
 
 if TYPE_CHECKING:
     from imgcls.models.onnx.input_options import InputOptions
@@ -70,10 +70,6 @@ class Activation(StrEnum):
 
 # Typer reads these at run time, and asks for Optional where None may stand.
 # ruff: noqa: UP045
-Labels = Annotated[
-    Optional[Path],
-    typer.Option("--labels", help="Class names, one a line, in output order.", metavar="FILE", rich_help_panel=PANEL),
-]
 PresetOption = Annotated[
     Optional[Preset],
     typer.Option("--preset", help="A well-known preprocessing; other options change it.", rich_help_panel=PANEL),
@@ -138,23 +134,12 @@ OutputName = Annotated[
 
 
 def read_labels(path: Path | None) -> tuple[str, ...] | None:
-    """Class names of a file, one a line.
-
-    Raises:
-        UsageError: it can't be read, or has an empty line between names.
-    """
+    """The class names in a file, if one is named; see `read_class_names`."""
     if path is None:
         return None
-    try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
-        raise UsageError(f"can't read the labels {path}: {reason}", hint="one class name a line, in UTF-8") from exc
-    labels = tuple(line.strip() for line in lines)
-    if not labels or not all(labels):
-        where = f"line {labels.index('') + 1} is empty" if labels else "it is empty"
-        raise UsageError(f"can't use the labels {path}: {where}", hint="one class name a line, in the outputs' order")
-    return labels
+    from imgcls.models.class_names import read_class_names
+
+    return read_class_names(path)
 
 
 def input_options(

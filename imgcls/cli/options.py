@@ -24,10 +24,30 @@ Model = Annotated[
         show_default=True,
     ),
 ]
+DefaultModel = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A checkpoint, a run folder, an .onnx file, or a name that 'imgcls models' lists.",
+        metavar="MODEL",
+        envvar="IMGCLS_MODEL",
+        show_default=True,
+    ),
+]
 Weights = Annotated[
     Optional[Path],  # noqa: UP045 - Typer reads it at run time
-    typer.Option("--weights", help="A plain state_dict for a torchvision architecture.", metavar="FILE"),
+    typer.Option("--weights", help="A state_dict for a named network, in any of the usual wrappings.", metavar="FILE"),
 ]
+Labels = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--labels",
+        help="Class names of --weights or of an ONNX file: lines, JSON or CSV, in the order of the outputs.",
+        metavar="FILE",
+    ),
+]
+Ema = Annotated[bool, typer.Option("--ema", help="Take the EMA that the file of --weights holds.")]
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps or xpu.", metavar="DEVICE", show_default=True)
 ]

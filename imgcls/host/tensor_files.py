@@ -1,5 +1,7 @@
 """Files of tensors and plain values, as `torch.save` writes them; what is read never runs code."""
 
+import argparse
+import contextlib
 import json
 import pickle
 import warnings
@@ -120,9 +122,12 @@ def _find_damaged(file: BufferedReader) -> str:
 
 
 def _load_mapped(path: Path) -> Any:
-    with warnings.catch_warnings():
+    with contextlib.ExitStack() as context:
+        context.enter_context(warnings.catch_warnings())
         # About other ways to open other kinds of files; what comes of this one is said by the result.
         warnings.simplefilter("ignore")
+        # Training scripts save their options beside the weights: names and plain values, no code.
+        context.enter_context(torch.serialization.safe_globals([argparse.Namespace]))
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except RuntimeError as exc:

@@ -10,12 +10,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from imgcls.errors import ModelError
-from imgcls.models.families.family import Family
 from imgcls.models.heads import head_name
 from imgcls.models.registry import family_of
+from imgcls.models.state_dicts import FoundWeights, fit_names
 
 # How many differences between a file and a network an error names before it only counts them.
 DIFFERENCES_SHOWN = 3
+# Wider, deeper and larger than any network.
+MAX_ARGUMENT, MAX_ARGUMENTS = 1 << 16, 256
+BOUNDS_HINT = "check the arguments in [model], or use another checkpoint"
 
 
 def build_network(name: str, *, num_classes: int, arguments: Mapping[str, Any] | None = None) -> nn.Module:
@@ -29,51 +32,64 @@ def build_network(name: str, *, num_classes: int, arguments: Mapping[str, Any] |
         ModelError: no such network, or it doesn't take the arguments.
     """
     settings = {key: tuple(value) if isinstance(value, list) else value for key, value in (arguments or {}).items()}
+    _check_bounds(name, settings)
     return family_of(name).build(name, num_classes=num_classes, arguments=settings)
+
+
+def _check_bounds(name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse arguments that would build until the memory ends, as a damaged or hostile file may hold them."""
+    values: list[Any] = list(settings.values())
+    count = 0
+    while values:
+        value = values.pop()
+        count += 1
+        if isinstance(value, (list, tuple)):
+            values.extend(value)
+        elif isinstance(value, (int, float)) and not abs(value) <= MAX_ARGUMENT:
+            raise ModelError(f"can't build {name!r}: {value!r} is out of range", hint=BOUNDS_HINT)
+        if count > MAX_ARGUMENTS:
+            raise ModelError(f"can't build {name!r}: more than {MAX_ARGUMENTS} values", hint=BOUNDS_HINT)
 
 
 def build_from_state(
     name: str,
-    weights: Mapping[str, Tensor],
+    found: FoundWeights,
     *,
     source: Path,
     num_classes: int | None = None,
     arguments: Mapping[str, Any] | None = None,
-) -> nn.Module:
+) -> tuple[nn.Module, tuple[str, ...]]:
     """A network around weights of any number of classes, as a file holds them, ready to answer.
 
     Args:
         name: of the network.
-        weights: its state_dict.
+        found: its weights, under whatever prefixes.
         source: the file, for messages.
         num_classes: outputs of the last layer; None for as many as the weights have.
         arguments: of the builder; those that the weights ask for come on top.
+    Returns:
+        The network, and a remark on each thing that was stripped or left out.
     Raises:
         ModelError: they don't fit.
     """
     family = family_of(name)
-    weights = _renamed(family, weights)
-    arguments = {**(arguments or {}), **family.arguments_of(weights)}
     try:
         bare = build_unallocated(name, num_classes=num_classes or 1000, arguments=arguments)
-        rows = weights.get(f"{head_name(bare)}.weight")
+        named = fit_names(found, list(bare.state_dict()), current_name=family.current_name)
+        asked_for = family.arguments_of(name, named.tensors)
+        if asked_for:
+            arguments = {**(arguments or {}), **asked_for}
+            bare = build_unallocated(name, num_classes=num_classes or 1000, arguments=arguments)
+            named = fit_names(found, list(bare.state_dict()), current_name=family.current_name)
+        rows = named.tensors.get(f"{head_name(bare)}.weight")
         if num_classes is None and rows is not None and rows.ndim:
             num_classes = len(rows)
         network = build_with_weights(
-            name, num_classes=num_classes or 1000, weights=family.fit(bare, weights), arguments=arguments
+            name, num_classes=num_classes or 1000, weights=family.fit(bare, named.tensors), arguments=arguments
         )
     except ModelError as exc:
         raise ModelError(f"{source}: {exc.message}", hint=exc.hint) from exc
-    return family.for_answers(network)
-
-
-def _renamed(family: Family, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The weights under the names that the family's networks have today, with the layout's version."""
-    found = OrderedDict((family.current_name(key), value) for key, value in weights.items())
-    layout = getattr(weights, "_metadata", None)
-    if layout is not None:
-        found._metadata = layout  # type: ignore[attr-defined]
-    return found
+    return family.for_answers(network), named.remarks
 
 
 def build_with_weights(
@@ -134,7 +150,7 @@ def state_for(network: nn.Module, weights: Mapping[str, Tensor]) -> "OrderedDict
     The version rides on a state_dict as `_metadata`, which a plain dictionary lacks. One that has exactly today's names
     is taken for today's layout; without either, torch assumes the oldest, from before 2018.
     """
-    state = OrderedDict((key, value.float() if value.is_floating_point() else value) for key, value in weights.items())
+    state = OrderedDict((key, _plain(value)) for key, value in weights.items())
     layout = getattr(weights, "_metadata", None)
     current = network.state_dict()
     if layout is None and state.keys() == current.keys():
@@ -142,6 +158,16 @@ def state_for(network: nn.Module, weights: Mapping[str, Tensor]) -> "OrderedDict
     if layout is not None:
         state._metadata = layout  # type: ignore[attr-defined]
     return state
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    tensor = tensor.float() if tensor.is_floating_point() else tensor
+    # Of a convolution's filters, channels_last is as good an order.
+    return tensor if tensor.is_contiguous() or _is_channels_last(tensor) else tensor.contiguous()
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 def describe_differences(network: nn.Module, weights: Mapping[str, Tensor]) -> str:

@@ -33,6 +33,12 @@ def head_of(network: nn.Module) -> nn.Linear | nn.Conv2d:
     return head
 
 
+def num_outputs(network: nn.Module) -> int:
+    """How many classes the head tells apart."""
+    head = head_of(network)
+    return head.out_features if isinstance(head, nn.Linear) else head.out_channels
+
+
 def backbone_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
     """All parameters but the head's."""
     head = {id(parameter) for parameter in network.get_submodule(head_name(network)).parameters()}

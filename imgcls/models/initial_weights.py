@@ -20,7 +20,7 @@ from imgcls.models.families.family import DownloadProgress
 from imgcls.models.heads import reorder_head, replace_head
 from imgcls.models.onnx.model import is_onnx
 from imgcls.models.registry import family_of, find_checkpoint
-from imgcls.models.state_dicts import load_state_dict
+from imgcls.models.state_dicts import FoundWeights, load_state_dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +135,8 @@ def _located(spec: str) -> Path:
 
 def _start(name: str, arguments: Mapping[str, Any], path: Path, checkpoint: Checkpoint | None, weights: str) -> Start:
     classes = () if checkpoint is None else checkpoint.classes
-    if checkpoint is None:
-        state: Mapping[str, Tensor] = load_state_dict(path)
-    else:
-        state = checkpoint.weights
-    network = build_from_state(name, state, source=path, num_classes=len(classes) or None, arguments=arguments)
+    found = load_state_dict(path) if checkpoint is None else FoundWeights(checkpoint.weights)
+    num_classes = len(classes) or None
+    network, _remarks = build_from_state(name, found, source=path, num_classes=num_classes, arguments=arguments)
     images = {} if checkpoint is None else checkpoint.images
     return Start(network, classes, name, weights, file_sha256(path), images)

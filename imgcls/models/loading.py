@@ -1,22 +1,24 @@
 """What `--model` accepts, and how each becomes a network with weights, class names and transform."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from imgcls.errors import ModelError
+from imgcls.errors import ModelError, UsageError
 from imgcls.host.digests import file_sha256
 from imgcls.images.transform import Transform
 from imgcls.models.building import build_from_state
 from imgcls.models.checkpoint import Checkpoint, load_checkpoint
-from imgcls.models.families.bundled import OWN, bundled_checkpoint
+from imgcls.models.families.bundled import BUNDLED, OWN
 from imgcls.models.families.family import DownloadProgress
+from imgcls.models.heads import num_outputs
 from imgcls.models.imagenet import imagenet_classes
 from imgcls.models.onnx.model import is_onnx
 from imgcls.models.registry import DEFAULT_MODEL, family_of, find_checkpoint
-from imgcls.models.state_dicts import load_state_dict
+from imgcls.models.state_dicts import FoundWeights, load_state_dict
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class LoadedModel:
         recipe: the configuration that trained it, where known.
         metrics: figures stored with it, where known.
         images: fingerprints of the images that it was trained and validated on, where known.
+        arguments: of the network's builder.
+        network_name: what the registry calls the network, where that isn't `name` (a bundled model's).
+        remarks: what was stripped or left out of the file's weights.
     """
 
     name: str
@@ -46,6 +51,9 @@ class LoadedModel:
     recipe: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     images: dict[str, Tensor] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
+    network_name: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -64,54 +72,127 @@ class LoadedModel:
 
 
 def load_model(
-    spec: str = DEFAULT_MODEL, *, weights: Path | None = None, progress: DownloadProgress | None = None
+    spec: str = DEFAULT_MODEL,
+    *,
+    weights: Path | None = None,
+    labels: Sequence[str] | None = None,
+    ema: bool = False,
+    progress: DownloadProgress | None = None,
 ) -> LoadedModel:
     """Load whatever `--model` names.
 
     Args:
         spec: a checkpoint, a run folder, an exported `.onnx` file, a bundled name or a network's name, tried in this
             order.
-        weights: a plain state_dict for a named network, in place of its pretrained weights.
+        weights: a state_dict in any of the usual wrappings, for a named network or for that of a checkpoint, in place
+            of its own weights.
+        labels: class names in the order of the outputs of `weights`; a named network's are ImageNet's by default.
+        ema: take the exponential moving average that `weights` holds.
         progress: called with bytes so far and in all while weights are downloaded.
     Raises:
         ModelError: no such model, or its weights are missing, damaged, wrong, or can't be downloaded.
+        UsageError: labels without weights of one's own.
     """
     path = find_checkpoint(spec)
+    if weights is None and (labels is not None or ema):
+        raise UsageError(
+            f"{'--labels' if labels is not None else '--ema'} goes with --weights; {spec!r} has its own",
+            hint=f"leave it out, or load other weights: -m {spec} --weights FILE",
+        )
     if weights is not None:
-        if path is not None or spec in OWN:
-            raise ModelError(
-                f"--weights goes with the name of a network; {spec!r} has its own weights",
-                hint=f"imgcls predict -m alexnet --weights {weights}",
-            )
-        return _named(spec, weights)
+        return _with_weights(spec, path, weights, labels, ema=ema)
     if path is not None and is_onnx(path):
         return _from_onnx(path)
     if path is not None:
-        name = spec if path == bundled_checkpoint(spec) else ""
-        return _from_checkpoint(load_checkpoint(path), path, name=name)
+        return _from_checkpoint(load_checkpoint(path), path, name=spec if spec in BUNDLED else "")
     family = family_of(spec)
-    return _named(spec, family.weights_file(family.entry(spec), progress=progress))
+    entry = family.entry(spec)
+    file = family.weights_file(entry, progress=progress)
+    network, remarks = build_from_state(spec, load_state_dict(file), source=file, arguments=entry.arguments)
+    known = imagenet_classes()
+    return LoadedModel(
+        name=spec,
+        network=network,
+        classes=entry.classes or known.names,
+        transform=entry.transform,
+        weights_sha256=file_sha256(file),
+        weights_path=file,
+        wordnet_ids=() if entry.classes else known.wordnet_ids,
+        arguments={**entry.arguments, **family.training_arguments(spec, trained=True)},
+        remarks=remarks,
+    )
 
 
 def _from_checkpoint(checkpoint: Checkpoint, path: Path, *, name: str = "") -> LoadedModel:
-    network = build_from_state(
+    network, _remarks = build_from_state(
         checkpoint.model_name,
-        checkpoint.weights,
+        FoundWeights(checkpoint.weights),
         source=path,
         num_classes=len(checkpoint.classes),
         arguments=checkpoint.model_arguments,
     )
     return LoadedModel(
         name=name or checkpoint.model_name,
+        network_name=checkpoint.model_name,
         network=network,
         classes=checkpoint.classes,
         transform=checkpoint.transform,
         weights_sha256=file_sha256(path),
         weights_path=path,
+        arguments=checkpoint.model_arguments,
         recipe=checkpoint.recipe,
         metrics=checkpoint.metrics,
         images=checkpoint.images,
     )
+
+
+def _with_weights(
+    spec: str, path: Path | None, weights: Path, labels: Sequence[str] | None, *, ema: bool
+) -> LoadedModel:
+    if path is not None and is_onnx(path):
+        raise ModelError(f"--weights can't go into an ONNX file ({spec})", hint="name the network, or its checkpoint")
+    if path is not None:
+        stored = load_checkpoint(path)
+        name, classes, transform = stored.model_name, stored.classes, stored.transform
+        arguments: Mapping[str, Any] = stored.model_arguments
+    elif spec in OWN:
+        raise ModelError(
+            f"the size and layers of {spec!r} are in no state_dict",
+            hint=f"name a checkpoint that has them: -m RUN --weights {weights}",
+        )
+    else:
+        entry = family_of(spec).entry(spec)
+        name, arguments, transform = spec, entry.arguments, entry.transform
+        classes = entry.classes or imagenet_classes().names
+    found = load_state_dict(weights, ema=ema)
+    network, remarks = build_from_state(name, found, source=weights, arguments=arguments)
+    count = num_outputs(network)
+    if labels is not None:
+        classes = tuple(labels)
+    if len(classes) != count:
+        raise ModelError(
+            f"{weights} has {count} classes, and {len(classes)} names are known",
+            hint="name its classes: --labels FILE, one name per line",
+        )
+    _check_labels(classes)
+    known = imagenet_classes()
+    return LoadedModel(
+        name=name,
+        network=network,
+        classes=classes,
+        transform=transform,
+        weights_sha256=file_sha256(weights),
+        weights_path=weights,
+        wordnet_ids=known.wordnet_ids if classes == known.names else (),
+        arguments={**arguments, **family_of(name).training_arguments(name, trained=True)},
+        remarks=remarks,
+    )
+
+
+def _check_labels(classes: tuple[str, ...]) -> None:
+    if len(set(classes)) < len(classes):
+        twice = next(name for name in classes if classes.count(name) > 1)
+        raise UsageError(f"the class {twice!r} is named twice", hint="give each class a name of its own")
 
 
 def _from_onnx(path: Path) -> LoadedModel:
@@ -129,21 +210,4 @@ def _from_onnx(path: Path) -> LoadedModel:
         wordnet_ids=file.card.wordnet_ids,
         recipe=file.card.recipe,
         metrics=file.card.metrics,
-    )
-
-
-def _named(name: str, path: Path) -> LoadedModel:
-    family = family_of(name)
-    entry = family.entry(name)
-    classes = imagenet_classes()
-    weights = load_state_dict(path)
-    network = build_from_state(name, weights, source=path, num_classes=len(classes.names), arguments=entry.arguments)
-    return LoadedModel(
-        name=name,
-        network=network,
-        classes=classes.names,
-        transform=entry.transform,
-        weights_sha256=file_sha256(path),
-        weights_path=path,
-        wordnet_ids=classes.wordnet_ids,
     )

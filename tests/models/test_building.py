@@ -59,7 +59,7 @@ def test_equals_torchvisions_own_builder(name, image_px):
     path = published(name)
     theirs = torchvision.models.get_model(name, weights="DEFAULT", progress=False).eval()
     weights = state_dict_of(load_tensors(path), path)
-    ours = build_from_state(name, weights, source=path)
+    ours, _remarks = build_from_state(name, weights, source=path)
     path.unlink()
     assert not any(module.training for module in ours.modules())
     # Buffers that are in no state_dict are among these.
@@ -91,7 +91,7 @@ def test_file_from_before_2018():
         if not key.endswith("num_batches_tracked")
     )
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
-    built = build_from_state("densenet121", state_dict_of(old, Path("old.pth")), source=Path("old.pth"))
+    built, _remarks = build_from_state("densenet121", state_dict_of(old, Path("old.pth")), source=Path("old.pth"))
     assert_close(built.state_dict(), today, rtol=0, atol=0)
 
 

@@ -18,10 +18,7 @@ from imgcls.models.imagenet import imagenet_classes
 from imgcls.models.loading import load_model
 from imgcls.models.networks.mlp import MLP
 from imgcls.models.registry import find_checkpoint
-from imgcls.models.state_dicts import state_dict_of
 from imgcls.models.weights_cache import weights_path
-
-HERE = Path("file.pth")
 
 
 def checkpoint(**changes) -> Checkpoint:
@@ -155,28 +152,6 @@ def test_nothing_here_and_offline(monkeypatch):
     assert "cifar10-cnn" in caught.value.hint
 
 
-@pytest.mark.parametrize("wrap", [lambda s: {"state_dict": s}, lambda s: {"model": s, "epoch": 3}, lambda s: s])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_variants_of_a_state_dict(wrap, prefix):
-    weights = {"a.weight": torch.ones(2), "b": torch.zeros(1)}
-    content = wrap({prefix + key: value for key, value in weights.items()})
-    assert_close(dict(state_dict_of(content, HERE)), weights, rtol=0, atol=0)
-
-
-def test_version_of_the_layout_is_kept():
-    network = torch.nn.Sequential(torch.nn.BatchNorm1d(2))
-    parallel = torch.nn.DataParallel(network)
-    for one in (network, parallel):
-        assert state_dict_of(one.state_dict(), HERE)._metadata[""] == {"version": 1}
-        assert state_dict_of(one.state_dict(), HERE)._metadata["0"] == {"version": 2}
-
-
-@pytest.mark.parametrize("content", [{}, [], None, torch.ones(1), {"a": 1}, {"state_dict": {}}, {"epoch": 3}], ids=str)
-def test_no_state_dict(content):
-    with pytest.raises(ModelError, match=r"file\.pth holds no state_dict"):
-        state_dict_of(content, HERE)
-
-
 def test_checkpoint_given_as_weights(tmp_path):
     save_checkpoint(checkpoint(), tmp_path / "best.pt")
     with pytest.raises(ModelError, match="whole checkpoint") as caught:
@@ -192,9 +167,28 @@ def test_weights_given_as_checkpoint(alexnet_weights):
 
 def test_weights_go_with_an_architecture(tmp_path, alexnet_weights):
     save_checkpoint(checkpoint(), tmp_path / "best.pt")
-    for spec in (str(tmp_path / "best.pt"), "cifar10-cnn", "mlp", "cnn"):
-        with pytest.raises(ModelError, match="has its own weights"):
+    for spec, network in ((str(tmp_path / "best.pt"), "mlp"), ("cifar10-cnn", "cnn")):
+        with pytest.raises(ModelError, match=f"the weights don't fit '{network}': .* is missing"):
             load_model(spec, weights=alexnet_weights)
+    for spec in ("mlp", "cnn"):
+        with pytest.raises(ModelError, match="are in no state_dict") as caught:
+            load_model(spec, weights=alexnet_weights)
+        assert f"-m RUN --weights {alexnet_weights}" in caught.value.hint
+
+
+def test_a_checkpoint_takes_other_weights_of_its_network(tmp_path):
+    stored = checkpoint()
+    save_checkpoint(stored, tmp_path / "best.pt")
+    other = {f"_orig_mod.{key}": value + 1 for key, value in stored.weights.items()}
+    torch.save(other, tmp_path / "other.pth")
+    model = load_model(str(tmp_path / "best.pt"), weights=tmp_path / "other.pth")
+    assert (model.classes, model.transform) == (stored.classes, stored.transform)
+    assert model.weights_path == tmp_path / "other.pth"
+    expected = {key: value + 1 for key, value in stored.weights.items()}
+    assert_close(dict(model.network.state_dict()), expected, rtol=0, atol=0)
+
+
+def test_weights_go_with_an_architecture_that_exists(alexnet_weights):
     with pytest.raises(ModelError, match="unknown model 'alexnt'"):
         load_model("alexnt", weights=alexnet_weights)
 

@@ -26,8 +26,9 @@ class Precision(StrEnum):
 class ModelOptions:
     """Which model, and how many of its classes; see each option's help."""
 
-    model: options.Model = "alexnet"
+    model: options.DefaultModel = "alexnet"
     weights: options.Weights = None
+    ema: options.Ema = False
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes to name.")] = 5
     threshold: Annotated[
         float | None,
@@ -62,7 +63,7 @@ class SpeedOptions:
 class ForeignOptions:
     """What an ONNX file from elsewhere doesn't say of itself."""
 
-    labels: foreign_model.Labels = None
+    labels: options.Labels = None
     preset: foreign_model.PresetOption = None
     mean: foreign_model.Mean = None
     std: foreign_model.Std = None
@@ -110,6 +111,7 @@ def load_model(asked: ModelOptions, speed: SpeedOptions, foreign: ForeignOptions
             progress=downloading,
             activation=foreign.activation.value if foreign.activation else None,
             output_name=foreign.output_name,
+            ema=asked.ema,
         )
     for note in loaded.notes:
         console.message(note)

@@ -100,6 +100,7 @@ class LoadRequest:
     progress: Callable[[int, int | None], None] | None = None
     activation: "Activation | None" = None
     output_name: str | None = None
+    ema: bool = False
 
 
 def load_backend(
@@ -113,19 +114,21 @@ def load_backend(
     progress: Callable[[int, int | None], None] | None = None,
     activation: "Activation | None" = None,
     output_name: str | None = None,
+    ema: bool = False,
 ) -> LoadedBackend:
     """Load a model to classify with.
 
     Args:
         model: a checkpoint, a run folder, an `.onnx` file, a bundled name or a torchvision classifier's name.
-        weights: a plain state_dict for a torchvision architecture.
+        weights: a state_dict in any of the usual wrappings, for a named network.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`.
         precision: `fp32`; or `bf16` or `fp16` where the device has it: faster, and the answers shift a little.
-        labels: of the outputs of an ONNX file that `imgcls export` didn't write.
+        labels: of the outputs of `weights`, or of an ONNX file that `imgcls export` didn't write.
         transform: the preprocessing of such a file.
         progress: called with bytes so far and in all while weights are downloaded.
         activation: what turns the outputs of such a file into probabilities, where its graph doesn't show it.
         output_name: which of its outputs to read.
+        ema: take the exponential moving average that the file of `weights` holds.
     Raises:
         ModelError: no such model, or its weights are missing, damaged or can't be downloaded.
         DeviceError: the device isn't there or has no such arithmetic, or onnxruntime isn't installed.
@@ -134,6 +137,6 @@ def load_backend(
     module = import_module(
         f"imgcls.inference.backends.{MODULE_OF_SUFFIX.get(Path(model).suffix.lower(), DEFAULT_MODULE)}"
     )
-    request = LoadRequest(weights, device, precision, labels, transform, progress, activation, output_name)
+    request = LoadRequest(weights, device, precision, labels, transform, progress, activation, output_name, ema)
     loaded: LoadedBackend = module.load(model, request)
     return loaded

@@ -108,15 +108,18 @@ def _no_memory(device: torch.device, what: str) -> DeviceMemoryError:
 
 def load(model: str, request: LoadRequest) -> LoadedBackend:
     """A model that PyTorch runs, as a backend; see `load_backend`."""
-    told = (request.labels, request.transform, request.activation, request.output_name)
+    told = (request.transform, request.activation, request.output_name)
     if any(each is not None for each in told):
         raise UsageError(
-            f"labels and transform are told for ONNX files only; {model!r} has its own",
-            hint="leave out --labels, --preset, --mean, --std, --size and the others of their group",
+            f"the preprocessing is told for ONNX files only; {model!r} has its own",
+            hint="leave out --preset, --mean, --std, --size and the others of their group",
         )
     choice = choose_device(request.device)
-    loaded = load_model(model, weights=request.weights, progress=request.progress)
+    loaded = load_model(
+        model, weights=request.weights, labels=request.labels, ema=request.ema, progress=request.progress
+    )
     remark = f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}"
+    remark = "; ".join((remark, *loaded.remarks))
     return LoadedBackend(TorchBackend(loaded, choice.device, request.precision), str(choice.device), remark)
 
 

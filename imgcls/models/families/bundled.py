@@ -24,6 +24,8 @@ BUNDLED = ("cifar10-cnn",)
 # Networks of ours that a recipe describes.
 OWN = ("mlp", "cnn")
 MIB = 2**20
+# More than any network of ours is any good with.
+MAX_LAYERS = 64
 
 
 class OwnNetworks(Family):
@@ -44,6 +46,7 @@ class OwnNetworks(Family):
         from imgcls.models.networks.cnn import CNN
         from imgcls.models.networks.mlp import MLP
 
+        _check_arguments(name, arguments)
         network: type[nn.Module] = {"mlp": MLP, "cnn": CNN}[name]
         try:
             return network(num_classes, **arguments)
@@ -75,6 +78,22 @@ class OwnNetworks(Family):
                 weights="here",
                 path=path,
                 url="",
+            )
+
+
+def _check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
+    """Layers come into being one by one, so that their number is bounded before."""
+    depth = arguments.get("depth", 1)
+    if type(depth) is not int or not 1 <= depth <= MAX_LAYERS:
+        raise ModelError(f"can't build {name!r}: depth = {depth!r} must be 1 to {MAX_LAYERS}", hint="check [model]")
+    for key in ("widths", "hidden"):
+        sizes = arguments.get(key, (1,))
+        is_list = isinstance(sizes, (list, tuple)) and len(sizes) <= MAX_LAYERS
+        if not is_list or not all(type(size) is int and size >= 1 for size in sizes) or (key == "widths" and not sizes):
+            shown = f"{str(sizes)[:60]}..." if len(str(sizes)) > 60 else str(sizes)
+            raise ModelError(
+                f"can't build {name!r}: {key} = {shown} must list at most {MAX_LAYERS} sizes of at least 1",
+                hint="check [model] in the recipe",
             )
 
 

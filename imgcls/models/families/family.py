@@ -136,7 +136,7 @@ class Family(ABC):
         """What the network now calls a tensor of a published file."""
         return key
 
-    def arguments_of(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    def arguments_of(self, name: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
         """Arguments of the builder that the tensors of a file ask for."""
         return {}
 

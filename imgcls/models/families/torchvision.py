@@ -120,9 +120,9 @@ class Torchvision(Family):
         old = DENSENET_OLD_NAME.fullmatch(key)
         return old[1] + old[2] if old else key
 
-    def arguments_of(self, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    def arguments_of(self, name: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
         """Whether GoogLeNet and Inception v3 have their second outputs."""
-        return {"aux_logits": True} if any(key.startswith(AUXILIARY_PREFIXES) for key in state) else {}
+        return {"aux_logits": any(key.startswith(AUXILIARY_PREFIXES) for key in state)} if name in TWO_OUTPUTS else {}
 
     def fit(self, network: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Interpolate a vision transformer's positions to another size of image, as torchvision does."""

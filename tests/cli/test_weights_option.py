@@ -1,0 +1,67 @@
+"""`--weights` with `--labels` in every command, and a checkpoint of ours made of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision.models
+from typer.testing import CliRunner
+
+from imgcls.cli.app import app
+
+CLASSES = ("ant", "bee", "wasp")
+NAME = "mobilenet_v3_small"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights as the tutorial saves a fine-tuned network, wrapped by DataParallel, and the names of its classes."""
+    folder = tmp_path_factory.mktemp("files")
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        network = torchvision.models.get_model(NAME, weights=None)
+        network.classifier[-1] = torch.nn.Linear(1024, len(CLASSES))
+    torch.save({"state_dict": torch.nn.DataParallel(network).state_dict()}, folder / "w.pth")
+    (folder / "labels.json").write_text(json.dumps(dict(enumerate(CLASSES))))
+    return folder
+
+
+def test_predict_eval_and_export_answer_alike(files: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    def run(*arguments: object) -> str:
+        result = CliRunner().invoke(app, [*map(str, arguments)])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    for label in CLASSES:
+        (tmp_path / "data" / label).mkdir(parents=True)
+        Image.new("RGB", (40, 30), label_colour(label)).save(tmp_path / "data" / label / "1.png")
+    image = tmp_path / "data" / "bee" / "1.png"
+    options = ("--weights", files / "w.pth", "--labels", files / "labels.json")
+    record = json.loads(run("predict", image, "-m", NAME, *options, "-f", "jsonl"))
+    assert {each["label"] for each in record["predictions"]} == set(CLASSES)
+    report = json.loads(run("eval", "-m", NAME, *options, "--data", tmp_path / "data", "-f", "json"))
+    assert [each["label"] for each in report["classes"]] == list(CLASSES)
+    run("export", NAME, *options, "-o", tmp_path / "mine.pt", "--to", "checkpoint")
+    # The checkpoint needs no other file and no option.
+    again = json.loads(run("predict", image, "-m", tmp_path / "mine.pt", "-f", "jsonl"))
+    assert again["predictions"] == record["predictions"]
+
+
+def label_colour(label: str) -> str:
+    return {"ant": "black", "bee": "yellow", "wasp": "orange"}[label]
+
+
+def test_without_names_the_command_says_what_is_missing(files: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["predict", "x.jpg", "-m", NAME, "--weights", str(files / "w.pth")])
+    assert (result.exit_code, result.stdout) == (6, "")
+    assert "has 3 classes" in result.stderr
+    assert "--labels FILE" in result.stderr
+
+
+def test_names_without_weights_are_refused(files: Path) -> None:
+    result = CliRunner().invoke(app, ["predict", "x.jpg", "-m", "alexnet", "--labels", str(files / "labels.json")])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--labels goes with --weights" in result.stderr
