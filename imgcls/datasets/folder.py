@@ -15,6 +15,8 @@ from imgcls.images.walking import has_image_suffix
 SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 LAYOUT_HINT = "expected DIR/train/CLASS/*.jpg with DIR/val/CLASS/*.jpg (or valid, test), or DIR/CLASS/*.jpg alone"
 
+# What the folder of a run, and that of a study, always holds.
+OUTPUT_FILES = (("config.toml", "metrics.jsonl"), ("config.toml", ".lock"), ("recipe.toml", "space.toml"))
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".7z", ".rar")
 
 
@@ -29,6 +31,7 @@ class ScannedFolder:
         empty: names of those that hold none, sorted.
         loose: names of images beside the class folders, sorted; they belong to no class.
         hidden: names of folders that hold images but begin with a dot, sorted; they are passed over.
+        outputs: names of folders that hold what training left behind, sorted; they are no classes.
     """
 
     root: Path
@@ -37,17 +40,19 @@ class ScannedFolder:
     empty: tuple[str, ...]
     loose: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 def find_split_folders(root: Path) -> dict[str, Path]:
     """The folders of each split: keys among `train`, `val` and `test`; empty for class folders alone.
 
-    A lone `train` beside other folders is taken for a class of that name (cars, trains, ships).
+    A `train` that holds class folders is a split, whatever lies beside it; one that holds images itself, beside other
+    folders, is a class of that name (cars, trains, ships). Folders of runs count for nothing.
 
     Raises:
         DataError: two folders claim the same split, or the folder can't be listed.
     """
-    folders = [Path(entry.path) for entry in _list(root) if _is_folder(entry)]
+    folders = [Path(entry.path) for entry in _list(root) if _is_folder(entry) and not is_output(Path(entry.path))]
     found: dict[str, Path] = {}
     for split, names in SPLIT_FOLDERS.items():
         present = [folder for folder in folders if folder.name.lower() in names]
@@ -58,7 +63,54 @@ def find_split_folders(root: Path) -> dict[str, Path]:
         if present:
             found[split] = present[0]
     only_splits = len(found) == len(folders)
-    return found if only_splits or ("train" in found and len(found) > 1) else {}
+    if only_splits or ("train" in found and (len(found) > 1 or _holds_class_folders(found["train"]))):
+        return found
+    return {}
+
+
+def left_out(root: Path, splits: dict[str, Path]) -> tuple[list[str], list[str]]:
+    """Names of the folders beside a data set's splits: of runs and studies, and others."""
+    names = [entry.name for entry in _list(root) if _is_folder(entry) and root / entry.name not in splits.values()]
+    outputs = [name for name in names if is_output(root / name)]
+    return outputs, [name for name in names if name not in outputs]
+
+
+def is_output(folder: Path) -> bool:
+    """Whether a folder is that of a run or a study, or one that holds them and no images: `runs`, `studies`."""
+
+    def written_by_imgcls(path: Path) -> bool:
+        return any(all((path / name).is_file() for name in names) for names in OUTPUT_FILES)
+
+    try:
+        if written_by_imgcls(folder):
+            return True
+        entries = list(folder.iterdir())
+        if any(has_image_suffix(entry.name) for entry in entries):
+            return False
+        return any(entry.is_dir() and written_by_imgcls(entry) for entry in entries)
+    except OSError:
+        # Whoever lists it next says so.
+        return False
+
+
+def holds_loose_images(folder: Path) -> bool:
+    """Whether a folder holds images, and none of its folders does."""
+    entries = _list(folder)
+    return any(has_image_suffix(e.name) and not _is_folder(e) for e in entries) and not _class_folders(folder)
+
+
+def _holds_class_folders(folder: Path) -> bool:
+    loose = any(has_image_suffix(entry.name) for entry in _list(folder) if not _is_folder(entry))
+    return not loose and len(_class_folders(folder)) > 1
+
+
+def _class_folders(folder: Path) -> list[str]:
+    """Names of the folders in it that hold images, however deep."""
+    return [
+        entry.name
+        for entry in _list(folder)
+        if _is_folder(entry) and next(_walk(Path(entry.path), "", entry.name, set()), None) is not None
+    ]
 
 
 def scan_classes(root: Path, *, hint: str = LAYOUT_HINT) -> ScannedFolder:
@@ -75,10 +127,14 @@ def scan_classes(root: Path, *, hint: str = LAYOUT_HINT) -> ScannedFolder:
     files: list[ImageFile] = []
     empty: list[str] = []
     loose: list[str] = []
+    outputs: list[str] = []
     for entry in _list(root):
         if not _is_folder(entry):
             if has_image_suffix(entry.name):
                 loose.append(entry.name)
+            continue
+        if is_output(Path(entry.path)):
+            outputs.append(entry.name)
             continue
         label = _label(entry)
         found = list(_walk(Path(entry.path), f"{entry.name}/", label, set()))
@@ -97,6 +153,7 @@ def scan_classes(root: Path, *, hint: str = LAYOUT_HINT) -> ScannedFolder:
         tuple(sorted(set(empty) - classes)),
         loose=tuple(loose),
         hidden=tuple(_hidden_folders(root)),
+        outputs=tuple(outputs),
     )
 
 

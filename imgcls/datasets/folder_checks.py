@@ -14,7 +14,28 @@ SUFFIXES_SHOWN = 3
 
 def folder_warnings(scan: ScannedFolder) -> list[str]:
     """Class folders without images or of nearly the same name, and images that belong to no class."""
-    return [*_empty(scan), *_nearly_same(scan), *_loose(scan), *_hidden(scan)]
+    return [*_empty(scan), *_nearly_same(scan), *_loose(scan), *_hidden(scan), *outputs_left_out(scan.outputs)]
+
+
+def outputs_left_out(names: Sequence[str]) -> list[str]:
+    """Folders of runs and studies that lie among the images."""
+    if not names:
+        return []
+    return [f"{spell(names, 'folder of runs is', 'folders of runs are')} left out, being no class: {quoted(names)}"]
+
+
+def beside_splits(outputs: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Folders beside those of the splits."""
+    found = outputs_left_out(outputs)
+    if others:
+        what = spell(others, "folder beside the splits is", "folders beside the splits are")
+        found.append(f"{what} left out, being neither train, val nor test: {quoted(others)}")
+    return found
+
+
+def unlabelled(split: str, folder: Path) -> str:
+    """A split whose images lie in no class folders, as in a competition."""
+    return f"{folder} holds images without class folders, so that it is no {split} split: imgcls predict answers them"
 
 
 def singles(scan: ScannedFolder) -> list[str]:

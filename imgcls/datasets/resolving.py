@@ -2,16 +2,31 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imgcls.datasets import cifar10
 from imgcls.datasets.cifar10_download import fetch_cifar10
 from imgcls.datasets.fingerprints import SeenImages
-from imgcls.datasets.folder import LAYOUT_HINT, ScannedFolder, find_split_folders, scan_classes
-from imgcls.datasets.folder_checks import folder_warnings, quoted, same_but_for_case, singles, spell
+from imgcls.datasets.folder import (
+    LAYOUT_HINT,
+    ScannedFolder,
+    find_split_folders,
+    holds_loose_images,
+    left_out,
+    scan_classes,
+)
+from imgcls.datasets.folder_checks import (
+    beside_splits,
+    folder_warnings,
+    quoted,
+    same_but_for_case,
+    singles,
+    spell,
+    unlabelled,
+)
 from imgcls.datasets.labelled_images import DataDescription
-from imgcls.datasets.splits import split_as_before, split_stratified
+from imgcls.datasets.splits import Carving
 from imgcls.datasets.stored_images import ArrayImages, FileImages, StoredImages
 from imgcls.errors import DataError
 from imgcls.host import cache_folders
@@ -38,30 +53,6 @@ def find_source(source: str, *, near: Path) -> str:
         return source
     found = (parent / path for parent in near.absolute().parents)
     return next((str(folder) for folder in found if folder.is_dir()), source)
-
-
-@dataclass(frozen=True)
-class Carving:
-    """How validation images are taken from the training images.
-
-    Attributes:
-        val_fraction, seed, seen: see `resolve`.
-    """
-
-    val_fraction: float | None
-    seed: int
-    seen: SeenImages | None = None
-
-    def carve(
-        self, labels: Sequence[int], names: Sequence[str], images: StoredImages, fraction: float
-    ) -> dict[str, list[int]]:
-        """Rows of `train` and `val`."""
-        if self.seen is None:
-            train, val = split_stratified(labels, names, val_fraction=fraction, seed=self.seed)
-        else:
-            prints_N = images.fingerprints()
-            train, val = split_as_before(labels, names, prints_N, self.seen, val_fraction=fraction, seed=self.seed)
-        return {"train": train, "val": val}
 
 
 @dataclass(frozen=True)
@@ -132,8 +123,16 @@ def resolve(
         found = cifar10.find_batches(root) if root.is_dir() else None
         if found is None:
             folders = find_split_folders(root)
+            notes: list[str] = []
+            if folders:
+                notes += beside_splits(*left_out(root, folders))
+            for name in ("val", "test"):
+                # Asked for by name it is an error; else training and evaluation do without.
+                if name in folders and "train" in folders and splits != (name,) and holds_loose_images(folders[name]):
+                    notes.append(unlabelled(name, folders.pop(name)))
             chosen = _split_to_evaluate(root, folders, whole=whole) if splits is None else splits
-            return _resolve_folder(spec, root, folders, chosen, Carving(val_fraction, seed, seen))
+            data = _resolve_folder(spec, root, folders, chosen, Carving(val_fraction, seed, seen))
+            return replace(data, warnings=(*notes, *data.warnings))
         batches = found
     return _resolve_cifar10(batches, splits or ("test",), Carving(val_fraction, seed, seen), allow_modified)
 

@@ -3,11 +3,37 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from imgcls.datasets.fingerprints import SeenImages
+from imgcls.datasets.stored_images import StoredImages
 from imgcls.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Carving:
+    """How validation images are taken from the training images.
+
+    Attributes:
+        val_fraction, seed, seen: see `resolving.resolve`.
+    """
+
+    val_fraction: float | None
+    seed: int
+    seen: SeenImages | None = None
+
+    def carve(
+        self, labels: Sequence[int], names: Sequence[str], images: StoredImages, fraction: float
+    ) -> dict[str, list[int]]:
+        """Rows of `train` and `val`."""
+        if self.seen is None:
+            train, val = split_stratified(labels, names, val_fraction=fraction, seed=self.seed)
+        else:
+            prints_N = images.fingerprints()
+            train, val = split_as_before(labels, names, prints_N, self.seen, val_fraction=fraction, seed=self.seed)
+        return {"train": train, "val": val}
 
 
 def split_stratified(
