@@ -107,7 +107,8 @@ def evaluate(
     from imgcls.datasets.opening import Opening
     from imgcls.datasets.per_process import check_same_images, memory_for_each_mib, workers_for_each
     from imgcls.distributed.process_group import choose_device_of, joined
-    from imgcls.evaluation.run import evaluate_model, open_data_for, placed
+    from imgcls.evaluation.data import open_data_for
+    from imgcls.evaluation.run import evaluate_model, placed
     from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
     from imgcls.models.loading import load_model
 

@@ -3,18 +3,17 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 
-from imgcls.datasets.evaluation_data import EvaluationData, open_for_evaluation
 from imgcls.datasets.fingerprints import SeenImages
 from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.datasets.opening import Opening
-from imgcls.datasets.resolving import find_source
 from imgcls.distributed.process_group import Processes
-from imgcls.errors import DataError, UsageError
+from imgcls.errors import UsageError
 from imgcls.evaluation.class_matching import match_classes
+from imgcls.evaluation.data import open_data_for
 from imgcls.evaluation.metrics import evaluate_network
 from imgcls.evaluation.report import EvalReport
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
@@ -23,7 +22,6 @@ from imgcls.models.loading import LoadedModel, load_model
 from imgcls.models.onnx.network import OnnxNetwork, open_onnx_network
 
 Split = Literal["train", "val", "test"]
-DownloadProgress = Callable[[int, int | None], None]
 
 # Memory for activations grows with the area: these keep a ResNet-50 under 1 GiB and small networks busy.
 SMALL_PX = 64
@@ -109,76 +107,6 @@ def placed(model: LoadedModel, request: str, device: torch.device) -> tuple[Load
         _file, network = open_onnx_network(model.weights_path, device=str(device))
         model = replace(model, network=network)
     return model, torch.device("cpu")
-
-
-def open_data_for(
-    model: LoadedModel,
-    data: str | None,
-    *,
-    split: str | None,
-    opening: Opening,
-    allow_modified: bool = False,
-    download_progress: DownloadProgress | None = None,
-) -> EvaluationData:
-    """Open the images to measure a model on; see `evaluate` for the arguments and errors.
-
-    Args:
-        model: its classes must be those of the data, and its recipe says what it was trained on.
-        data: None takes the data set of the recipe.
-        split: None chooses.
-        opening: how images are decoded and held.
-        allow_modified: accept CIFAR-10 files with other checksums than the published ones.
-        download_progress: called with bytes so far and in all while CIFAR-10 is downloaded.
-    """
-    trained_on: dict[str, Any] = model.recipe.get("data", {})
-    source = data if data is not None else trained_on.get("source")
-    if not source:
-        raise UsageError(
-            f"{model.name} doesn't say what data it was trained on",
-            hint=f"imgcls eval {model.name} --data DIR, a folder of class folders",
-        )
-    if data is None:
-        source = find_source(source, near=model.weights_path)
-    if data is None and source != "cifar10" and not Path(source).exists():
-        raise DataError(
-            f"the data that {model.name} was trained on is not here: {source}", hint="name a data set with --data"
-        )
-    seen = SeenImages.from_dict(model.images)
-    found = open_for_evaluation(
-        source,
-        opening=opening,
-        split=split,
-        # The same carving as in training, so that no image of the answer was trained on.
-        val_fraction=trained_on.get("val_fraction"),
-        seed=model.recipe.get("train", {}).get("seed", 0),
-        seen=seen,
-        whole=data is not None,
-        allow_modified=allow_modified,
-        check_classes=lambda classes: match_classes(classes, model.classes, wordnet_ids=model.wordnet_ids),
-        download_progress=download_progress,
-    )
-    return replace(found, warnings=(*found.warnings, *_trained_on(model, seen, found.images, own=data is None)))
-
-
-def _trained_on(model: LoadedModel, seen: SeenImages | None, images: LabelledImages, *, own: bool) -> list[str]:
-    """A warning where an accuracy is measured on images that the model was trained on, or may have been."""
-    if seen is None:
-        known = model.metrics.get("data", {})
-        same_split = own and known.get("split") == images.description.split
-        if same_split and known.get("fingerprint") != images.description.fingerprint:
-            return [
-                f"the images of {images.description.name} have changed since {model.name} was trained, which doesn't "
-                "say on which ones: some that are measured may be among them"
-            ]
-        return []
-    count, total = seen.count_trained(images.fingerprints()), len(images)
-    if count == 0:
-        return []
-    which = f"all {total:,}" if count == total else f"{count:,} of the {total:,}"
-    return [
-        f"{model.name} was trained on {which} images that are measured: the accuracy says "
-        f"{'nothing' if count == total else 'little'} about new ones"
-    ]
 
 
 def evaluate_model(

@@ -13,14 +13,14 @@ from torch.nn.functional import pad
 
 from imgcls.errors import ConfigError
 
-# A pixel of CIFAR-10's 32, and as large a share of other images: a pixel of 224 would change nothing.
+# One of CIFAR-10's 32 pixels, and the same fraction of larger images: one pixel of 224 would change nothing.
 SHIFT_SHARE = 1 / 32
 # Reflecting a border needs an image that is larger than it.
 SMALLEST_PX = 2
 
 
 class TestTimeAugmentation(StrEnum):
-    """Which views of an image the network sees.
+    """Which views of each image the network classifies.
 
     Source: horizontal flips as in Krizhevsky et al. 2012, section 4.1 (there with softmax outputs); flips with shifts,
     and averaging logits, as the published records on CIFAR-10 do it (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a
@@ -36,7 +36,7 @@ class TestTimeAugmentation(StrEnum):
 
     @property
     def num_views(self) -> int:
-        """How often the network sees an image."""
+        """Forward passes per image."""
         return 2 if self is TestTimeAugmentation.FLIP else 6
 
 

@@ -72,7 +72,7 @@ def run_batch(
         settings: of the stream; `should_stop` ends the run early with all that is done kept.
         device: named in the manifest beside the output.
         limits: on failed inputs.
-        may_be_empty: asked at the end of a run without any input whether that is fine, such as for a share of few.
+        may_be_empty: asked after a run without any input whether that is no error, as for a shard of a short list.
         on_record: called after each record is written.
     Raises:
         DataError: there was no input at all; or, where a run resumes, none that succeeded nor any that an earlier run

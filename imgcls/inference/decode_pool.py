@@ -44,7 +44,7 @@ class DecodeTask:
 
 
 class DecodePool:
-    """A fixed number of decoding threads; a thread that an image holds up too long is given up and replaced.
+    """A fixed number of decoding threads; one that takes too long for an image is left behind and replaced.
 
     Args:
         decoder: what each thread does with an input.

@@ -192,7 +192,7 @@ def top_classes(probabilities_K: Floats, top_k: int) -> list[int]:
     num_classes = len(probabilities_K)
     top_k = min(top_k, num_classes)
     if top_k < num_classes:
-        # Everything as probable as the k-th, so that ties are broken by index and not by the partition's whim.
+        # Everything as probable as the k-th, so that ties are broken by index, whatever the partition's order.
         threshold = np.partition(probabilities_K, num_classes - top_k)[num_classes - top_k]
         candidates = np.flatnonzero(probabilities_K >= threshold)
     else:

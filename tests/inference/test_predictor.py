@@ -1,10 +1,10 @@
 """The predictor: one record per input, the same answer whoever asks and whatever else is in the batch."""
 
 import io
+import os
 import pickle
 import random
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -218,26 +218,44 @@ def test_the_settings_shape_the_answers(tmp_path):
     assert Predictor(ColourBackend(), shaped).predict_batch([np.zeros((11, 10, 3), np.uint8)])[0].status == "error"
 
 
-def threads_named(name: str) -> int:
-    return sum(thread.name == name for thread in threading.enumerate())
+def decoding_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "decode"}
 
 
-def wait_for(condition: Callable[[], bool]) -> bool:
-    patience = threading.Event()
-    return any(condition() or patience.wait(0.01) for _ in range(int(LONG_SEC * 100)))
+def have_ended(threads: set[threading.Thread]) -> bool:
+    for thread in threads:
+        thread.join(LONG_SEC)
+    return not any(thread.is_alive() for thread in threads)
 
 
 def test_its_threads_end_with_it():
-    before = threads_named("decode")
+    # Those of earlier tests come to their end in their own time.
+    before = decoding_threads()
     predictor = Predictor(ColourBackend(), PredictSettings(num_threads=3))
     predictor.predict_batch([draw_image(1, 2, 3)])
-    assert threads_named("decode") >= before + 3
+    first = decoding_threads() - before
+    assert len(first) == 3
     predictor.close()
-    assert wait_for(lambda: threads_named("decode") <= before)
+    assert have_ended(first)
     # It can be asked again, and who forgets to close it leaves nothing behind.
     assert predictor.predict_batch([draw_image(1, 2, 3)])[0].status == "ok"
+    second = decoding_threads() - before
+    assert len(second) == 3
     del predictor
-    assert wait_for(lambda: threads_named("decode") <= before)
+    assert have_ended(second)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_it_can_be_used_in_a_forked_process_as_a_web_server_starts_its_workers():
+    predictor = Predictor(ColourBackend(), PredictSettings(num_threads=1, decode_limit_sec=LONG_SEC))
+    assert predictor.predict_batch([draw_image(1, 2, 3)])[0].status == "ok"
+    child = os.fork()
+    if child == 0:
+        # The threads of the parent are not here.
+        answered = predictor.predict_batch([draw_image(1, 2, 3)])[0].status
+        os._exit(0 if answered == "ok" else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    predictor.close()
 
 
 @pytest.mark.parametrize("name", ["top_k", "batch_size", "num_threads", "max_pixels"])
