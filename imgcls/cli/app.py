@@ -15,6 +15,7 @@ import typer
 from imgcls._version import __version__
 from imgcls.cli import console, interrupts, startup, style
 from imgcls.cli.broken_packages import typed_import_failures
+from imgcls.cli.unusable_paths import typed_path_failures
 from imgcls.distributed.launch import Launch, read_launch
 from imgcls.errors import ExitCode, ImgclsError, OutputError, UsageError
 from imgcls.host.resources import obey_core_limit
@@ -54,7 +55,7 @@ def guarded(command: Callable[P, None], *, name: str = "", together: bool = True
             if launch is not None and launch.count > 1 and not together:
                 _refuse_several(name, launch)
             try:
-                with typed_import_failures():
+                with typed_import_failures(), typed_path_failures(kwargs):
                     command(*args, **kwargs)
             except typer.Exit:
                 # Whatever the code is, that the answer didn't arrive is worse.

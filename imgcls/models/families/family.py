@@ -172,9 +172,9 @@ class Family(ABC):
 
 def state_of(path: Path, digits: str) -> WeightsState:
     """Whether a file is here whose SHA-256 begins with these digits, computed once per version of the file."""
-    if not path.is_file():
-        return "absent"
     try:
+        if not path.is_file():
+            return "absent"
         return "here" if file_sha256(path).startswith(digits) else "damaged"
     except OSError:
         return "damaged"
