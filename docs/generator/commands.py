@@ -63,6 +63,8 @@ def _described(param: Any) -> tuple[str, str]:
     bounds = [f"at least {param.min:g}"] if param.min is not None else []
     bounds += [f"at most {param.max:g}"] if param.max is not None else []
     text = escape(" ".join((param.help or "").split())) + (f" [{', '.join(bounds)}]" if bounds else "")
+    if param.envvar:
+        text += f" [environment variable `{param.envvar}`]"
     default = param.default
     shown = not (default is None or default is False or default == () or default == [] or callable(default))
     return text, f"`{getattr(default, 'value', default)}`" if shown and param.show_default else ""
