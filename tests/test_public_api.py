@@ -41,7 +41,7 @@ import imgcls
 from imgcls import export
 for write in (export, imgcls.export):
     report = write({str(tiny_model)!r}, {str(tmp_path / "m.pt2")!r}, overwrite=True)
-print(report.format, report.written.agreement.top1)
+print(report.format, report.written.parity.top1)
 import imgcls.export.report as room
 print(room.__name__)
 """

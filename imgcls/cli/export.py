@@ -129,7 +129,7 @@ def _write(
 
 
 def _lines(report: "ExportReport") -> list[str]:
-    found = report.written.agreement
+    found = report.written.parity
     assert found is not None
     drawn = f"{report.num_drawn} drawn here" if report.num_drawn else ""
     others = found.num_images - report.num_drawn
@@ -144,7 +144,7 @@ def _lines(report: "ExportReport") -> list[str]:
     ]
     for each in report.variants:
         row = f"{each.name:14}{each.size_bytes / MIB:>9.1f}{each.ms_per_image:>12.2f}"
-        if each.agreement is not None:
-            row += f"{each.agreement.top1:>12.2%}{each.agreement.largest_difference:>12.2g}"
+        if each.parity is not None:
+            row += f"{each.parity.top1:>12.2%}{each.parity.largest_difference:>12.2g}"
         lines.append(row)
     return lines

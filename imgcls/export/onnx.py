@@ -89,18 +89,18 @@ def export_onnx(
         _write(path, plain, _card(model, "fp32"))
         on_step("comparing its answers")
         files = {"fp32": _opened(path, runs, "fp32")}
-        agreements = {"fp32": compare(expected, in_batches(runs["fp32"], images))}
-        agreements["fp32"].check("the ONNX file")
+        parities = {"fp32": compare(expected, in_batches(runs["fp32"], images))}
+        parities["fp32"].check("the ONNX file")
         if precision != "fp32":
             on_step(f"converting to {precision}")
             smaller = to_fp16(plain) if calibration is None else to_int8(path, INPUT, calibration, model.transform)
             _write(part, smaller, _card(model, precision))
             files[precision] = _opened(part, runs, precision)
-            agreements[precision] = compare(expected, in_batches(runs[precision], images))
+            parities[precision] = compare(expected, in_batches(runs[precision], images))
         times = median_ms(runs, images)
         variants = [Variant("torch", _size(model.weights_path), times["torch"], None)]
         variants += [
-            Variant(name, file.path.stat().st_size, times[name], agreements[name]) for name, file in files.items()
+            Variant(name, file.path.stat().st_size, times[name], parities[name]) for name, file in files.items()
         ]
         # The weights stay mapped while a session lives, and Windows moves no file that is mapped.
         runs.clear()

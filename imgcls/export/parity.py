@@ -28,7 +28,7 @@ Outputs = Callable[[Pixels], Floats]
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class Parity:
     """How a file's answers compare with the model's on the same images.
 
     Attributes:
@@ -81,7 +81,7 @@ def in_batches(outputs: Outputs, images_NHWC: Pixels) -> Floats:
     return np.concatenate([outputs(images_NHWC[start : start + BATCH_SIZE]) for start in starts])
 
 
-def compare(expected_NK: Floats, found_NK: Floats) -> Agreement:
+def compare(expected_NK: Floats, found_NK: Floats) -> Parity:
     """Compare outputs before softmax.
 
     Raises:
@@ -95,7 +95,7 @@ def compare(expected_NK: Floats, found_NK: Floats) -> Agreement:
             hint="its numbers are too large for this precision: export without --fp16",
         )
     size = max(float(np.abs(expected_NK).max()), 1e-6)
-    return Agreement(
+    return Parity(
         num_images=len(expected_NK),
         top1=float((expected_NK.argmax(1) == found_NK.argmax(1)).mean()),
         largest_difference=float(np.abs(softmax(expected_NK) - softmax(found_NK)).max()),

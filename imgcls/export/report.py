@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgcls.export.parity import Agreement
+from imgcls.export.parity import Parity
 from imgcls.host.versions import versions
 
 SCHEMA = 1
@@ -21,13 +21,13 @@ class Variant:
         name: `torch` for the model itself, `fp32`, `fp16`, `int8`, or `torch-export`.
         size_bytes: of its file.
         ms_per_image: median time for one image at a time, on the CPU.
-        agreement: with the model's own answers; None for the model itself.
+        parity: with the model's own answers; None for the model itself.
     """
 
     name: str
     size_bytes: int
     ms_per_image: float
-    agreement: Agreement | None
+    parity: Parity | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -36,8 +36,8 @@ class Variant:
             "size_bytes": self.size_bytes,
             "ms_per_picture": round(self.ms_per_image, 3),
         }
-        if self.agreement is not None:
-            compared = asdict(self.agreement)
+        if self.parity is not None:
+            compared = asdict(self.parity)
             # The key stays what version 0.1 wrote.
             compared["num_pictures"] = compared.pop("num_images")
             values["top1_agreement"] = compared.pop("top1")
@@ -73,7 +73,7 @@ class ExportReport:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the figures don't show by themselves: how few images they rest on."""
-        compared = self.written.agreement.num_images if self.written.agreement else 0
+        compared = self.written.parity.num_images if self.written.parity else 0
         if not self.num_calibrated or min(self.num_calibrated, compared) >= ENOUGH:
             return ()
         calibrated = f"{self.num_calibrated} {'image' if self.num_calibrated == 1 else 'images'}"

@@ -84,8 +84,8 @@ def export_program(
             return outputs
 
         own = outputs_of(model)
-        agreement = compare(in_batches(own, images), in_batches(run, images))
-        agreement.check("the torch.export program")
+        parity = compare(in_batches(own, images), in_batches(run, images))
+        parity.check("the torch.export program")
         times = median_ms({"torch": own, "torch-export": run}, images)
         size_bytes = part.stat().st_size
     own_size = model.weights_path.stat().st_size if model.weights_path.is_file() else 0
@@ -96,7 +96,7 @@ def export_program(
         model=model.describe(),
         variants=(
             Variant("torch", own_size, times["torch"], None),
-            Variant("torch-export", size_bytes, times["torch-export"], agreement),
+            Variant("torch-export", size_bytes, times["torch-export"], parity),
         ),
         num_drawn=len(drawn),
         folder=folder,

@@ -67,10 +67,12 @@ class ModelCard:
             classes, ids = tuple(values["classes"]), tuple(values.get("wordnet_ids", ()))
             if not classes or not all(isinstance(name, str) for name in (*classes, *ids)):
                 raise ValueError("classes is no list of names")
+            # A lone surrogate is valid in JSON, and can't be written anywhere.
+            "".join((str(values["name"]), *classes, *ids)).encode("utf-8")
             return cls(
                 name=str(values["name"]),
                 classes=classes,
-                transform=Transform.from_dict(values["transform"]),
+                transform=_transform(values["transform"], source),
                 weights_sha256=str(values["weights_sha256"]),
                 wordnet_ids=ids,
                 precision=str(values.get("precision", "fp32")),
@@ -78,5 +80,14 @@ class ModelCard:
                 metrics=dict(values.get("metrics", {})),
                 versions=dict(values.get("versions", {})),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as exc:
             raise ModelError(f"the description in {source} is damaged: {exc}", hint="export the model again") from exc
+
+
+def _transform(values: Any, source: str) -> Transform:
+    try:
+        return Transform.from_dict(values)
+    except ModelError as exc:
+        raise ModelError(
+            f"the description in {source} is damaged: {exc.message}", hint="export the model again"
+        ) from exc

@@ -103,14 +103,14 @@ def test_half_precision_halves_the_file(mlp, photos, tmp_path):
     half, whole = report.written, report.variants[1]
     assert [variant.name for variant in report.variants] == ["torch", "fp32", "fp16"]
     assert half.size_bytes < 0.6 * whole.size_bytes
-    assert half.agreement.num_images == 6
-    assert 0 < half.agreement.largest_difference < 0.01
+    assert half.parity.num_images == 6
+    assert 0 < half.parity.largest_difference < 0.01
     assert OnnxModel(tmp_path / "m.onnx").describe()["precision"] == "fp16"
 
 
 def test_eight_bits_are_calibrated_on_the_folder(cnn, photos, tmp_path):
     report = export_onnx(cnn, tmp_path / "m.onnx", precision="int8", folder=photos)
-    assert (report.num_calibrated, report.written.agreement.num_images, report.num_drawn) == (3, 3, 0)
+    assert (report.num_calibrated, report.written.parity.num_images, report.num_drawn) == (3, 3, 0)
     assert report.written.size_bytes < 0.45 * report.variants[1].size_bytes
     kinds = {node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
@@ -122,7 +122,7 @@ def test_eight_bits_are_calibrated_on_the_folder(cnn, photos, tmp_path):
         OnnxBackend(tmp_path / "m.onnx").probabilities(pixels)
         - TorchBackend(cnn, torch.device("cpu")).probabilities(pixels)
     ).max()
-    assert report.written.agreement.largest_difference == pytest.approx(difference, rel=0.05, abs=1e-6)
+    assert report.written.parity.largest_difference == pytest.approx(difference, rel=0.05, abs=1e-6)
 
 
 def test_eight_bits_of_one_image_five_times_are_judged_on_others(cnn, tmp_path):
@@ -131,9 +131,9 @@ def test_eight_bits_of_one_image_five_times_are_judged_on_others(cnn, tmp_path):
     for index in range(5):
         Image.new("RGB", (40, 40)).save(folder / f"{index}.png")
     report = export_onnx(cnn, tmp_path / "m.onnx", precision="int8", folder=folder)
-    assert (report.num_calibrated, report.num_drawn, report.written.agreement.num_images) == (1, 8, 8)
+    assert (report.num_calibrated, report.num_drawn, report.written.parity.num_images) == (1, 8, 8)
     # Ranges of a black image cut everything else off.
-    assert report.written.agreement.largest_relative_difference > 0.1
+    assert report.written.parity.largest_relative_difference > 0.1
     (warning,) = report.to_dict()["warnings"]
     assert "calibrated on 1 image and compared on 8 drawn here, which is few" in warning
     assert report.warnings == (warning,)
@@ -199,7 +199,7 @@ def test_a_network_of_torchvision(precision, photos, tmp_path):
     torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), tmp_path / "squeezenet.pth")
     model = load_model("squeezenet1_1", weights=tmp_path / "squeezenet.pth")
     report = export_onnx(model, tmp_path / "m.onnx", precision=precision, folder=photos)
-    assert report.written.agreement.largest_difference < (1e-6 if precision == "fp32" else 1e-2)
+    assert report.written.parity.largest_difference < (1e-6 if precision == "fp32" else 1e-2)
     backend = OnnxBackend(tmp_path / "m.onnx")
     assert backend.classes == model.classes
     assert backend.card.wordnet_ids == model.wordnet_ids

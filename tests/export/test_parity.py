@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 
 from imgcls.errors import ModelError
-from imgcls.export.parity import Agreement, compare, in_batches, median_ms
+from imgcls.export.parity import Parity, compare, in_batches, median_ms
 
 
 def test_compare_against_values_computed_by_hand():
     expected = np.log(np.array([[0.2, 0.8], [0.6, 0.4]], np.float32))
     found = np.log(np.array([[0.3, 0.7], [0.4, 0.6]], np.float32))
-    agreement = compare(expected, found)
-    assert agreement.num_images == 2
-    assert agreement.top1 == 0.5
-    assert agreement.largest_difference == pytest.approx(0.2, abs=1e-6)
+    parity = compare(expected, found)
+    assert parity.num_images == 2
+    assert parity.top1 == 0.5
+    assert parity.largest_difference == pytest.approx(0.2, abs=1e-6)
     # Of all logarithms ln 0.2 is the largest in size; ln 0.6 - ln 0.4 is the largest difference.
-    assert agreement.largest_relative_difference == pytest.approx(np.log(1.5) / -np.log(0.2), rel=1e-5)
+    assert parity.largest_relative_difference == pytest.approx(np.log(1.5) / -np.log(0.2), rel=1e-5)
 
 
 def test_equal_answers_pass():
@@ -22,18 +22,18 @@ def test_equal_answers_pass():
 
 
 @pytest.mark.parametrize(
-    "agreement",
+    "parity",
     [
-        Agreement(8, 1.0, 1.1e-4, 0.0),
-        Agreement(8, 1.0, float("nan"), 0.0),
+        Parity(8, 1.0, 1.1e-4, 0.0),
+        Parity(8, 1.0, float("nan"), 0.0),
         # All probabilities near 1/1000 hide what the outputs show.
-        Agreement(8, 1.0, 1e-9, 2e-3),
+        Parity(8, 1.0, 1e-9, 2e-3),
     ],
     ids=str,
 )
-def test_different_answers_are_an_error(agreement):
+def test_different_answers_are_an_error(parity):
     with pytest.raises(ModelError, match="the file answers differently"):
-        agreement.check("the file")
+        parity.check("the file")
 
 
 def test_answers_that_are_no_numbers_are_an_error():

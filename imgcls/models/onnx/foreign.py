@@ -15,7 +15,8 @@ def stored_labels(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
     if not isinstance(names, dict) or set(names) != set(range(len(names))) or not names:
         return None
     labels = tuple(str(names[index]) for index in range(len(names)))
-    return labels if all(labels) else None
+    is_text = all(label and label == label.encode("utf-8", "replace").decode() for label in labels)
+    return labels if is_text else None
 
 
 def described_input(metadata: Mapping[str, str]) -> InputOptions | None:

@@ -77,6 +77,8 @@ class OnnxModel:
                     f"{path} has its own labels and transform", hint="leave out --labels, --preset, --mean ..."
                 )
             self.card, self._answers = ModelCard.from_json(text, source=str(path)), OWN_ANSWERS
+            if (count := self._session.outputs[0].num_values) is not None:
+                self._check_number(count)
         self._check_input()
 
     @property

@@ -49,11 +49,13 @@ class OnnxSession:
         self._runtime = _import_onnxruntime()
         self.device, self._providers = _choose_provider(device, self._runtime.get_available_providers())
         self._session = self._open()
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.input = _image_input(self._session.get_inputs(), path, takes_channels_last=takes_channels_last)
-        self.outputs = tuple(
-            Output(each.name, each.type, tuple(map(_size, each.shape or ()))) for each in self._session.get_outputs()
-        )
+        try:
+            self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+            self.outputs = tuple(Output(each.name, each.type, tuple(map(_size, each.shape or ()))) for each in outputs)
+            self.input = _image_input(inputs, path, takes_channels_last=takes_channels_last)
+        except UnicodeDecodeError as exc:
+            raise ModelError(f"{path} has names or metadata that are not UTF-8", hint="export the model again") from exc
 
     def run(self, images: "np.ndarray[Any, Any]", answers: Answers) -> Floats:
         """What the model answers for every image.
@@ -99,7 +101,8 @@ class OnnxSession:
         folder = str(self.path.resolve().parent)
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         try:
-            return runtime.InferenceSession(self._model(), options, providers=self._providers)
+            # The fallback to other providers prints on stdout, which is for data.
+            return runtime.InferenceSession(self._model(), options, providers=self._providers, enable_fallback=0)
         except Exception as exc:
             raise ModelError(
                 f"{self.path} can't be read: {_first_line(exc)}", hint="use an ONNX file, or export the model again"

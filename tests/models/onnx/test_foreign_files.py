@@ -1,5 +1,6 @@
 """ONNX files as other tools write them: how they end, what they take, what is refused with what to say."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnx_files import LABELS, NUM_CLASSES, SIDE, TRANSFORM, ending_in, expected_logits, some_pixels, weights
+from onnx_files import LABELS, NUM_CLASSES, SIDE, TRANSFORM, ending_in, expected_logits, some_pixels, weights, write_own
 
 from imgcls import load_classifier
 from imgcls.errors import ConfigError, ModelError, UsageError
 from imgcls.images.transform import Transform
 from imgcls.inference.backends.onnx_backend import OnnxBackend
+from imgcls.models.model_card import ModelCard
 from imgcls.models.onnx.input_options import PRESETS, InputOptions
 
 SCALE = 0.05
@@ -448,3 +450,48 @@ def test_weights_outside_of_the_folder_are_refused(tmp_path, location):
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="outside of its folder"):
         OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
+
+
+def test_damaged_files_are_model_errors_and_print_nothing(tmp_path, capfd):
+    content = ending_in(*ENDINGS["softmax"][:1], [out("y")], scale=SCALE).SerializeToString()
+    start = content.index(weights(SCALE).tobytes())
+    places = [*range(start), *range(start + weights().nbytes, len(content))]
+    random = np.random.default_rng(0)
+    path = tmp_path / "m.onnx"
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in random.choice(places, random.integers(1, 4)):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged[: random.integers(len(damaged))] if random.random() < 0.1 else damaged)
+        with contextlib.suppress(ModelError, UsageError):
+            OnnxBackend(path, labels=LABELS, transform=TRANSFORM).probabilities(PIXELS)
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classes", ["\ud800"] * NUM_CLASSES),
+        ("name", "\udfff"),
+        ("classes", ["one"]),
+        ("classes", []),
+        ("transform", {"resize_px": 10**12, "crop_px": 8, "mean": [0] * 3, "std": [1] * 3, "interpolation": "box"}),
+        ("recipe", 7),
+        ("format_version", 99),
+    ],
+    ids=str,
+)
+def test_a_description_that_means_nothing_is_a_model_error(tmp_path, key, value):
+    write_own(tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    card = json.loads({entry.key: entry.value for entry in model.metadata_props}["imgcls"])
+    del model.metadata_props[:]
+    model.metadata_props.add(key="imgcls", value=json.dumps(card | {key: value}))
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"m\.onnx"):
+        OnnxBackend(tmp_path / "m.onnx")
+
+
+def test_a_description_that_is_nested_without_end_is_a_model_error():
+    with pytest.raises(ModelError, match="damaged"):
+        ModelCard.from_json("[" * 100_000, source="m.onnx")
