@@ -1,10 +1,8 @@
 """The `imgcls` command: its subcommands, and the one place where an error becomes an exit code."""
 
-import contextlib
 import functools
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Callable
 from types import FrameType
@@ -65,15 +63,15 @@ def guarded(command: Callable[P, None], *, name: str = "", together: bool = True
         except (typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt:
-            _drop_stdout()
+            console.drop_stdout()
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except Terminated:
             # Whoever wants out at once doesn't wait for the reader of a pipe.
-            _drop_stdout()
+            console.drop_stdout()
             raise typer.Exit(ExitCode.TERMINATED) from None
         except BrokenPipeError:
             # The reader has gone (`| head`): nothing to say, and the interpreter's own last flush must not fail either.
-            _drop_stdout()
+            console.drop_stdout()
             raise typer.Exit(ExitCode.CLOSED_PIPE) from None
         except ImgclsError as exc:
             if os.environ.get("IMGCLS_DEBUG"):
@@ -83,7 +81,7 @@ def guarded(command: Callable[P, None], *, name: str = "", together: bool = True
             try:
                 console.flush()
             except (OutputError, OSError):
-                _drop_stdout()
+                console.drop_stdout()
             raise typer.Exit(exc.exit_code) from None
         except Exception:
             _may_speak(launch)
@@ -114,13 +112,6 @@ def _may_speak(launch: Launch | None) -> bool:
     return may_speak(launch)
 
 
-def _drop_stdout() -> None:
-    """Let what could not be written go, or the interpreter's own last flush would fail and change the exit code."""
-    # Closed, or no file at all, as where a test has taken its place: nothing will be flushed to it either.
-    with contextlib.suppress(AttributeError, OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _catch_sigterm() -> None:
     def terminate(_signum: int, _frame: FrameType | None) -> None:
         if not interrupts.leaving:
@@ -135,7 +126,8 @@ def _catch_sigterm() -> None:
 
 def _print_version(value: bool) -> None:
     if value:
-        console.data(f"imgcls {__version__}")
+        with console.whole_answer():
+            console.data(f"imgcls {__version__}")
         raise typer.Exit
 
 

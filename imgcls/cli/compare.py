@@ -61,16 +61,16 @@ def _draw(found: "Comparison", plot: Path) -> None:
 
 def _table(found: "Comparison", *, colour: bool) -> str:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from imgcls.cli.shield import ShieldedConsole
     from imgcls.cli.sparkline import sparkline
     from imgcls.cli.train_lines import clock
 
     out = io.StringIO()
     width = shutil.get_terminal_size().columns if colour else WIDTH
-    terminal = Console(file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False)
+    terminal = ShieldedConsole(file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("run", overflow="fold")
     for title in ("top-1", "epoch", "loss", "test", "time"):

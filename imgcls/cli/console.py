@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from imgcls.errors import ImgclsError, OutputError
+import typer
+
+from imgcls.errors import ExitCode, ImgclsError, OutputError
+from imgcls.host.terminal_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +41,33 @@ def flush() -> None:
 
 
 @contextmanager
+def whole_answer() -> Iterator[None]:
+    """Around an answer that is given before any command runs: help, the version.
+
+    Raises:
+        OutputError: stdout is closed, or can't be written to.
+        typer.Exit: its reader has gone.
+    """
+    if sys.stdout is None:
+        raise OutputError("stdout is closed", hint="open it, or redirect it to a file")
+    try:
+        with _writing():
+            yield
+            sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):
+        # The reader has gone; rich, which Typer's help is drawn with, ends the program there.
+        drop_stdout()
+        raise typer.Exit(ExitCode.CLOSED_PIPE) from None
+
+
+def drop_stdout() -> None:
+    """Let what could not be written go, or the interpreter's own last flush would fail and change the exit code."""
+    # Closed, or no file at all, as where a test has taken its place: nothing will be flushed to it either.
+    with suppress(AttributeError, OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
 def _writing() -> Iterator[None]:
     try:
         yield
@@ -66,9 +96,9 @@ def warn(text: str) -> None:
 
 def error(exc: ImgclsError) -> None:
     """Say what went wrong, in one line, and what to do next."""
-    _stderr_line(f"error: {exc.message}")
+    _stderr_line(printable(f"error: {exc.message}"))
     if exc.hint:
-        _stderr_line(f"  hint: {exc.hint}")
+        _stderr_line(printable(f"  hint: {exc.hint}"))
 
 
 def is_terminal() -> bool:
@@ -86,16 +116,16 @@ def stdout_has_colour() -> bool:
 
 def stdout_console() -> "Console":
     """A rich console for tables on stdout; colours only on a terminal, and never with NO_COLOR."""
-    from rich.console import Console
+    from imgcls.cli.shield import ShieldedConsole
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return ShieldedConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def stderr_console() -> "Console":
     """A rich console for progress on stderr."""
-    from rich.console import Console
+    from imgcls.cli.shield import ShieldedConsole
 
-    return Console(stderr=True, highlight=False)
+    return ShieldedConsole(stderr=True, highlight=False)
 
 
 @contextmanager
@@ -140,5 +170,6 @@ def _stderr_line(text: str) -> None:
     # Closed, or a log on a full disk: nobody can be told, and the work goes on all the same.
     with suppress(OSError):
         if sys.stderr is not None:
-            sys.stderr.write(text + "\n")
+            # Names and servers' words never steer the terminal; the lines of a message are our own.
+            sys.stderr.write(printable(text, keeps="\n") + "\n")
             sys.stderr.flush()

@@ -21,14 +21,17 @@ def render_report(report: "EvalReport", *, colour: bool, worst_first: bool = Fal
         worst_first: the classes by rising accuracy, instead of in the model's order.
     """
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from imgcls.cli.shield import ShieldedConsole
 
     result = report.result
     out = io.StringIO()
     width = shutil.get_terminal_size().columns if colour else WIDTH
-    console = Console(file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False, markup=False)
+    console = ShieldedConsole(
+        file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False, markup=False
+    )
     title = f"{report.model['id']} on {describe_data(report.data)}, {result.count:,} images"
     console.print(Text(title), style="bold", soft_wrap=True)
     k = min(5, len(result.labels))

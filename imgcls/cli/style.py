@@ -47,6 +47,11 @@ class Command(TyperCommand):
         super().__init__(*args, **kwargs)
         _name_values(self.params)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """As Typer's; a full disk or a closed pipe under it is told as under any other answer."""
+        with console.whole_answer():
+            super().format_help(ctx, formatter)
+
     def get_help_option(self, ctx: Any) -> Any:
         """As Typer's, without a type."""
         option = super().get_help_option(ctx)
@@ -61,6 +66,11 @@ class Group(TyperGroup):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _name_values(self.params)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """As that of a command."""
+        with console.whole_answer():
+            super().format_help(ctx, formatter)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """As Typer's, which adds options for completion late."""
@@ -77,6 +87,11 @@ class Group(TyperGroup):
             code = super().main(args, *rest, **extra)
         except typer.Abort:
             raise SystemExit(ExitCode.INTERRUPTED) from None
+        except ImgclsError as exc:
+            # A command tells its own errors; this is one of help or version.
+            console.error(exc)
+            console.drop_stdout()
+            raise SystemExit(exc.exit_code) from None
         except Exception as exc:
             error = usage_error(exc)
             if error is None:

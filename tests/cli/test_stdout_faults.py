@@ -1,0 +1,109 @@
+"""Every command's answer on a stdout that is full, closed, or read by somebody who leaves; and on a terminal."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from labelled_data import write_classes
+from tiny_model import save_image
+
+pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_model: Path) -> Path:
+    """An image, a data set, a model."""
+    save_image(tmp_path / "a.png")
+    write_classes(tmp_path / "data", {"cat": 2, "dog": 2})
+    (tmp_path / "m.pt").write_bytes(tiny_model.read_bytes())
+    return tmp_path
+
+
+ANSWERS = [
+    ["--help"],
+    ["--version"],
+    ["predict", "--help"],
+    ["train", "--help"],
+    *(["predict", "a.png", "-m", "m.pt", "-f", format_] for format_ in ("table", "json", "jsonl", "csv")),
+    *(["eval", "m.pt", "--data", "data", "-f", format_] for format_ in ("table", "json")),
+    ["models", "-q"],
+    ["recipes", "cnn", "-q"],
+    ["train", "--print-config"],
+]
+
+
+@pytest.mark.parametrize("arguments", ANSWERS, ids=" ".join)
+def test_a_full_disk_under_stdout_is_code_8(imgcls, folder, arguments):
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        run = imgcls(*arguments, stdout=full, cwd=folder)
+    assert run.code == 8, run.stderr
+    error = [line for line in run.stderr.splitlines() if not line.startswith("warning: ")]
+    assert error[0] == "error: can't write to stdout: No space left on device"
+    assert len(error) == 2
+
+
+@pytest.mark.parametrize("arguments", ANSWERS, ids=" ".join)
+def test_a_reader_that_has_gone_is_code_141(imgcls, folder, arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = imgcls(*arguments, stdout=writer, cwd=folder)
+    os.close(writer)
+    assert (run.code, [line for line in run.stderr.splitlines() if "warning" not in line]) == (141, [])
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"]], ids=" ".join)
+def test_a_closed_stdout_is_code_8(arguments):
+    command = f"{sys.executable} -m imgcls {' '.join(arguments)} >&-"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    run = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    assert (run.returncode, run.stderr.splitlines()[0]) == (8, "error: stdout is closed")
+
+
+EVIL = "\x1b]0;title\x07\x9b2J\u202egnp"
+
+
+def assert_harmless(text: str) -> None:
+    assert {char for char in text if not char.isprintable()} <= {"\n"}
+    assert "\\x1b]0;title\\x07" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["{}.png", "-m", "m.pt"],
+        ["a.png", "-m", "{}"],
+        ["--files-from", "{}", "-m", "m.pt"],
+        ["--newer-than", "{}", "a.png"],
+        ["a.png", "-m", "m.pt", "-o", "no/{}/r.xlsx"],
+        ["a.png", "--{}"],
+    ],
+)
+def test_a_name_never_steers_the_terminal(imgcls, folder, arguments):
+    run = imgcls("predict", *(argument.format(EVIL) for argument in arguments), cwd=folder)
+    assert run.code != 0
+    assert_harmless(run.stderr + run.stdout.decode())
+
+
+def test_a_label_never_steers_the_terminal(imgcls, folder):
+    (folder / "data" / "cat").rename(folder / "data" / EVIL)
+    run = imgcls("eval", "m.pt", "--data", "data", cwd=folder)
+    assert_harmless(run.stderr + run.stdout.decode())
+
+
+def test_labels_in_a_table_are_shown(tmp_path: Path) -> None:
+    from rich.table import Table
+
+    from imgcls.cli.shield import ShieldedConsole
+
+    with (tmp_path / "out").open("w", encoding="utf-8") as file:
+        console = ShieldedConsole(file=file, width=120, force_terminal=True)
+        table = Table("class")
+        table.add_row(EVIL, style="bold red")
+        console.print(table)
+    text = (tmp_path / "out").read_text(encoding="utf-8")
+    assert "\x1b]0;" not in text
+    assert "\u202e" not in text
+    # Colours of our own pass.
+    assert "\x1b[" in text
