@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from imgcls.evaluation.report import EvalReport
     from imgcls.evaluation.run import evaluate
     from imgcls.export.run import export
-    from imgcls.inference.backends.backend import load_backend
     from imgcls.inference.classifier import Classifier, load_classifier
     from imgcls.inference.predictor import Predictor
     from imgcls.inference.settings import PredictSettings
@@ -36,7 +35,6 @@ _HOMES = {
     "Predictor": "imgcls.inference.predictor",
     "evaluate": "imgcls.evaluation.run",
     "export": "imgcls.export.run",
-    "load_backend": "imgcls.inference.backends.backend",
     "load_classifier": "imgcls.inference.classifier",
     "load_recipe": "imgcls.recipes.loading",
     "train": "imgcls.training.run",
@@ -55,7 +53,6 @@ __all__ = [
     "__version__",
     "evaluate",
     "export",
-    "load_backend",
     "load_classifier",
     "load_recipe",
     "train",

@@ -15,7 +15,7 @@ from imgcls.errors import DataError, OutputError, UsageError
 
 NAMES = """
     Classifier EvalReport ImageError ImageRecord ImgclsError PredictSettings Prediction Predictor __version__ evaluate
-    export load_backend load_classifier load_recipe train tune
+    export load_classifier load_recipe train tune
 """.split()  # noqa: SIM905 - a list of quoted words is harder to read
 
 
@@ -109,10 +109,10 @@ def test_misuse_of_export_is_said_before_a_model_is_loaded(tmp_path):
 
 
 def test_a_predictor_of_ones_own(tiny_model, tmp_path):
-    from imgcls import Predictor, PredictSettings, load_backend
+    from imgcls import Predictor, PredictSettings, load_classifier
 
     settings = PredictSettings(top_k=1, batch_size=2)
-    with Predictor(load_backend(str(tiny_model), device="cpu").backend, settings) as predictor:
+    with Predictor(load_classifier(tiny_model, device="cpu").backend, settings) as predictor:
         records = predictor.predict_batch([save_image(tmp_path / "a.png"), tmp_path / "gone.png"])
     assert [record.status for record in records] == ["ok", "error"]
     assert records[0].label in CLASSES

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from imgcls.errors import UsageError
 from imgcls.images.sources import STDIN, iterate_sources
 from imgcls.images.transform import Transform
-from imgcls.inference.backends.backend import Backend, Precision, load_backend
+from imgcls.inference.backends.backend import Backend, LoadOptions, Precision, load_backend
 from imgcls.inference.pipeline import StreamSettings, classify_stream
 from imgcls.inference.predictor import Predictor
 from imgcls.inference.settings import PredictSettings
@@ -26,23 +26,23 @@ class Classifier:
     """A model that is ready to classify; `load_classifier` makes one. Several threads may use it at the same time.
 
     Args:
-        backend: the model.
+        backend: the model; `Predictor(classifier.backend, settings)` shares it with other settings.
     """
 
     def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+        self.backend = backend
         # A notebook shows the image beside its record.
         self._predictor = Predictor(backend, PredictSettings(thumbnail_px=THUMBNAIL_PX))
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Labels in the order of the network's outputs."""
-        return self._backend.classes
+        return self.backend.classes
 
     @property
     def id(self) -> str:
         """Name and first 12 digits of the weights' SHA-256."""
-        return self._backend.id
+        return self.backend.id
 
     def predict(self, image: "ImageInput", *, top_k: int = 5) -> ImageRecord:
         """Classify one image.
@@ -89,7 +89,7 @@ class Classifier:
         return self._stream(inputs, settings)
 
     def _stream(self, inputs: Iterable[str | Path], settings: StreamSettings) -> Iterator[ImageRecord]:
-        for record in classify_stream(iterate_sources(map(_name_of, inputs)), self._backend, settings):
+        for record in classify_stream(iterate_sources(map(_name_of, inputs)), self.backend, settings):
             assert isinstance(record, ImageRecord)
             yield record
 
@@ -119,28 +119,28 @@ def load_classifier(
     progress: Callable[[int, int | None], None] | None = None,
     activation: "Activation | None" = None,
     output_name: str | None = None,
+    ema: bool = False,
 ) -> Classifier:
     """Load a model to classify with.
 
     Args:
-        model: a checkpoint, a run folder, an `.onnx` file, a bundled name (`cifar10-cnn`) or a torchvision classifier's
-            name.
-        weights: a plain state_dict for a torchvision architecture.
+        model: a checkpoint, a run folder, an `.onnx` file, a bundled name (`cifar10-cnn`) or the name of a network.
+        weights: a state_dict in any of the usual wrappings, for a named network.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`.
         precision: `fp32`; or `bf16` or `fp16` where the device has it: faster, and the answers shift a little.
-        labels: of the outputs of an ONNX file that `imgcls export` didn't write.
+        labels: of the outputs of `weights`, or of an ONNX file that `imgcls export` didn't write.
         transform: the preprocessing of such a file.
         progress: called with bytes so far and in all while weights are downloaded.
         activation: `softmax`, `sigmoid` or `none`: what turns the outputs of such a file into probabilities, where its
             graph doesn't show it.
         output_name: which of its outputs to read.
+        ema: take the exponential moving average that the file of `weights` holds.
     Raises:
         ModelError: no such model, or its weights are missing, damaged or can't be downloaded.
         DeviceError: the device isn't there or has no such arithmetic, or onnxruntime isn't installed.
-        UsageError: arguments that don't go with this kind of model.
+        UsageError: options that don't go with this kind of model.
     """
-    loaded = load_backend(
-        str(model),
+    options = LoadOptions(
         weights=Path(weights) if weights else None,
         device=device,
         precision=precision,
@@ -149,5 +149,6 @@ def load_classifier(
         progress=progress,
         activation=activation,
         output_name=output_name,
+        ema=ema,
     )
-    return Classifier(loaded.backend)
+    return Classifier(load_backend(str(model), options).backend)

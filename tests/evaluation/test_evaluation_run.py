@@ -11,7 +11,7 @@ from onnx_files import LABELS, write_own
 
 from imgcls.errors import DeviceError, UsageError
 from imgcls.evaluation.run import evaluate, placed
-from imgcls.inference.backends.backend import load_backend
+from imgcls.inference.backends.backend import LoadOptions, load_backend
 from imgcls.inference.predictor import Predictor
 from imgcls.inference.settings import PredictSettings
 from imgcls.models.loading import load_model
@@ -34,7 +34,7 @@ def test_the_figures_are_those_of_the_records(kind, tiny_model, onnx_file, data,
         model, folder = str(tiny_model), write_classes(tmp_path / "d", {"owl": 5, "cat": 4, "dog": 6})
     report = evaluate(model, folder, device="cpu")
     files = sorted(folder.glob("*/*.png"))
-    backend = load_backend(model, device="cpu").backend
+    backend = load_backend(model, LoadOptions(device="cpu")).backend
     records = Predictor(backend, PredictSettings(top_k=99)).predict_batch(files)
     truths = [path.parent.name for path in files]
     assert report.result.correct == sum(r.label == truth for r, truth in zip(records, truths, strict=True))

@@ -23,7 +23,7 @@ from onnx_files import (
 
 from imgcls.errors import DeviceError, ModelError, UsageError
 from imgcls.images.transform import Transform
-from imgcls.inference.backends.backend import load_backend
+from imgcls.inference.backends.backend import LoadOptions, load_backend
 from imgcls.inference.backends.onnx_backend import OnnxBackend
 from imgcls.models.loading import load_model
 from imgcls.models.onnx.answers import softmax
@@ -192,9 +192,11 @@ def test_without_onnxruntime_the_error_says_how_to_install_it(tmp_path, monkeypa
 
 def test_weights_and_labels_go_with_their_own_kinds_of_model(tmp_path):
     with pytest.raises(UsageError, match="--weights"):
-        load_backend(str(write_own(tmp_path / "m.onnx")), weights=tmp_path / "w.pth")
+        load_backend(str(write_own(tmp_path / "m.onnx")), LoadOptions(weights=tmp_path / "w.pth"))
+    with pytest.raises(UsageError, match="--labels goes with --weights"):
+        load_backend("alexnet", LoadOptions(labels=LABELS))
     with pytest.raises(UsageError, match="for ONNX files only"):
-        load_backend("alexnet", labels=LABELS)
+        load_backend("alexnet", LoadOptions(transform=TRANSFORM))
 
 
 def test_softmax_by_hand():

@@ -22,7 +22,7 @@ from imgcls import Classifier
 from imgcls.errors import ImageError, UsageError
 from imgcls.images.sources import Source
 from imgcls.images.transform import Floats, Pixels
-from imgcls.inference.backends.backend import Backend, load_backend
+from imgcls.inference.backends.backend import Backend, LoadOptions, load_backend
 from imgcls.inference.decoder import Crop, Decoded, Decoder, open_input
 from imgcls.inference.pipeline import StreamSettings, classify_stream
 from imgcls.inference.predictor import Predictor
@@ -75,7 +75,8 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A convolutional network and a small one on PyTorch, and one on onnxruntime."""
     if request.param == "onnx":
         return load_backend(str(write_own(tmp_path_factory.mktemp("onnx") / "m.onnx", scale=0.02))).backend
-    return load_backend("cifar10-cnn" if request.param == "bundled" else str(tiny_model), device="cpu").backend
+    model = "cifar10-cnn" if request.param == "bundled" else str(tiny_model)
+    return load_backend(model, LoadOptions(device="cpu")).backend
 
 
 def as_words(record: ImageRecord, classes: tuple[str, ...]) -> tuple[Any, ...]:

@@ -88,30 +88,32 @@ def load_model(asked: ModelOptions, speed: SpeedOptions, foreign: ForeignOptions
     Raises:
         ImgclsError: it can't be loaded.
     """
-    from imgcls.inference.backends.backend import load_backend
+    from imgcls.inference.backends.backend import LoadOptions, load_backend
 
     with startup.loading(), console.download_progress(f"the weights of {asked.model}") as downloading:
         loaded = load_backend(
             asked.model,
-            weights=asked.weights,
-            device=asked.device,
-            precision=speed.precision.value,
-            labels=foreign_model.read_labels(foreign.labels),
-            transform=foreign_model.input_options(
-                foreign.preset,
-                foreign.mean,
-                foreign.std,
-                foreign.size,
-                foreign.channels,
-                foreign.resize,
-                foreign.pad_colour,
-                foreign.interpolation,
-                foreign.scale,
+            LoadOptions(
+                weights=asked.weights,
+                device=asked.device,
+                precision=speed.precision.value,
+                labels=foreign_model.read_labels(foreign.labels),
+                transform=foreign_model.input_options(
+                    foreign.preset,
+                    foreign.mean,
+                    foreign.std,
+                    foreign.size,
+                    foreign.channels,
+                    foreign.resize,
+                    foreign.pad_colour,
+                    foreign.interpolation,
+                    foreign.scale,
+                ),
+                progress=downloading,
+                activation=foreign.activation.value if foreign.activation else None,
+                output_name=foreign.output_name,
+                ema=asked.ema,
             ),
-            progress=downloading,
-            activation=foreign.activation.value if foreign.activation else None,
-            output_name=foreign.output_name,
-            ema=asked.ema,
         )
     for note in loaded.notes:
         console.message(note)

@@ -1,6 +1,6 @@
 """What runs a model: the protocol that each backend implements, and loading whatever `--model` names as one.
 
-A new backend is one file beside this one, with a function `load(model, request)`, and its suffix in `MODULE_OF_SUFFIX`.
+A new backend is one file beside this one, with a function `load(model, options)`, and its suffix in `MODULE_OF_SUFFIX`.
 
 Shapes: B batch, H height, W width, C channels (3), K classes.
 """
@@ -88,9 +88,9 @@ class LoadedBackend(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LoadRequest:
-    """How a model is to be loaded; see `load_backend`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """How a model is to be loaded; `load_classifier` says what each of these means."""
 
     weights: Path | None = None
     device: str = "auto"
@@ -103,40 +103,17 @@ class LoadRequest:
     ema: bool = False
 
 
-def load_backend(
-    model: str,
-    *,
-    weights: Path | None = None,
-    device: str = "auto",
-    precision: Precision = "fp32",
-    labels: Sequence[str] | None = None,
-    transform: "Transform | InputOptions | None" = None,
-    progress: Callable[[int, int | None], None] | None = None,
-    activation: "Activation | None" = None,
-    output_name: str | None = None,
-    ema: bool = False,
-) -> LoadedBackend:
+def load_backend(model: str, options: LoadOptions | None = None) -> LoadedBackend:
     """Load a model to classify with.
 
     Args:
-        model: a checkpoint, a run folder, an `.onnx` file, a bundled name or a torchvision classifier's name.
-        weights: a state_dict in any of the usual wrappings, for a named network.
-        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`.
-        precision: `fp32`; or `bf16` or `fp16` where the device has it: faster, and the answers shift a little.
-        labels: of the outputs of `weights`, or of an ONNX file that `imgcls export` didn't write.
-        transform: the preprocessing of such a file.
-        progress: called with bytes so far and in all while weights are downloaded.
-        activation: what turns the outputs of such a file into probabilities, where its graph doesn't show it.
-        output_name: which of its outputs to read.
-        ema: take the exponential moving average that the file of `weights` holds.
+        model: a checkpoint, a run folder, an `.onnx` file, a bundled name or the name of a network.
+        options: how; None takes the defaults.
     Raises:
         ModelError: no such model, or its weights are missing, damaged or can't be downloaded.
         DeviceError: the device isn't there or has no such arithmetic, or onnxruntime isn't installed.
-        UsageError: arguments that don't go with this kind of model.
+        UsageError: options that don't go with this kind of model.
     """
-    module = import_module(
-        f"imgcls.inference.backends.{MODULE_OF_SUFFIX.get(Path(model).suffix.lower(), DEFAULT_MODULE)}"
-    )
-    request = LoadRequest(weights, device, precision, labels, transform, progress, activation, output_name, ema)
-    loaded: LoadedBackend = module.load(model, request)
+    name = MODULE_OF_SUFFIX.get(Path(model).suffix.lower(), DEFAULT_MODULE)
+    loaded: LoadedBackend = import_module(f"imgcls.inference.backends.{name}").load(model, options or LoadOptions())
     return loaded

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from imgcls.errors import UsageError
 from imgcls.images.transform import Transform
-from imgcls.inference.backends.backend import LoadedBackend, LoadRequest
+from imgcls.inference.backends.backend import LoadedBackend, LoadOptions
 from imgcls.models.onnx.model import OnnxModel
 
 
@@ -30,19 +30,19 @@ class OnnxBackend(OnnxModel):
         """They stay as they are."""
 
 
-def load(model: str, request: LoadRequest) -> LoadedBackend:
+def load(model: str, options: LoadOptions) -> LoadedBackend:
     """An ONNX file as a backend; see `load_backend`."""
-    if request.weights is not None:
+    if options.weights is not None:
         raise UsageError(f"--weights goes with a torchvision architecture; {model} has its own weights")
-    if request.precision != "fp32":
+    if options.precision != "fp32":
         raise UsageError(f"the precision of {model} is fixed in the file", hint="imgcls export has --fp16 and --int8")
     backend = OnnxBackend(
         Path(model),
-        device=request.device,
-        labels=request.labels,
-        transform=request.transform,
-        activation=request.activation,
-        output_name=request.output_name,
+        device=options.device,
+        labels=options.labels,
+        transform=options.transform,
+        activation=options.activation,
+        output_name=options.output_name,
     )
     remark = f"{backend.id} on {backend.device} (onnxruntime), weights from {model}"
     return LoadedBackend(backend, backend.device, remark, backend.notes)

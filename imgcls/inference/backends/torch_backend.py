@@ -8,7 +8,7 @@ from torch import nn
 from imgcls.errors import DeviceError, ModelError, UsageError
 from imgcls.host.devices import choose_device, is_out_of_memory, supports_bfloat16
 from imgcls.images.transform import Floats, Pixels, Transform
-from imgcls.inference.backends.backend import DeviceMemoryError, LoadedBackend, LoadRequest, Precision
+from imgcls.inference.backends.backend import DeviceMemoryError, LoadedBackend, LoadOptions, Precision
 from imgcls.models.loading import LoadedModel, load_model
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -106,21 +106,21 @@ def _no_memory(device: torch.device, what: str) -> DeviceMemoryError:
     return DeviceMemoryError(f"{device} has no memory for {what}", hint=elsewhere)
 
 
-def load(model: str, request: LoadRequest) -> LoadedBackend:
+def load(model: str, options: LoadOptions) -> LoadedBackend:
     """A model that PyTorch runs, as a backend; see `load_backend`."""
-    told = (request.transform, request.activation, request.output_name)
+    told = (options.transform, options.activation, options.output_name)
     if any(each is not None for each in told):
         raise UsageError(
             f"the preprocessing is told for ONNX files only; {model!r} has its own",
             hint="leave out --preset, --mean, --std, --size and the others of their group",
         )
-    choice = choose_device(request.device)
+    choice = choose_device(options.device)
     loaded = load_model(
-        model, weights=request.weights, labels=request.labels, ema=request.ema, progress=request.progress
+        model, weights=options.weights, labels=options.labels, ema=options.ema, progress=options.progress
     )
     remark = f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}"
     remark = "; ".join((remark, *loaded.remarks))
-    return LoadedBackend(TorchBackend(loaded, choice.device, request.precision), str(choice.device), remark)
+    return LoadedBackend(TorchBackend(loaded, choice.device, options.precision), str(choice.device), remark)
 
 
 def check_precision(precision: Precision, device: torch.device) -> None:
