@@ -28,6 +28,9 @@ def models(
     verify: Annotated[
         bool, typer.Option("--verify", help="Hash all weights anew; damaged ones end with code 6.")
     ] = False,
+    source: Annotated[
+        str, typer.Option("--source", help="Only bundled, imagenet, torchvision or timm models.", metavar="NAME")
+    ] = "",
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
     quiet: options.Quiet = False,
 ) -> None:
@@ -39,10 +42,10 @@ def models(
         forget_digests()
 
     wanted = [*(fetch or ()), *(names or ())]
-    listed = _choose(wanted)
+    listed = _choose(wanted, source)
     if fetch:
         _fetch(listed)
-        listed = _choose(wanted)
+        listed = _choose(wanted, source)
     if format_ is options.ReportFormat.JSON:
         console.data(json.dumps({"schema": SCHEMA, "models": [each.to_dict() for each in listed]}, ensure_ascii=False))
     else:
@@ -57,14 +60,14 @@ def models(
         )
 
 
-def _choose(wanted: list[str]) -> "list[ListedModel]":
+def _choose(wanted: list[str], source: str) -> "list[ListedModel]":
     from imgcls.models.registry import list_models, nearest_name
 
     if not wanted:
-        return list(list_models())
+        return list(list_models(source=source))
     found: dict[str, ListedModel] = {}
     for name in wanted:
-        fitting = {each.name: each for each in list_models(name)}
+        fitting = {each.name: each for each in list_models(name, source=source)}
         if not fitting:
             meant = nearest_name(name)
             said = f"; did you mean {meant}?" if meant else ""

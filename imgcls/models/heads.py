@@ -15,6 +15,10 @@ def head_name(network: nn.Module) -> str:
 
     It is the last module with a weight, in ours and in every classifier of torchvision's; a test holds them to it.
     """
+    named = getattr(network, "pretrained_cfg", {}).get("classifier")
+    if named:
+        # timm's networks say it; those that were distilled have two, of which the first is the head.
+        return str(named if isinstance(named, str) else named[0])
     with_weight: list[str] = [
         name for name, module in network.named_modules() if isinstance(getattr(module, "weight", 0), Tensor)
     ]
@@ -50,6 +54,10 @@ def replace_head(network: nn.Module, num_classes: int) -> None:
 
     Its weights are drawn from torch's global generator, as torch initialises such a layer.
     """
+    if callable(reset := getattr(network, "reset_classifier", None)):
+        # timm's own way.
+        reset(num_classes)
+        return
     path = head_name(network)
     old = head_of(network)
     new: nn.Module

@@ -108,10 +108,12 @@ def load_model(
     family = family_of(spec)
     entry = family.entry(spec)
     file = family.weights_file(entry, progress=progress)
-    network, remarks = build_from_state(spec, load_state_dict(file), source=file, arguments=entry.arguments)
+    name = entry.network or spec
+    network, remarks = build_from_state(name, load_state_dict(file), source=file, arguments=entry.arguments)
     known = imagenet_classes()
     return LoadedModel(
         name=spec,
+        network_name=name,
         network=network,
         classes=entry.classes or known.names,
         transform=entry.transform,
@@ -162,7 +164,7 @@ def _with_weights(
         )
     else:
         entry = family_of(spec).entry(spec)
-        name, arguments, transform = spec, entry.arguments, entry.transform
+        name, arguments, transform = entry.network or spec, entry.arguments, entry.transform
         classes = entry.classes or imagenet_classes().names
     found = load_state_dict(weights, ema=ema)
     network, remarks = build_from_state(name, found, source=weights, arguments=arguments)

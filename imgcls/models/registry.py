@@ -10,13 +10,14 @@ from imgcls.errors import ModelError
 from imgcls.models.families.bundled import BUNDLED, OwnNetworks, bundled_checkpoint
 from imgcls.models.families.efficientnet_lite import EfficientNetLite
 from imgcls.models.families.family import Family, ListedModel, PretrainedEntry
+from imgcls.models.families.timm import Timm
 from imgcls.models.families.torchvision import Torchvision
 
 DEFAULT_MODEL = "alexnet"
 # The version of `imgcls models -f json`.
 SCHEMA = 1
 # Asked in this order.
-FAMILIES: tuple[Family, ...] = (OwnNetworks(), EfficientNetLite(), Torchvision())
+FAMILIES: tuple[Family, ...] = (OwnNetworks(), EfficientNetLite(), Timm(), Torchvision())
 SUFFIXES = (".pt", ".pth", ".onnx")
 # What a run's folder is loaded from, in this order.
 STORED_IN_RUN = ("best.pt", "last.pt")
@@ -135,6 +136,8 @@ def list_models(pattern: str = "*", *, source: str = "") -> Iterator[ListedModel
         pattern: as a shell reads it.
         source: only those of one family; empty for all but the ones that are asked for by name (`timm`).
     """
+    if source == "timm" and not pattern.startswith("timm/"):
+        pattern = f"timm/{pattern}"
     for family in FAMILIES:
         if source in ("", family.source):
             yield from family.listed(pattern)

@@ -100,7 +100,11 @@ def _resolve_model(model: ModelSettings) -> tuple[ModelSettings, Transform | Non
         )
     entry = family.entry(model.name, model.pretrained if isinstance(model.pretrained, str) else "")
     return model.model_copy(
-        update={"pretrained": entry.weights_name, "arguments": {**entry.arguments, **arguments}}
+        update={
+            "name": entry.network or model.name,
+            "pretrained": entry.weights_name,
+            "arguments": {**entry.arguments, **arguments},
+        }
     ), entry.transform
 
 

@@ -35,6 +35,7 @@ class PretrainedEntry:
         weights_name: which of the network's weights these are, as the family names them.
         classes: labels in the order of the outputs; empty for ImageNet's thousand.
         arguments: of the builder, where the weights need other ones than its defaults.
+        network: what builds without asking anybody, where that isn't `name` (a repository of the hub).
     """
 
     name: str
@@ -47,6 +48,7 @@ class PretrainedEntry:
     weights_name: str = ""
     classes: tuple[str, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True)
