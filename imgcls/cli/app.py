@@ -142,8 +142,11 @@ def root(
 
 def _register() -> None:
     # Imported here, light as they are, because each of them needs what stands above.
-    from imgcls.cli import compare, env_check, evaluate, export, models, recipes, train, tune
+    from imgcls.cli import compare, env_check, export, models, recipes
+    from imgcls.cli.evaluate import command as evaluate
     from imgcls.cli.predict import command as predict
+    from imgcls.cli.train import command as train
+    from imgcls.cli.tune import command as tune
 
     together = ("train", "eval")
     for name, module, function in (

@@ -4,11 +4,12 @@ import io
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imgcls.cli import console, options
+from imgcls.cli.wording import counted
 
 if TYPE_CHECKING:
     from imgcls.runs.comparison import Comparison
@@ -22,10 +23,10 @@ SPARKLINE_WIDTH = 12
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Run folders, as train made them; also of runs that are under way.", metavar="RUN..."),
+        typer.Argument(help="Run folders that train made, also of runs in progress.", metavar="RUN"),
     ],
     plot: Annotated[
-        Optional[Path],  # noqa: UP045 - Typer reads it at run time
+        Path | None,
         typer.Option("--plot", help="Also draw all curves into one image: .png, .svg or .pdf.", metavar="FILE"),
     ] = None,
     format_: options.ReportFormatOption = options.ReportFormat.TABLE,
@@ -37,7 +38,7 @@ def compare(
 
     found = compare_runs(runs)
     for path in found.passed_over:
-        console.warn(f"{path} is not the folder of a run; passed over")
+        console.warn(f"{path} is not the folder of a run; skipped")
     if plot is not None:
         _draw(found, plot)
     console.use_utf8_stdout()
@@ -56,7 +57,7 @@ def _draw(found: "Comparison", plot: Path) -> None:
             console.warn(f"no epoch of {run.path} has ended yet; it is not in {plot}")
     if measured:
         draw_curves({str(run.path): run.metrics for run in measured}, plot)
-        console.message(f"curves of {len(measured)} runs: {plot}")
+        console.message(f"curves of {counted(len(measured), 'run')}: {plot}")
 
 
 def _table(found: "Comparison", *, colour: bool) -> str:
@@ -65,8 +66,8 @@ def _table(found: "Comparison", *, colour: bool) -> str:
     from rich.text import Text
 
     from imgcls.cli.shield import ShieldedConsole
-    from imgcls.cli.sparkline import sparkline
-    from imgcls.cli.train_lines import clock
+    from imgcls.cli.train.lines import clock
+    from imgcls.cli.train.sparkline import sparkline
 
     out = io.StringIO()
     width = shutil.get_terminal_size().columns if colour else WIDTH

@@ -1,8 +1,9 @@
 """Options that mean the same in every command that has them."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -36,11 +37,11 @@ DefaultModel = Annotated[
     ),
 ]
 Weights = Annotated[
-    Optional[Path],  # noqa: UP045 - Typer reads it at run time
+    Path | None,
     typer.Option("--weights", help="A state_dict for a named network, in any of the usual wrappings.", metavar="FILE"),
 ]
 Labels = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option(
         "--labels",
         help="Class names of --weights or of an ONNX file: lines, JSON or CSV, in the order of the outputs.",
@@ -52,15 +53,32 @@ Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps or xpu.", metavar="DEVICE", show_default=True)
 ]
 Workers = Annotated[
-    Optional[int],  # noqa: UP045
+    int | None,
     typer.Option("--workers", min=0, help="Threads or processes that decode; by default one per core."),
 ]
 Output = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option("--output", "-o", help="Write the answer here instead of to stdout.", metavar="FILE"),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors and warnings.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on stderr.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More messages on stderr.")]
 ReportFormatOption = Annotated[
     ReportFormat, typer.Option("--format", "-f", help="How to print the answer.", show_default=True)
 ]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a command may use."""
+
+    device: Device = "auto"
+    workers: Workers = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a command with one answer prints it, and what it says meanwhile."""
+
+    format_: ReportFormatOption = ReportFormat.TABLE
+    quiet: Quiet = False
+    verbose: Verbose = False

@@ -54,7 +54,7 @@ def test_any_kind_of_image(train):
     result = train("--set", "data.val_fraction=0")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["skipped_images"] == 0
-    assert "15 images to train on" in result.stderr
+    assert "15 training images" in result.stderr
 
 
 def test_what_is_no_image(train):
@@ -129,7 +129,7 @@ def test_what_people_call_their_splits(train, folders, splits):
     result = train()
     assert result.exit_code == 0, result.output
     assert classes_of() == ("cat", "dog")
-    assert "8 images to train on, 8 to validate on" in result.stderr
+    assert "8 training images, 8 validation images" in result.stderr
     assert load_checkpoint(Path("run/best.pt")).metrics["data"]["split"] == splits
 
 

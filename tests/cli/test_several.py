@@ -243,7 +243,7 @@ def test_torchrun_starts_a_killed_run_again_and_it_goes_on(whole, tmp_path, kill
     )
     assert ended.returncode == 0, ended.stderr
     (run,) = (tmp_path / "runs").iterdir()
-    assert f"going on after epoch 1, step {2 if save_every_min else 0} of the next" in ended.stderr
+    assert f"continues after epoch 1, step {2 if save_every_min else 0} of the next" in ended.stderr
     assert ended.stdout.startswith("run ")
     assert_same_weights(undisturbed, run)
     assert_same_metrics(undisturbed, run)

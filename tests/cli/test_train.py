@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from imgcls.cli.app import app
 from imgcls.cli.durations import parse_duration
-from imgcls.cli.train_lines import clock
+from imgcls.cli.train.lines import clock
 from imgcls.errors import UsageError
 from imgcls.models.checkpoint import load_checkpoint
 
@@ -76,7 +76,7 @@ def test_a_run_for_people(imgcls, photos):
     assert f"imgcls eval {run}" in result.stdout
     assert f"imgcls predict -m {run} image.jpg" in result.stdout
     told = result.stderr.splitlines()
-    assert "24 images to train on, 6 to validate on" in told[0]
+    assert "24 training images, 6 validation images" in told[0]
     assert [line.split("   ")[0] for line in told[2:]] == ["epoch 1/2", "epoch 2/2"]
 
 
@@ -140,7 +140,7 @@ def test_a_dry_run_says_what_the_run_would_take_and_keeps_nothing(imgcls, photos
     assert (result.exit_code, result.stderr) == (0, "")
     answer = {line[:12].strip(): line[12:] for line in result.stdout.splitlines() if line[:12].strip()}
     assert list(answer)[:6] == ["network", "a step", "an epoch", "the run", "memory", "disk"]
-    assert "24 images to train on, 6 to validate on" in answer["network"]
+    assert "24 training images, 6 validation images" in answer["network"]
     assert "8 images of 8 px: " in answer["a step"]
     assert "; 3 steps" in answer["an epoch"]
     assert answer["the run"].endswith(" for 2 epochs")
@@ -268,21 +268,26 @@ def test_a_signal_in_mid_epoch_loses_nothing(imgcls, photos, tmp_path, name, cod
             assert torch.equal(value, found[key]), (file, key)
 
 
-# Kills itself at some moment of its steps, measurements and saves.
+# Kills itself at some moment of its steps, measurements and saves, counted and not timed.
 DYING = """
-import os, random, signal, threading, time
+import os, signal, sys
 from imgcls.training.loop import Loop
 original = Loop.train_on
-started = []
+moments = None
+def pass_a_moment():
+    global moments
+    if moments is not None:
+        moments += 1
+        if moments == int(os.environ["DIES_AT"]):
+            os.kill(os.getpid(), signal.SIGKILL)
 def train_on(self, *arguments):
-    if not started:
-        started.append(True)
-        killer = threading.Timer(float(os.environ["DIES_AFTER"]), os.kill, (os.getpid(), signal.SIGKILL))
-        killer.daemon = True
-        killer.start()
-    time.sleep(0.01)
+    global moments
+    moments = moments or 0
+    pass_a_moment()
     return original(self, *arguments)
 Loop.train_on = train_on
+# Every file that is opened, renamed or removed from the first step on is a moment too.
+sys.addaudithook(lambda event, _: event in ("open", "os.rename", "os.remove") and pass_a_moment())
 from imgcls.cli.app import main
 main()
 """
@@ -310,11 +315,11 @@ def test_killed_at_random_again_and_again_with_many_levers_on(imgcls, photos, tm
     for number in range(2):
         # The next one would find the first one's folder, be it without a checkpoint.
         how = ["-o", str(tmp_path / "cut"), *arguments] if number == 0 else ["--resume", str(tmp_path / "cut")]
-        environment["DIES_AFTER"] = str(random.uniform(0.01, 0.35))
+        environment["DIES_AT"] = str(random.randint(1, 60))
         command = [sys.executable, "-c", DYING, "train", "-q", *how]
         codes.append(subprocess.run(command, env=environment, capture_output=True, check=False).returncode)
     assert set(codes) <= {-signal.SIGKILL, 0}
-    said = f"died after {environment['DIES_AFTER']} s, {codes}"
+    said = f"died at moment {environment['DIES_AT']}, {codes}"
     assert imgcls("--resume", tmp_path / "cut", "-f", "json").exit_code == 0, said
     assert imgcls(*arguments, "-o", tmp_path / "whole").exit_code == 0
     for file in ("best.pt", "last.pt"):
@@ -351,7 +356,7 @@ def test_a_run_that_stopped_early_is_complete(imgcls, photos):
     settings = ("--set", "train.patience=1", "--lr", "1e-30", "--epochs", "9")
     result = imgcls("--data", photos, *TINY, *settings)
     assert result.exit_code == 0
-    assert "stopped   early: nothing better since epoch 1" in result.stdout
+    assert "stopped   early: no improvement since epoch 1" in result.stdout
     assert "imgcls eval" in result.stdout.splitlines()[-2]
     assert "go on with" not in result.stderr
 

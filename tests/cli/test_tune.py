@@ -10,7 +10,7 @@ from labelled_data import write_classes
 from typer.testing import CliRunner
 
 from imgcls.cli.app import app
-from imgcls.cli.tune_display import summary_lines, trial_lines
+from imgcls.cli.tune.lines import summary_lines, trial_lines
 from imgcls.tuning.results import StudyResult, TrialRecord
 
 RECIPE = """
@@ -53,9 +53,9 @@ def test_a_study_for_people(tune, photos):
     told = result.stderr.splitlines()
     assert told[:2] == [
         "2 settings to search in 2 trials",
-        "trials below the median of the others are given up",
+        "trials below the median of the others are stopped early",
     ]
-    assert told[3] == "30 images to train on, 6 to validate on"
+    assert told[3] == "30 training images, 6 validation images"
     assert told[4] == "trial 0 is the recipe as it stands"
     assert [line[:17] for line in told[5:]] == ["trial 0  complete", "trial 1  complete"]
     assert told[5].endswith("lr 0.001  hidden [4]")

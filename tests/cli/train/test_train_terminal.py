@@ -9,7 +9,8 @@ from PIL import Image
 from run_events import started
 from terminal import ESCAPE, Terminal
 
-from imgcls.cli.train_live import columns_for, header, row_stride
+from imgcls.cli.train.columns import columns_for, header
+from imgcls.cli.train.live import row_stride
 
 TINY = ("--set", "model.arguments.widths=[4, 4, 8, 8]", "--set", "data.image_px=8", "--batch-size", "8", "--epochs", 3)
 

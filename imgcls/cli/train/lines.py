@@ -2,6 +2,7 @@
 
 import shlex
 
+from imgcls.cli.wording import counted
 from imgcls.models.initial_weights import Origin
 from imgcls.runs.events import EpochEnd, Score, Started, TrainResult
 from imgcls.training.early_stopping import EARLY, MAX_TIME
@@ -16,8 +17,8 @@ def started_lines(event: Started, *, verbose: bool = False, run: bool = True) ->
         run: name the run's folder.
     """
     lines = [
-        f"{event.model}: {event.num_parameters:,} weights, {event.num_classes} classes, "
-        f"{event.num_train:,} images to train on, {event.num_val:,} to validate on",
+        f"{event.model}: {event.num_parameters:,} parameters, {counted(event.num_classes, 'class', plural='classes')}, "
+        f"{counted(event.num_train, 'training image')}, {counted(event.num_val, 'validation image')}",
         *([_origin_line(event.origin, event.num_classes)] if event.origin is not None else []),
         f"on {event.device} ({event.reason}), {event.precision}" + (f"; run folder: {event.run}" if run else ""),
     ]
@@ -26,13 +27,13 @@ def started_lines(event: Started, *, verbose: bool = False, run: bool = True) ->
     if event.frozen_epochs:
         lines.append(_frozen_line(event))
     if event.validates_on == "test":
-        lines.append("no validation images: the test images are measured, and the last epoch is kept")
+        lines.append("no validation images: accuracy is measured on the test images, and the last epoch is kept")
     if event.validates_on is None:
         lines.append("no validation images: the last epoch is kept")
     if event.done_epochs or event.done_steps:
-        lines.append(f"going on after epoch {event.done_epochs}, step {event.done_steps} of the next")
+        lines.append(f"continues after epoch {event.done_epochs}, step {event.done_steps} of the next")
     if verbose:
-        lines.append(f"{event.epochs} epochs of {event.steps_per_epoch:,} steps")
+        lines.append(f"{counted(event.epochs, 'epoch')} of {counted(event.steps_per_epoch, 'step')}")
     return lines
 
 
@@ -89,13 +90,13 @@ def summary_lines(result: TrainResult) -> list[str]:
     if result.data.get("modified"):
         lines.append("data      CIFAR-10 with other files than the published ones")
     lines.append(
-        f"training  {result.epochs} epochs in {result.train_sec:.1f} s, {result.images_per_sec:,.0f} images/s "
-        f"on {result.device} ({result.precision}), seed {result.seed}"
+        f"training  {counted(result.epochs, 'epoch')} in {result.train_sec:.1f} s, "
+        f"{result.images_per_sec:,.0f} images/s on {result.device} ({result.precision}), seed {result.seed}"
     )
     if result.stopped == EARLY and result.best is not None:
-        lines.append(f"stopped   early: nothing better since epoch {result.best.epoch}")
+        lines.append(f"stopped   early: no improvement since epoch {result.best.epoch}")
     if result.skipped:
-        lines.append(f"skipped   {len(result.skipped)} damaged images")
+        lines.append(f"skipped   {counted(len(result.skipped), 'damaged image')}")
     if result.stopped == MAX_TIME:
         return [
             *lines,

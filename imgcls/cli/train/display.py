@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from imgcls.cli import console
-from imgcls.cli.train_lines import epoch_line, started_lines
+from imgcls.cli.train.lines import epoch_line, started_lines
 from imgcls.datasets.labelled_images import SkippedImage
 from imgcls.runs.events import EpochEnd, Event, Started, TrainResult
 from imgcls.runs.pace import Pace
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from imgcls.cli.train_live import LiveTable
+    from imgcls.cli.train.live import LiveTable
 
 # Damaged files that are named before the rest is only counted.
 SHOWN = 5
@@ -113,7 +113,7 @@ class TrainDisplay:
             console.warn(text)
         self.warn_skipped(event.skipped)
         if not console.quiet and console.is_terminal():
-            from imgcls.cli.train_live import LiveTable
+            from imgcls.cli.train.live import LiveTable
 
             self._table = LiveTable(event, self._pace)
             self._table.start()

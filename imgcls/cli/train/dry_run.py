@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgcls.cli import console, options
-from imgcls.cli.train_lines import clock, started_lines
+from imgcls.cli.train.lines import clock, started_lines
+from imgcls.cli.wording import counted
 from imgcls.distributed.launch import read_launch
 from imgcls.errors import UsageError
 
@@ -37,7 +38,7 @@ def rehearse(
             f"--dry-run is the work of one process, and torchrun started {launch.count}",
             hint="start it without torchrun",
         )
-    from imgcls.cli.train_display import TrainDisplay
+    from imgcls.cli.train.display import TrainDisplay
     from imgcls.training.dry_run.rehearsal import dry_run
 
     with TrainDisplay(verbose=verbose) as display:
@@ -72,8 +73,9 @@ def dry_run_lines(found: "DryRun") -> list[str]:
     ]
     extras = [f"validation {clock(found.validation_sec)}"] if found.validation_sec is not None else []
     extras.append(f"saving {found.saving_sec:.1f} s")
-    lines.append(f"an epoch    {clock(found.epoch_sec)} with {' and '.join(extras)}; {started.steps_per_epoch:,} steps")
-    lines.append(f"the run     {clock(found.total_sec)} for {started.epochs:,} epochs")
+    steps = counted(started.steps_per_epoch, "step")
+    lines.append(f"an epoch    {clock(found.epoch_sec)} with {' and '.join(extras)}; {steps}")
+    lines.append(f"the run     {clock(found.total_sec)} for {counted(started.epochs, 'epoch')}")
     memory = []
     for peak, total, where in (
         (found.host_peak_bytes, found.host_total_bytes, "in this process"),
@@ -84,7 +86,7 @@ def dry_run_lines(found: "DryRun") -> list[str]:
     lines.append(f"memory      {', '.join(memory) or 'unknown'} at most")
     last, best, free = map(size_text, (found.last_bytes, found.best_bytes, found.free_bytes))
     lines.append(f"disk        last.pt {last}, best.pt {best}; {free} free")
-    return [*lines, "nothing was kept; without --dry-run the run begins"]
+    return [*lines, "nothing was written; without --dry-run the run begins"]
 
 
 def _step_text(kind: "StepKind", batch_size: int) -> str:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from imgcls.cli.sparkline import CAPACITY, Curve, sparkline
+from imgcls.cli.train.sparkline import CAPACITY, Curve, sparkline
 
 
 @pytest.mark.parametrize(

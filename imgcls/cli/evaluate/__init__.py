@@ -1,0 +1,1 @@
+"""`imgcls eval`: its options, and its answer as a table."""

@@ -1,0 +1,185 @@
+"""`imgcls eval`: how often a model is right on labelled images."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from imgcls.cli import console, foreign_model, options
+from imgcls.cli.evaluate.options import AnswerOptions, MeasureOptions, Order
+from imgcls.cli.option_groups import grouped
+from imgcls.errors import ExitCode
+
+if TYPE_CHECKING:
+    import torch
+
+    from imgcls.datasets.labelled_images import SkippedImage
+    from imgcls.distributed.process_group import Processes
+    from imgcls.evaluation.report import EvalReport
+    from imgcls.models.loading import LoadedModel
+
+EXAMPLE = "Example: imgcls eval runs/cnn-20250101-120000   or: imgcls eval alexnet --data imagenet/val -f json"
+# How many damaged files, and how many class names, are spelt out on stderr.
+SHOWN = 5
+
+
+@grouped
+def evaluate(measured: MeasureOptions, machine: options.Machine, answer: AnswerOptions, report: options.Report) -> None:
+    """Measure a model on labelled images: loss, top-1, top-5, accuracy per class and the confusion matrix."""
+    console.quiet = report.quiet
+    spec = measured.spec
+    answer.check()
+    from imgcls.distributed.process_group import choose_device_of, joined
+    from imgcls.evaluation.run import placed
+    from imgcls.models.loading import load_model
+
+    with joined(machine.device) as processes:
+        choice = choose_device_of(machine.device, processes.launch)
+        with (
+            processes.first_of_each_machine_first(),
+            console.download_progress(f"the weights of {spec}") as downloading,
+        ):
+            labels = foreign_model.read_labels(measured.labels)
+            loaded = load_model(spec, weights=measured.weights, labels=labels, ema=measured.ema, progress=downloading)
+            loaded, place = placed(loaded, machine.device, choice.device)
+        if report.verbose:
+            reason = choice.reason if place == choice.device else "onnxruntime"
+            console.message(f"{loaded.id} on {place} ({reason}), weights from {loaded.weights_path}")
+            for remark in loaded.remarks:
+                console.message(remark)
+        # The outputs are opened first: a folder that can't be written must not be found out after an hour's work.
+        with (
+            _answer_to(answer.output if processes.is_first else None) as write,
+            _whole_file(answer.confusion if processes.is_first else None) as write_confusion,
+        ):
+            found = _measure(loaded, measured, place, machine.workers, processes)
+            write(_text(found, answer, report.format_))
+            write_confusion(found.confusion_csv())
+    _warn(found)
+    if found.skipped:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _measure(
+    loaded: "LoadedModel",
+    measured: MeasureOptions,
+    place: "torch.device",
+    workers: int | None,
+    processes: "Processes",
+) -> "EvalReport":
+    """Open the images and measure the model on them."""
+    from imgcls.datasets.opening import Opening
+    from imgcls.datasets.per_process import check_same_images, memory_for_each_mib, workers_for_each
+    from imgcls.evaluation.data import open_data_for
+    from imgcls.evaluation.run import evaluate_model
+    from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
+
+    memory_mib = memory_for_each_mib(processes)
+    with processes.first_of_each_machine_first(), _progress("decoding") as decoding:
+        opening = Opening(
+            transform=loaded.transform,
+            strict=measured.strict,
+            max_memory_mib=memory_mib,
+            workers=workers_for_each(workers, processes),
+            progress=decoding,
+        )
+        with console.download_progress("CIFAR-10") as downloading:
+            data = open_data_for(
+                loaded,
+                measured.data,
+                split=measured.split,
+                opening=opening,
+                allow_modified=measured.allow_modified_data,
+                download_progress=downloading,
+            )
+    check_same_images({"images": data.images}, data.images.classes, processes)
+    for text in data.warnings:
+        console.warn(text)
+    tta = measured.tta
+    if tta is not None and loaded.recipe.get("augment", {}).get("flip") == "off":
+        console.warn(f"{loaded.name} was trained without horizontal flips, but --tta {tta} uses them")
+    with _progress("evaluating") as evaluating:
+        return evaluate_model(
+            loaded,
+            data.images,
+            device=place,
+            batch_size=measured.batch_size,
+            tta=TestTimeAugmentation(tta) if tta is not None else None,
+            progress=evaluating,
+            processes=processes,
+            warnings=data.warnings,
+        )
+
+
+def _text(found: "EvalReport", answer: AnswerOptions, format_: options.ReportFormat) -> str:
+    if format_ is options.ReportFormat.JSON:
+        return json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False)
+    from imgcls.cli.evaluate.table import render_report
+
+    colour = answer.output is None and console.stdout_has_colour()
+    return render_report(found, colour=colour, worst_first=answer.sort is Order.ACCURACY)
+
+
+def _warn(found: "EvalReport") -> None:
+    if found.missing:
+        names = ", ".join(found.missing[:SHOWN]) + (", ..." if len(found.missing) > SHOWN else "")
+        console.warn(f"the data has no images of {len(found.missing)} of the model's classes: {names}")
+    if found.skipped:
+        _warn_skipped(found.skipped)
+
+
+def _warn_skipped(skipped: "tuple[SkippedImage, ...]") -> None:
+    for bad in skipped[:SHOWN]:
+        console.warn(f"skipped {bad.path}: {bad.kind}: {bad.message}")
+    if len(skipped) > SHOWN:
+        console.warn(f"skipped {len(skipped) - SHOWN} more; -f json names them all")
+
+
+@contextlib.contextmanager
+def _answer_to(output: Path | None) -> Iterator[Callable[[str], None]]:
+    if output is None:
+        console.use_utf8_stdout()
+        yield console.data
+        return
+    with _whole_file(output) as write:
+        yield lambda text: write(text + "\n")
+
+
+@contextlib.contextmanager
+def _whole_file(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """A file that appears when the block ends well; without a path, what is written goes nowhere."""
+    if path is None:
+        yield lambda _text: None
+        return
+    from imgcls.host.files import replacing
+
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+
+        def write(text: str) -> None:
+            file.write(text)
+
+        yield write
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on a terminal; nothing elsewhere, and nothing before the first call."""
+    if console.quiet or not console.is_terminal():
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console.stderr_console(), transient=True) as bar:
+        task = None
+
+        def move(done: int, total: int) -> None:
+            nonlocal task
+            if task is None:
+                task = bar.add_task(what, total=total)
+            bar.update(task, completed=done, total=total)
+
+        yield move

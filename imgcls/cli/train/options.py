@@ -1,0 +1,179 @@
+"""The options of `imgcls train`, grouped as its --help shows them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+START = "Initial weights"
+RECIPE = "Recipe settings used most"
+RUN = "Run folder and time"
+LOOK = "Checks before a run"
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="A TOML file, or a name that 'imgcls recipes' lists; else defaults.",
+        metavar="RECIPE",
+    ),
+]
+Data = Annotated[str | None, typer.Option("--data", help="cifar10, or a folder of class folders.", metavar="DATA")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="mlp, cnn, a torchvision classifier, or a trained model to start from; replaces the recipe's.",
+        metavar="MODEL",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any recipe setting; can be repeated.", metavar="SECTION.KEY=VALUE"),
+]
+Pretrained = Annotated[
+    bool,
+    typer.Option("--pretrained", help="torchvision's ImageNet weights instead of random ones.", rich_help_panel=START),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", help="A plain state_dict, or a checkpoint.", metavar="FILE", rich_help_panel=START),
+]
+Freeze = Annotated[
+    bool,
+    typer.Option("--freeze", help="Train the head alone; the backbone stays frozen.", rich_help_panel=START),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", help="Passes over the training images.", metavar="N", rich_help_panel=RECIPE),
+]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", help="Images per step.", metavar="N", rich_help_panel=RECIPE)
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option("--lr", help="Learning rate at the schedule's peak.", metavar="X", rich_help_panel=RECIPE),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        help="Seed of weights, order, augmentation and validation split.",
+        metavar="N",
+        rich_help_panel=RECIPE,
+    ),
+]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic", help="Identical results in every run, on a GPU too; slower.", rich_help_panel=RECIPE
+    ),
+]
+AllowModifiedData = Annotated[
+    bool,
+    typer.Option(
+        "--allow-modified-data",
+        help="Accept CIFAR-10 files with other checksums than the published ones.",
+        rich_help_panel=RECIPE,
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse damaged images instead of skipping them.", rich_help_panel=RECIPE),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The run's folder; by default runs/<recipe>-<date>-<time>.",
+        metavar="DIR",
+        rich_help_panel=RUN,
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume",
+        help="Continue an interrupted run; the result is that of a run in one go.",
+        metavar="RUN",
+        rich_help_panel=RUN,
+    ),
+]
+MaxTime = Annotated[
+    str | None,
+    typer.Option(
+        "--max-time",
+        help="Save and end with code 0 after this time; --resume continues with the full time.",
+        metavar="30m|1h30m|90s",
+        rich_help_panel=RUN,
+    ),
+]
+TensorBoard = Annotated[
+    bool,
+    typer.Option("--tensorboard", help="Also write RUN/tensorboard, for tensorboard --logdir.", rich_help_panel=RUN),
+]
+PrintConfig = Annotated[
+    bool,
+    typer.Option("--print-config", help="Print the resolved recipe as TOML, and stop.", rich_help_panel=LOOK),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Try a few steps: does it work, how long does it take, how much memory? Writes nothing.",
+        rich_help_panel=LOOK,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """What a run is asked to do: a recipe, and settings in its place."""
+
+    config: Config = None
+    data: Data = None
+    model: Model = None
+    pretrained: Pretrained = False
+    weights: Weights = None
+    freeze: Freeze = False
+    epochs: Epochs = None
+    batch_size: BatchSize = None
+    lr: LearningRate = None
+    seed: Seed = None
+    deterministic: Deterministic = False
+    set_: Set = None
+    allow_modified_data: AllowModifiedData = False
+    strict: Strict = False
+
+    def flags(self) -> dict[str, Any]:
+        """Values by the recipe's dotted key, None for options that weren't given."""
+        return {
+            "data.source": self.data,
+            "data.allow_modified": self.allow_modified_data or None,
+            "data.strict": self.strict or None,
+            "model.name": self.model,
+            "model.pretrained": self.pretrained or None,
+            "finetune.freeze": self.freeze or None,
+            "model.weights": str(self.weights) if self.weights is not None else None,
+            "optim.lr": self.lr,
+            "train.epochs": self.epochs,
+            "train.batch_size": self.batch_size,
+            "train.seed": self.seed,
+            "train.deterministic": self.deterministic or None,
+        }
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a run leaves its results, how long it may take, and what is done in its place."""
+
+    output: Output = None
+    resume: Resume = None
+    max_time: MaxTime = None
+    tensorboard: TensorBoard = False
+    print_config: PrintConfig = False
+    dry_run: DryRun = False

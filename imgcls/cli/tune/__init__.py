@@ -1,0 +1,1 @@
+"""`imgcls tune`: its options, and what a person sees of a study."""
