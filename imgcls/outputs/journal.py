@@ -96,7 +96,7 @@ class Journal:
                 self._part.replace(self._path)
             else:
                 with replacing(self._path) as whole:
-                    self._copy_in_order(whole)
+                    self.copy_in_order(whole)
                 self._part.unlink()
             self._is_over = True
         except OSError as exc:
@@ -131,7 +131,8 @@ class Journal:
             expected += length
         return expected == self._position
 
-    def _copy_in_order(self, whole: Path) -> None:
+    def copy_in_order(self, whole: Path) -> None:
+        """Write the records into another file, in the order of their inputs."""
         with contextlib.ExitStack() as files:
             target = files.enter_context(whole.open("wb", buffering=COPY_BYTES))
             part = files.enter_context(self._part.open("rb"))

@@ -112,7 +112,7 @@ class EarlierRecords:
         version = file_version(source.path)
         is_known = False
         # As a plain int it would turn the whole array into floats, at each look-up.
-        key = np.uint64(_hash(name))
+        key = np.uint64(hash_name(name))
         # From the newest record of that key to the oldest.
         index = newest = int(np.searchsorted(self._keys, key, side="right")) - 1
         while index >= 0 and self._keys[index] == key:
@@ -144,14 +144,15 @@ def skip_done(sources: Iterable[Source], earlier: EarlierRecords) -> Iterator[So
             yield found.kept or source
 
 
-def _hash(name: str) -> int:
+def hash_name(name: str) -> int:
+    """64 bits that stand for an input's name; what they find is compared in full."""
     return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def _index(reader: Reader, keys: "array[int]", starts: "array[int]", lengths: "array[int]") -> None:
     for span, values in reader.scan():
         if values is not None:
-            keys.append(_hash(values["input"]))
+            keys.append(hash_name(values["input"]))
             starts.append(span.start)
             lengths.append(span.length)
 

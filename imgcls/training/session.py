@@ -129,7 +129,7 @@ class Session:
                     summary = self.loop.run_epoch(on_event, should_stop)
                     if not isinstance(summary, EpochSummary):
                         reason = summary
-                        self._check_weights()
+                        self.check_weights()
                         self.loop.position.elapsed_sec = time.perf_counter() - self._began
                         self.checkpointing.save(self.checkpoint({}, resume=True))
                         self.loop.control.saved()
@@ -162,7 +162,7 @@ class Session:
         """Measure, tell and save; the reason to stop after it, if there is one."""
         self.loop.settle_batch_norms()
         measured = self._measure(summary, on_event)
-        self._check_weights()
+        self.check_weights()
         if not math.isfinite(measured.epoch.loss or 0.0):
             step = self.loop.position.step
             raise diverged(
@@ -215,7 +215,12 @@ class Session:
             metrics |= figures(result) | {"data": images.description.to_dict()}
         return _Measured(epoch, metrics)
 
-    def _check_weights(self) -> None:
+    def check_weights(self) -> None:
+        """See that every weight is a finite number, before it is measured or saved.
+
+        Raises:
+            DivergedError: one isn't.
+        """
         # One number for all weights, so that the device is asked once.
         with torch.no_grad():
             values = [v for v in self.loop.network.state_dict().values() if v.is_floating_point()]

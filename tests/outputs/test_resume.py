@@ -456,7 +456,7 @@ def test_a_full_disk_while_the_final_file_is_made_loses_nothing(folder, monkeypa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "_copy_in_order", full)
+        patch.setattr(Journal, "copy_in_order", full)
         with pytest.raises(OutputError, match="No space left on device"):
             folder.run()
     assert folder.output.read_bytes() == whole
@@ -468,8 +468,8 @@ def test_a_full_disk_while_the_final_file_is_made_loses_nothing(folder, monkeypa
 
 def test_look_ups_are_exact_whatever_the_hash(folder, monkeypatch):
     # As floats, which NumPy is quick to turn mixed integers into, these would all be one number.
-    monkeypatch.setattr("imgcls.outputs.resume._hash", lambda name: 2**62 + int(Path(name).stem))
+    monkeypatch.setattr("imgcls.outputs.resume.hash_name", lambda name: 2**62 + int(Path(name).stem))
     folder.run()
     assert folder.run()[0] == 0
-    monkeypatch.setattr("imgcls.outputs.resume._hash", lambda _name: 2**64 - 1)
+    monkeypatch.setattr("imgcls.outputs.resume.hash_name", lambda _name: 2**64 - 1)
     assert folder.run()[0] == 0

@@ -65,14 +65,14 @@ def test_the_best_epoch_is_kept_as_it_was_then(recipe, tmp_path, monkeypatch):
 def test_a_run_that_diverges_or_is_stopped_leaves_its_best(recipe, tmp_path, monkeypatch):
     from imgcls.training.session import Session
 
-    original = Session._check_weights
+    original = Session.check_weights
 
     def check(self):
         if self.loop.position.epoch == 4:
             raise diverged("a weight became NaN", 0.1, step=1)
         original(self)
 
-    monkeypatch.setattr(Session, "_check_weights", check)
+    monkeypatch.setattr(Session, "check_weights", check)
     with pytest.raises(DivergedError):
         train(recipe, output=tmp_path / "diverged")
     result = json.loads((tmp_path / "diverged/result.json").read_text())
