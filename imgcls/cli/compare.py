@@ -38,7 +38,7 @@ def compare(
 
     found = compare_runs(runs)
     for path in found.passed_over:
-        console.warn(f"{path} is not the folder of a run; skipped")
+        console.warn(f"{path} is not the folder of a run; passed over")
     if plot is not None:
         _draw(found, plot)
     console.use_utf8_stdout()
