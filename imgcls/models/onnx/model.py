@@ -123,6 +123,12 @@ class OnnxModel:
                 f"{self.id} answers with values that are not numbers", hint="its weights are damaged; use another model"
             )
         self._check_number(rows_BK.shape[1])
+        if self.is_foreign and rows_BK.shape[1] == 1 and self._answers.activation == "softmax":
+            # Its shape didn't show it.
+            raise ModelError(
+                f"{self.path} answers with a single number, whose softmax is always 1",
+                hint="add --activation sigmoid, or --activation none where it is a probability already",
+            )
         try:
             return self._answers.probabilities(rows_BK, len(self.card.classes))
         except ValueError as exc:

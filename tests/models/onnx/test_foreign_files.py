@@ -184,6 +184,14 @@ def test_a_single_output_that_shows_nothing_is_refused_with_what_to_say(tmp_path
     np.testing.assert_allclose(told.probabilities(PIXELS)[:, 1], SIGMOID[:, 0], atol=1e-5)
 
 
+def test_a_single_output_that_only_shows_when_it_answers_is_refused_then(tmp_path):
+    path = shaped(tmp_path / "m.onnx", ("batch", 1, 4, 4))
+    backend = OnnxBackend(path, labels=("ink",), transform=InputOptions(mean=(0.5,), std=(0.5,)))
+    with pytest.raises(ModelError, match="always 1") as caught:
+        backend.probabilities(np.zeros((1, 4, 4, 3), np.uint8))
+    assert "--activation sigmoid" in caught.value.hint
+
+
 @pytest.mark.parametrize("shape", [("batch", NUM_CLASSES, 1, 1), ("batch", 1, 1, NUM_CLASSES)], ids=str)
 def test_answers_with_sides_of_one_are_rows(tmp_path, shape):
     target = [number("to", [-1, *shape[1:]], np.int64)]
