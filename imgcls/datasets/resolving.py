@@ -131,6 +131,8 @@ def resolve(
                 if name in folders and "train" in folders and splits != (name,) and holds_loose_images(folders[name]):
                     notes.append(unlabelled(name, folders.pop(name)))
             chosen = _split_to_evaluate(root, folders, whole=whole) if splits is None else splits
+            if "val" in folders and val_fraction and "train" in chosen:
+                notes.append(f"data.val_fraction = {val_fraction:g} changes nothing: {folders['val']} validates")
             data = _resolve_folder(spec, root, folders, chosen, Carving(val_fraction, seed, seen))
             return replace(data, warnings=(*notes, *data.warnings))
         batches = found

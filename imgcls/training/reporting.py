@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Networks of torchvision's, trained from nothing on fewer images, stay behind the same ones pretrained.
 FEW_IMAGES = 10_000
+# Below this no schedule and no network gets far.
+FEW_STEPS = 10
 
 
 def lost_process(session: "Session", exc: ProcessLostError) -> ProcessLostError:
@@ -77,7 +79,14 @@ def describe_start(session: "Session") -> Started:
 def _warnings(session: "Session") -> tuple[str, ...]:
     uneven = uneven_warning(session.images.labels_N, session.images.classes)
     weighted = session.recipe.optim.class_weights != "off"
-    said = (None if weighted else uneven, _too_few(session), *_trained_on(session), session.moved)
+    said = (
+        _few_steps(session),
+        _late_best(session),
+        None if weighted else uneven,
+        _too_few(session),
+        *_trained_on(session),
+        session.moved,
+    )
     return (*session.dataset.warnings, *(text for text in said if text is not None))
 
 
@@ -87,6 +96,27 @@ def _too_few(session: "Session") -> str | None:
         return None
     few = f"{name} begins with random weights, for which {count:,} images are few"
     return f"{few}: --pretrained begins with those of ImageNet"
+
+
+def _few_steps(session: "Session") -> str | None:
+    steps = session.loop.total_steps
+    if steps >= FEW_STEPS:
+        return None
+    return (
+        f"{steps} step{'s' if steps > 1 else ''} in all are too few to learn much: raise --epochs, or lower "
+        f"--batch-size, which is {session.recipe.train.batch_size}"
+    )
+
+
+def _late_best(session: "Session") -> str | None:
+    """Early stopping beside a schedule that gets to its best at the end."""
+    patience, shape = session.recipe.train.patience, session.recipe.schedule.shape
+    if not patience or shape in ("constant", "step"):
+        return None
+    return (
+        f"train.patience = {patience} may end the run too early: with schedule.shape = {shape!r} the last epochs are "
+        "the best; --set schedule.shape=constant goes with it"
+    )
 
 
 def _trained_on(session: "Session") -> list[str]:

@@ -136,10 +136,13 @@ def train(
         # The images may have moved; where they are now is said by whoever resumes, or found near the run.
         recipe = recipe or stored
         recipe = with_source(recipe, find_source(recipe.data.source, near=folder.path / "config.toml"))
-        check_same_recipe(stored, recipe, folder.path)
-        check_device_fits(recipe, choice.device, num_processes=processes.count)
         # A run that was killed before it saved anything just begins again.
         saved = processes.from_first(lambda: load_saved(folder.last_path) if folder.last_path.exists() else None)
+        done = int(saved.loop["position"]["epoch"]) if saved is not None else 0
+        check_same_recipe(stored, recipe, folder.path, done_epochs=done)
+        if recipe.train.epochs != stored.train.epochs:
+            folder.write_config(recipe_text(recipe))
+        check_device_fits(recipe, choice.device, num_processes=processes.count)
         start = weights(recipe) if saved is None else None
         seen = SeenImages.from_dict(start.images) if start is not None else saved.kept_split if saved else None
         return _run(recipe, images(recipe, seen), folder, choice, start, saved, processes, on_event, should_stop)

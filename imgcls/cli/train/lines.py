@@ -103,7 +103,9 @@ def summary_lines(result: TrainResult) -> list[str]:
             "stopped   by --max-time; all is saved",
             f"next      {command_for(result)} train --resume {run}",
         ]
-    return [*lines, f"next      imgcls eval {run}", f"          imgcls predict -m {run} image.jpg"]
+    measured = result.last is not None and result.last.top1 is not None
+    held_out = "" if measured else " --data DIR, with images that it wasn't trained on"
+    return [*lines, f"next      imgcls eval {run}{held_out}", f"          imgcls predict -m {run} image.jpg"]
 
 
 def command_for(result: TrainResult) -> str:

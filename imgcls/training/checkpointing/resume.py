@@ -131,13 +131,28 @@ def copied(values: Any) -> Any:
     return values
 
 
-def check_same_recipe(stored: Recipe, wanted: Recipe, run: Path) -> None:
-    """Refuse to go on with other settings than the run began with.
+def check_same_recipe(stored: Recipe, wanted: Recipe, run: Path, *, done_epochs: int = 0) -> None:
+    """Refuse to go on with other settings than the run began with; a finished one may get more epochs at its last rate.
 
+    Args:
+        stored: recipe of the run.
+        wanted: recipe to go on with.
+        run: its folder.
+        done_epochs: whole epochs done.
     Raises:
         ConfigError: names the first keys that differ.
     """
     differences = describe_differences(stored, wanted)
+    more_epochs = _differing(stored, wanted) == ["train.epochs"]
+    if more_epochs and done_epochs >= stored.train.epochs and keeps_its_rate(stored, wanted):
+        return
+    if differences and more_epochs and wanted.train.epochs > stored.train.epochs:
+        shape = stored.schedule.shape
+        raise ConfigError(
+            f"the run in {run} has a schedule ({shape}) for {stored.train.epochs} epochs, which can't be made longer",
+            hint=f"imgcls train -m {run} --data {wanted.data.source} --epochs "
+            f"{wanted.train.epochs - stored.train.epochs} goes on from its weights, with its split, as a new run",
+        )
     if differences:
         raise ConfigError(
             f"the run in {run} has another recipe: {differences}",
@@ -145,12 +160,27 @@ def check_same_recipe(stored: Recipe, wanted: Recipe, run: Path) -> None:
         )
 
 
+def keeps_its_rate(stored: Recipe, wanted: Recipe) -> bool:
+    """Whether a finished run may be made longer: the steps it made are those that the longer run would have ended with.
+
+    Its learning rate was constant, warm-up over by both reckonings, and its images had one size.
+    """
+    longer = wanted.train.epochs > stored.train.epochs
+    warm = stored.schedule.warmup * wanted.train.epochs <= stored.train.epochs
+    return longer and warm and stored.schedule.shape == "constant" and not stored.train.resolution
+
+
 def describe_differences(stored: Recipe, wanted: Recipe) -> str:
     """The first keys in which two resolved recipes differ beyond what may, with both values; empty for none."""
     old, new = stored.to_dict(), wanted.to_dict()
-    keys = [key for key in differing_keys(old, new) if key not in MAY_DIFFER]
+    keys = _differing(stored, wanted)
     shown = "; ".join(f"{key} was {value_at(old, key)!r}, now {value_at(new, key)!r}" for key in keys[:KEYS_SHOWN])
     return shown + (f"; and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else "")
+
+
+def _differing(stored: Recipe, wanted: Recipe) -> list[str]:
+    keys = differing_keys(stored.to_dict(), wanted.to_dict())
+    return [key for key in keys if key not in MAY_DIFFER]
 
 
 def check_same_data(saved: Saved, images: LabelledImages, run: Path) -> None:
