@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import textwrap
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES = ("-", "--", ":", "-.")
 SIZE_INCHES = (10, 6.5)
 DPI = 120
+# Characters of a title's line, so that a long name of a folder isn't cut off.
+TITLE_WIDTH = 100
+LABEL_WIDTH = 40
 # Few points are marked, many would only blot the line.
 MOST_MARKED = 40
 # A loss that falls by more than this would be a flat line after its first epochs.
@@ -101,25 +105,28 @@ def build_figure(runs: Mapping[str, Metrics]) -> "Figure":
     _draw_losses(loss, runs, held_out)
     if held_out:
         top1 = figure.add_subplot(grid[0, 1])
-        top1.set_title(f"{held_out} top-1")
+        top1.set_title("top-1")
+        top1.set_ylabel("images classified correctly")
         top1.yaxis.set_major_formatter(PercentFormatter(xmax=1))
         for number, (name, metrics) in enumerate(runs.items()):
             colour, style = (COLOURS[1], "-") if len(runs) == 1 else _look(number)
-            _line(top1, metrics, "top1", label=name, color=colour, linestyle=style)
+            if len(runs) == 1:
+                name = held_out
+                _line(top1, metrics, "train_top1", label="training", color=COLOURS[0])
+            _line(top1, metrics, "top1", label=_short(name), color=colour, linestyle=style)
             score, epoch = _mark_kept(top1, metrics, colour)
             if len(runs) == 1:
-                top1.set_title(f"{held_out} top-1: {score:.2%} in epoch {epoch}, which was kept")
-        if len(runs) > 1:
-            top1.legend(fontsize="small", loc="lower right")
-    rate.set_title("learning rate")
-    rate.set_xlabel("epoch")
+                top1.set_title(f"top-1, kept: {score:.2%} (epoch {epoch})")
+        top1.legend(fontsize="small", loc="lower right")
+    rate.set_ylabel("learning rate")
     for number, metrics in enumerate(runs.values()):
         colour, style = _look(number)
         _line(rate, metrics, "lr", color=colour, linestyle=style)
     num_epochs = max(metrics[-1]["epoch"] for metrics in runs.values())
     for axes in figure.axes:
         _finish(axes, num_epochs=num_epochs)
-    figure.suptitle(next(iter(runs)) if len(runs) == 1 else f"{len(runs)} runs")
+    name = next(iter(runs)) if len(runs) == 1 else f"{len(runs)} runs"
+    figure.suptitle("\n".join(textwrap.wrap(name, TITLE_WIDTH)), fontsize="medium")
     return figure
 
 
@@ -130,12 +137,13 @@ def _draw_losses(axes: "Axes", runs: Mapping[str, Metrics], held_out: str) -> No
         _line(axes, metrics, "train_loss", label="training", color=COLOURS[0])
         _line(axes, metrics, "loss", label=held_out, color=COLOURS[1])
     else:
-        axes.set_title(f"loss: {held_out} (thick), training (thin)" if held_out else "training loss")
+        axes.set_title(f"{held_out} (thick), training (thin)" if held_out else "training")
         for number, (name, metrics) in enumerate(runs.items()):
             colour, style = _look(number)
-            label = {} if held_out else {"label": name}
+            label = {} if held_out else {"label": _short(name)}
             _line(axes, metrics, "train_loss", color=colour, linestyle=style, linewidth=0.7, marker="", **label)
-            _line(axes, metrics, "loss", label=name, color=colour, linestyle=style)
+            _line(axes, metrics, "loss", label=_short(name), color=colour, linestyle=style)
+    axes.set_ylabel("cross-entropy loss")
     axes.legend(fontsize="small")
     losses = [line[key] for metrics in runs.values() for line in metrics for key in ("train_loss", "loss") if line[key]]
     if losses and min(losses) > 0 and max(losses) / min(losses) > LOG_SCALE_FROM:
@@ -143,11 +151,16 @@ def _draw_losses(axes: "Axes", runs: Mapping[str, Metrics], held_out: str) -> No
 
 
 def _line(axes: "Axes", metrics: Metrics, key: str, **look: Any) -> None:
-    points = [(line["epoch"], line[key]) for line in metrics if line[key] is not None]
+    points = [(line["epoch"], line[key]) for line in metrics if line.get(key) is not None]
     if points:
         look.setdefault("marker", "o" if len(points) <= MOST_MARKED else "")
         epochs, values = zip(*points, strict=True)
         axes.plot(epochs, values, markersize=3, **look)
+
+
+def _short(name: str) -> str:
+    """A name for a legend: its begin and its end, where runs of one recipe differ."""
+    return name if len(name) <= LABEL_WIDTH else f"{name[: LABEL_WIDTH // 2 - 1]}…{name[-LABEL_WIDTH // 2 :]}"
 
 
 def _mark_kept(axes: "Axes", metrics: Metrics, colour: str) -> tuple[float, int]:
@@ -162,6 +175,7 @@ def _mark_kept(axes: "Axes", metrics: Metrics, colour: str) -> tuple[float, int]
 def _finish(axes: "Axes", *, num_epochs: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    axes.set_xlabel("epoch")
     axes.set_xlim(0.5, num_epochs + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(visible=True, alpha=0.3)

@@ -135,6 +135,8 @@ class EpochEnd:
         images: images trained on since the run began.
         validation_sec: that measuring took; None without validation images.
         elapsed_sec: since the run began, with validation and saving; without the time that a cut run lay still.
+        train_top1: of the training images, as they were augmented, while the weights moved; None where mixup or CutMix
+            leave no image with one class.
     """
 
     epoch: int
@@ -150,6 +152,7 @@ class EpochEnd:
     images: int
     validation_sec: float | None
     elapsed_sec: float
+    train_top1: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

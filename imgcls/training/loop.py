@@ -161,6 +161,7 @@ class Loop:
         position.epoch_sec += seconds
         position.epoch_images += position.images - images_before
         position.loss_total, position.loss_count = monitor.total, monitor.count
+        position.correct += self.phase_setup.step.take_num_correct()
         on_event(self._progress(monitor.mean, speed))
         if position.batch < self.steps_per_epoch:
             self.inputs.load_state_dict(self.inputs.state_dict())
@@ -169,9 +170,11 @@ class Loop:
             self.ema.update()
         average_statistics(self.networks, self.processes)
         seconds, speed = position.epoch_sec, position.epoch_images / max(position.epoch_sec, 1e-9)
+        train_top1 = self._train_top1()
         position.epoch, position.batch, position.loss_total, position.loss_count = position.epoch + 1, 0, 0.0, 0
+        position.correct = 0
         position.epoch_images, position.epoch_sec = 0, 0.0
-        return EpochSummary(monitor.mean, self.optimisers.rate, seconds, speed)
+        return EpochSummary(monitor.mean, train_top1, self.optimisers.rate, seconds, speed)
 
     def train_on(self, batch: Batch, shard: Shard, flipped_B: Tensor, num_images: int) -> Tensor:
         """Make one step: rate, input, arithmetic, EMA.
@@ -214,6 +217,12 @@ class Loop:
                 batch_size=self.recipe.train.batch_size,
                 seed=self.recipe.train.seed,
             )
+
+    def _train_top1(self) -> float | None:
+        """Of the epoch's images, as they were augmented, while the weights moved; None where images are mixed."""
+        everybody = self.processes.gather((self.position.correct, self.position.loss_count))
+        correct, count = (sum(values) for values in zip(*everybody, strict=True))
+        return correct / count if count and not (self.recipe.augment.mixup or self.recipe.augment.cutmix) else None
 
     def _num_to_train_on(self, batch: Batch, shard: Shard) -> int:
         """Images of the whole batch, or 0 where it is passed over: damaged ones drop out, and one may be left."""

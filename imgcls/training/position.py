@@ -12,6 +12,7 @@ class Position:
         batch: batches done of the epoch that is under way.
         step: optimiser steps done in all.
         loss_total, loss_count: of this process in the epoch under way, for its mean loss.
+        correct: images of this process in the epoch under way that were classified correctly.
         images: images trained on in all, by all processes.
         train_sec: spent in steps.
         epoch_images, epoch_sec: the same of the epoch under way.
@@ -23,6 +24,7 @@ class Position:
     step: int = 0
     loss_total: float = 0.0
     loss_count: int = 0
+    correct: int = 0
     images: int = 0
     train_sec: float = 0.0
     elapsed_sec: float = 0.0
@@ -35,6 +37,7 @@ class EpochSummary:
     """What the training pass of an epoch came to; see `EpochEnd`."""
 
     train_loss: float
+    train_top1: float | None
     lr: float
     seconds: float
     images_per_sec: float

@@ -209,6 +209,7 @@ class Session:
             images=position.images,
             validation_sec=ended - begun if result else None,
             elapsed_sec=position.elapsed_sec,
+            train_top1=summary.train_top1,
         )
         metrics: dict[str, Any] = {"epoch": position.epoch, "train_loss": summary.train_loss}
         if result is not None and images is not None:

@@ -50,6 +50,8 @@ class TrainingStep:
             device.type, dtype=precision.autocast_dtype, enabled=precision.autocast_dtype is not None
         )
         self._scaler = scaler
+        # Stays on the device: asking for it would make a GPU wait at every step.
+        self._correct = torch.zeros((), dtype=torch.int64, device=device)
         # What several processes don't average yet.
         self._unsent = forward.no_sync if isinstance(forward, DistributedDataParallel) else contextlib.nullcontext
 
@@ -70,9 +72,18 @@ class TrainingStep:
         self.optimisers.step(max_norm=self._max_norm, scaler=self._scaler)
         return loss
 
+    def take_num_correct(self) -> int:
+        """Images whose class had the highest logit since the last call, as they were augmented."""
+        num_correct = int(self._correct)
+        self._correct.zero_()
+        return num_correct
+
     def _backward(self, input_BCHW: Tensor, target: Tensor, *, weight: float, share: float = 1.0) -> Tensor:
         with self._autocast:
             logits_BK = self.forward(input_BCHW)
+        # A mixture of two images has no one class.
+        if target.ndim == 1 and weight:
+            self._correct += (logits_BK.detach().argmax(1) == target).sum()
         loss = self._loss(logits_BK.float(), target)
         if share < 1:
             loss = loss * share

@@ -30,18 +30,49 @@ def test_one_run():
     curve, star = top1.lines
     assert list(curve.get_ydata()) == pytest.approx([1 / 2, 2 / 3, 3 / 4, 4 / 5, 5 / 6])
     assert (list(star.get_xdata()), star.get_marker()) == ([5], "*")
-    assert top1.get_title() == "validation top-1: 83.33% in epoch 5, which was kept"
+    assert top1.get_title() == "top-1, kept: 83.33% (epoch 5)"
+    assert [axes.get_xlabel() for axes in (loss, rate, top1)] == ["epoch"] * 3
+    labels = [axes.get_ylabel() for axes in (loss, rate, top1)]
+    assert labels == ["cross-entropy loss", "learning rate", "images classified correctly"]
+
+
+def test_training_accuracy_beside_that_of_validation():
+    lines = metrics(3)
+    for line, value in zip(lines, (0.25, 0.5, 0.75), strict=True):
+        line["train_top1"] = value
+    training, validation, _star = build_figure({"cnn": lines}).axes[2].lines
+    assert list(training.get_ydata()) == [0.25, 0.5, 0.75]
+    assert list(validation.get_ydata()) == pytest.approx([1 / 2, 2 / 3, 3 / 4])
+    # Runs of earlier versions have none.
+    del lines[0]["train_top1"], lines[1]["train_top1"], lines[2]["train_top1"]
+    assert len(build_figure({"cnn": lines}).axes[2].lines) == 2
+
+
+@pytest.mark.parametrize("name", ["cnn", "a-recipe-with-a-long-name-" * 9])
+@pytest.mark.parametrize("num_runs", [1, 3])
+def test_no_word_is_cut_off(name, num_runs):
+    figure = build_figure({f"{name}{number}"[-250:]: metrics(120, split="test") for number in range(num_runs)})
+    figure.draw_without_rendering()
+    whole = figure.get_window_extent()
+    texts = [
+        *figure.texts,
+        *(text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)),
+    ]
+    for text in texts:
+        box = text.get_window_extent()
+        assert whole.x0 <= box.x0 <= box.x1 <= whole.x1, text.get_text()
+        assert whole.y0 <= box.y0 <= box.y1 <= whole.y1, text.get_text()
 
 
 def test_where_test_images_stand_in_nothing_is_chosen_by_them():
     lines = metrics(3, split="test")
     lines[0]["top1"] = 0.9
-    assert build_figure({"cnn": lines}).axes[2].get_title() == "test top-1: 75.00% in epoch 3, which was kept"
+    assert build_figure({"cnn": lines}).axes[2].get_title() == "top-1, kept: 75.00% (epoch 3)"
 
 
 def test_of_equal_accuracies_the_lower_loss_was_kept():
     lines = metrics(3, top1=0.5)
-    assert build_figure({"cnn": lines}).axes[2].get_title() == "validation top-1: 50.00% in epoch 3, which was kept"
+    assert build_figure({"cnn": lines}).axes[2].get_title() == "top-1, kept: 50.00% (epoch 3)"
 
 
 def test_several_runs_have_their_own_looks():

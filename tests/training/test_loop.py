@@ -345,3 +345,14 @@ def test_the_scale_of_a_loss_in_float16_is_taken_up():
     assert whole.phase_setup.scaler.state_dict()["_growth_tracker"] == 9
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(resumed)[name]), name
+
+
+def test_training_accuracy_counts_every_image_once():
+    images = Coloured(20)
+    loop = build_loop(images, "optim.lr=0.01", "schedule.shape=constant")
+    summaries = [loop.run_epoch(lambda event: None, lambda: None) for _ in range(3)]
+    counts = [summary.train_top1 * 20 for summary in summaries]
+    assert counts == pytest.approx([round(count) for count in counts])
+    assert all(0 <= count <= 20 for count in counts)
+    mixed = build_loop(Coloured(20), "augment.mixup=0.5").run_epoch(lambda event: None, lambda: None)
+    assert mixed.train_top1 is None

@@ -25,9 +25,10 @@ def loop_state(loop: Loop) -> dict[str, Any]:
     if loop.position.batch and loop.processes.count > 1:
         position = loop.position
         own = {"streams": state["streams"], "loss_total": position.loss_total, "loss_count": position.loss_count}
+        own["correct"] = position.correct
         own["statistics"] = [value.cpu() for value in running_statistics(loop.networks)]
         state["processes"] = loop.processes.gather(own)
-        for key in ("loss_total", "loss_count"):
+        for key in ("loss_total", "loss_count", "correct"):
             state["position"][key] = sum(each[key] for each in state["processes"])
     return state
 
@@ -53,9 +54,10 @@ def restore_loop(loop: Loop, state: dict[str, Any]) -> None:
         own = each[loop.processes.rank]
         streams = own["streams"]
         loop.position.loss_total, loop.position.loss_count = own["loss_total"], own["loss_count"]
+        loop.position.correct = own.get("correct", 0)
         for value, saved in zip(running_statistics(loop.networks), own["statistics"], strict=True):
             value.copy_(saved)
     elif not loop.processes.is_first:
         streams = {key: value for key, value in streams.items() if key != "global"}
-        loop.position.loss_total, loop.position.loss_count = 0.0, 0
+        loop.position.loss_total, loop.position.loss_count, loop.position.correct = 0.0, 0, 0
     loop.inputs.load_state_dict(streams)
