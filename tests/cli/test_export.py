@@ -189,11 +189,11 @@ def test_what_a_foreign_file_needs_is_said(
     refused(run("predict", "p.png", "-m", "m.onnx", *told), code, *words)
 
 
-def test_labels_go_with_onnx_files_only(exported: tuple[Path, Path, Result], foreign: Path) -> None:
+def test_labels_go_with_onnx_files_and_other_weights_only(exported: tuple[Path, Path, Result], foreign: Path) -> None:
     refused(
         run("predict", foreign.with_name("p.png"), "-m", exported[0], "--labels", foreign.with_name("labels.txt")),
         2,
-        "for ONNX files only",
+        "--labels goes with --weights",
     )
 
 
