@@ -185,8 +185,9 @@ def test_a_single_output_that_shows_nothing_is_refused_with_what_to_say(tmp_path
 
 
 def test_a_single_output_that_only_shows_when_it_answers_is_refused_then(tmp_path):
-    path = shaped(tmp_path / "m.onnx", ("batch", 1, 4, 4))
-    backend = OnnxBackend(path, labels=("ink",), transform=InputOptions(mean=(0.5,), std=(0.5,)))
+    path = shaped(tmp_path / "m.onnx", ("batch", "depth", 4, 4))
+    options = InputOptions(mean=(0.5,), std=(0.5,), channels="grey")
+    backend = OnnxBackend(path, labels=("ink",), transform=options)
     with pytest.raises(ModelError, match="always 1") as caught:
         backend.probabilities(np.zeros((1, 4, 4, 3), np.uint8))
     assert "--activation sigmoid" in caught.value.hint
