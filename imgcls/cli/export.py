@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from imgcls.cli import console, foreign_model, options
+from imgcls.cli.completion import complete_model
 from imgcls.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ class Target(StrEnum):
 def export(
     model: Annotated[
         str,
-        typer.Argument(help="A checkpoint, a run folder, a bundled model or a torchvision name.", metavar="MODEL"),
+        typer.Argument(
+            help="A checkpoint, a run folder, a bundled model or a torchvision name.",
+            metavar="MODEL",
+            autocompletion=complete_model,
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The file to write: .onnx, .pt2 or .pt.", metavar="FILE")

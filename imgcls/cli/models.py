@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from imgcls.cli import console, options
+from imgcls.cli.completion import complete_model
 from imgcls.errors import ModelError
 from imgcls.host.digests import forget_digests
 
@@ -19,7 +20,11 @@ MARKS = {"here": "here", "absent": "-", "damaged": "DAMAGED"}
 def models(
     names: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads it at run time
-        typer.Argument(help="Only these; patterns such as 'resnet*' too; by default all.", metavar="[NAME]..."),
+        typer.Argument(
+            help="Only these; patterns such as 'resnet*' too; by default all.",
+            metavar="[NAME]...",
+            autocompletion=complete_model,
+        ),
     ] = None,
     fetch: Annotated[
         Optional[list[str]],  # noqa: UP045

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from imgcls.cli.completion import complete_device, complete_model
+
 
 class ReportFormat(StrEnum):
     """How commands with one answer print it."""
@@ -20,19 +22,10 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A checkpoint, a run folder, an .onnx file, a bundled model (cifar10-cnn) or a torchvision name.",
-        metavar="MODEL",
-        show_default=True,
-    ),
-]
-DefaultModel = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
         help="A checkpoint, a run folder, an .onnx file, or a name that 'imgcls models' lists.",
         metavar="MODEL",
         envvar="IMGCLS_MODEL",
+        autocompletion=complete_model,
         show_default=True,
     ),
 ]
@@ -50,7 +43,14 @@ Labels = Annotated[
 ]
 Ema = Annotated[bool, typer.Option("--ema", help="Take the EMA that the file of --weights holds.")]
 Device = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps or xpu.", metavar="DEVICE", show_default=True)
+    str,
+    typer.Option(
+        "--device",
+        help="auto, cpu, cuda, cuda:1, mps or xpu.",
+        metavar="DEVICE",
+        show_default=True,
+        autocompletion=complete_device,
+    ),
 ]
 Workers = Annotated[
     int | None,

@@ -19,7 +19,7 @@ from imgcls.models.checkpoint import Checkpoint, load_checkpoint
 from imgcls.models.families.family import DownloadProgress
 from imgcls.models.heads import reorder_head, replace_head
 from imgcls.models.onnx.model import is_onnx
-from imgcls.models.registry import family_of, find_checkpoint
+from imgcls.models.registry import find_checkpoint, published_weights
 from imgcls.models.state_dicts import FoundWeights, load_state_dict
 
 
@@ -108,8 +108,7 @@ def load_start(
         ModelError: they are missing, damaged, don't fit the network, or can't be downloaded.
     """
     if not weights:
-        family = family_of(name)
-        path = family.weights_file(family.entry(name, pretrained), progress=progress)
+        path = published_weights(name, pretrained, progress=progress)
         return _start(name, arguments, path, None, pretrained)
     path = _located(weights)
     checkpoint = stored_start(weights)

@@ -17,7 +17,7 @@ from imgcls.models.families.family import DownloadProgress
 from imgcls.models.heads import num_outputs
 from imgcls.models.imagenet import imagenet_classes
 from imgcls.models.onnx.model import is_onnx
-from imgcls.models.registry import DEFAULT_MODEL, family_of, find_checkpoint
+from imgcls.models.registry import DEFAULT_MODEL, family_of, find_checkpoint, published_weights
 from imgcls.models.state_dicts import FoundWeights, load_state_dict
 
 
@@ -107,7 +107,7 @@ def load_model(
         return _from_checkpoint(load_checkpoint(path), path, name=spec if spec in BUNDLED else "")
     family = family_of(spec)
     entry = family.entry(spec)
-    file = family.weights_file(entry, progress=progress)
+    file = published_weights(spec, progress=progress)
     name = entry.network or spec
     network, remarks = build_from_state(name, load_state_dict(file), source=file, arguments=entry.arguments)
     known = imagenet_classes()

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from imgcls.errors import ModelError
 from imgcls.models.families.bundled import BUNDLED, OwnNetworks, bundled_checkpoint
-from imgcls.models.families.efficientnet_lite import EfficientNetLite
-from imgcls.models.families.family import Family, ListedModel, PretrainedEntry
+from imgcls.models.families.efficientnet_lite import INSTALL, EfficientNetLite
+from imgcls.models.families.family import DownloadProgress, Family, ListedModel, PretrainedEntry
 from imgcls.models.families.timm import Timm
 from imgcls.models.families.torchvision import Torchvision
 
 DEFAULT_MODEL = "alexnet"
+# Knows the same classes as the default, and its weights come from a package.
+WITHOUT_DOWNLOAD = "efficientnet-lite0"
 # The version of `imgcls models -f json`.
 SCHEMA = 1
 # Asked in this order.
@@ -61,6 +63,24 @@ def weights_are_here(name: str) -> bool:
         return family.weights_state(family.entry(name)) == "here"
     except ModelError:
         return False
+
+
+def published_weights(name: str, weights_name: str = "", *, progress: DownloadProgress | None = None) -> Path:
+    """The file of a network's published weights, fetched if need be.
+
+    Raises:
+        ModelError: it can't be had; the hint ends with what works here and now.
+    """
+    family = family_of(name)
+    entry = family.entry(name, weights_name)
+    try:
+        return family.weights_file(entry, progress=progress)
+    except ModelError as exc:
+        if name == WITHOUT_DOWNLOAD or family.weights_state(entry) != "absent":
+            raise
+        here = weights_are_here(WITHOUT_DOWNLOAD)
+        instead = f"-m {WITHOUT_DOWNLOAD} needs no download" + ("" if here else f" after {INSTALL}")
+        raise ModelError(exc.message, hint=f"{exc.hint}; {instead}") from exc
 
 
 def is_architecture(name: str) -> bool:

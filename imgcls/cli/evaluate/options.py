@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from imgcls.cli import options
+from imgcls.cli.completion import complete_model
 from imgcls.errors import UsageError
 
 
@@ -35,10 +36,21 @@ class Order(StrEnum):
 
 Model = Annotated[
     str | None,
-    typer.Argument(help="A checkpoint, run folder, .onnx file, bundled model or torchvision name.", metavar="MODEL"),
+    typer.Argument(
+        help="A checkpoint, run folder, .onnx file, or a name that 'imgcls models' lists.",
+        metavar="MODEL",
+        autocompletion=complete_model,
+    ),
 ]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", "-m", help="The same, named as in the other commands.", metavar="MODEL")
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="The same, named as in the other commands.",
+        metavar="MODEL",
+        autocompletion=complete_model,
+    ),
 ]
 Data = Annotated[
     str | None,

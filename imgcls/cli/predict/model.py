@@ -26,7 +26,7 @@ class Precision(StrEnum):
 class ModelOptions:
     """Which model, and how many of its classes; see each option's help."""
 
-    model: options.DefaultModel = "alexnet"
+    model: options.Model = "alexnet"
     weights: options.Weights = None
     ema: options.Ema = False
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes to name.")] = 5

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from imgcls.cli.completion import complete_model, complete_setting
+
 START = "Initial weights"
 RECIPE = "Recipe settings used most"
 RUN = "Run folder and time"
@@ -28,11 +30,17 @@ Model = Annotated[
         "-m",
         help="mlp, cnn, a torchvision classifier, or a trained model to start from; replaces the recipe's.",
         metavar="MODEL",
+        autocompletion=complete_model,
     ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Any recipe setting; can be repeated.", metavar="SECTION.KEY=VALUE"),
+    typer.Option(
+        "--set",
+        help="Any recipe setting; can be repeated.",
+        metavar="SECTION.KEY=VALUE",
+        autocompletion=complete_setting,
+    ),
 ]
 Pretrained = Annotated[
     bool,

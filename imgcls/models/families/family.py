@@ -100,6 +100,10 @@ class Family(ABC):
     def names(self) -> Sequence[str]:
         """Every name, for the list, completion and suggestions; without torch once it is remembered."""
 
+    def known_names(self) -> Sequence[str]:
+        """The names that can be told at once, for completion in a shell."""
+        return self.names()
+
     def entry(self, name: str, weights_name: str = "") -> PretrainedEntry:
         """What is published about a network's trained weights.
 

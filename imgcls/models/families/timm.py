@@ -10,7 +10,6 @@ import contextlib
 import fnmatch
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,13 +29,13 @@ from imgcls.models.families.family import (
     WeightsState,
     state_of,
 )
+from imgcls.models.families.hub import INSTALL, cached_file, fetch_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PREFIX, HUB_PREFIX = "timm/", "hf-hub:"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-INSTALL = "pip install 'imgcls[timm]'"
 # The hub names a large file's copy in the cache by its SHA-256.
 SHA256 = re.compile(r"[0-9a-f]{64}")
 HUB_NAME = re.compile(r"hf-hub:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
@@ -84,7 +83,7 @@ class Timm(Family):
         """From the hub's cache, or fetched there."""
         if not entry.url:
             raise ModelError(f"nobody publishes weights of {entry.name!r}", hint=f"-m {entry.name} --weights FILE")
-        path = _fetch(entry.url, WEIGHTS, progress)
+        path = fetch_file(entry.url, WEIGHTS, progress)
         digits = path.resolve().name
         if SHA256.fullmatch(digits) and state_of(path, digits) != "here":
             raise ModelError(f"{path} is damaged: its SHA-256 is not {digits[:8]}...", hint=f"delete {path.resolve()}")
@@ -92,7 +91,7 @@ class Timm(Family):
 
     def weights_state(self, entry: PretrainedEntry) -> WeightsState:
         """By the hub's cache alone."""
-        path = _cached(entry.url)
+        path = cached_file(entry.url, WEIGHTS)
         if path is None:
             return "absent"
         digits = path.resolve().name
@@ -146,7 +145,7 @@ class Timm(Family):
             write_text(_names_file(), json.dumps({"versions": _version(), "names": names}))
         for name in fnmatch.filter(names, pattern):
             entry = self.entry(name)
-            path = _cached(entry.url)
+            path = cached_file(entry.url, WEIGHTS)
             yield ListedModel(
                 name=name,
                 source=self.source,
@@ -184,7 +183,7 @@ def _hub_entry(name: str) -> PretrainedEntry:
     if found is None:
         raise ModelError(f"{name!r} names no repository of the hub", hint="hf-hub:ORG/NAME")
     address = found["repo"] + (f"@{found['revision']}" if found["revision"] else "")
-    path = _fetch(address, CONFIG)
+    path = fetch_file(address, CONFIG)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         config = dict(content.get("pretrained_cfg", content))
@@ -253,59 +252,3 @@ def _classes(config: Mapping[str, Any]) -> tuple[str, ...]:
         raise ValueError(f"it has {count} classes and names {len(names)}")
     # Two kinds of crane need a name of their own.
     return tuple(found) if len(set(found)) == count else tuple(f"{a} ({b})" for a, b in zip(found, names, strict=True))
-
-
-def _cached(address: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    repo, _at, revision = address.partition("@")
-    found = try_to_load_from_cache(repo, WEIGHTS, revision=revision or None) if repo else None
-    return Path(found) if isinstance(found, str) else None
-
-
-def _fetch(address: str, file: str, progress: DownloadProgress | None = None) -> Path:
-    """A file of a repository, from huggingface_hub's cache or through the network."""
-    try:
-        import huggingface_hub
-        from huggingface_hub import errors
-    except ImportError as exc:
-        raise ModelError("huggingface_hub is not installed", hint=INSTALL) from exc
-    repo, _at, revision = address.partition("@")
-    try:
-        return Path(
-            huggingface_hub.hf_hub_download(
-                repo,
-                file,
-                revision=revision or None,
-                endpoint=os.environ.get("HF_ENDPOINT") or None,
-                local_files_only=cache_folders.is_offline(),
-                tqdm_class=_bar(progress),
-            )
-        )
-    except errors.EntryNotFoundError as exc:
-        if isinstance(exc, errors.LocalEntryNotFoundError):
-            raise ModelError(
-                f"{file} of {repo} is not here and can't be downloaded",
-                hint="connect, unset HF_HUB_OFFLINE and IMGCLS_OFFLINE, or set HF_ENDPOINT to a mirror",
-            ) from exc
-        raise ModelError(f"{repo} has no {file}", hint="only safetensors are read, as a pickle may run code") from exc
-    except (errors.HfHubHTTPError, errors.HFValidationError, OSError, ValueError) as exc:
-        said = str(exc).strip().partition("\n")[0]
-        raise ModelError(f"can't fetch {file} of {repo}: {said}", hint="check the name and the network") from exc
-
-
-def _bar(progress: DownloadProgress | None) -> Any:
-    """huggingface_hub's way to tell of a download: a bar of tqdm, which shows nothing here and passes the bytes on."""
-    from tqdm.std import tqdm
-
-    class Told(tqdm):  # type: ignore[misc]
-        def __init__(self, *arguments: Any, **settings: Any) -> None:
-            super().__init__(*arguments, **{**settings, "disable": True})
-
-        def update(self, n: float | None = 1) -> bool | None:
-            self.n += n or 0
-            if progress is not None:
-                progress(int(self.n), int(self.total) if self.total else None)
-            return None
-
-    return Told

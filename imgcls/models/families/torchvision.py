@@ -75,6 +75,10 @@ class Torchvision(Family):
         """Sorted."""
         return [entry.name for entry in torchvision_entries()]
 
+    def known_names(self) -> Sequence[str]:
+        """Those that are remembered; AlexNet always."""
+        return [entry.name for entry in _remembered() or (ALEXNET,)]
+
     def entry(self, name: str, weights_name: str = "") -> PretrainedEntry:
         """As torchvision publishes it; AlexNet's is known without torchvision."""
         if name == ALEXNET.name and weights_name in ("", ALEXNET.weights_name):
@@ -216,21 +220,31 @@ def catalogue_entry(name: str, weights_name: str = "") -> PretrainedEntry:
 
 def torchvision_entries() -> list[PretrainedEntry]:
     """The whole catalogue, sorted by name, from memory when it is that of the installed torchvision."""
-    remembered = cache_folders.cache_folder() / "catalogue.json"
-    version = {key: value for key, value in versions(("torchvision",)).items() if key != "python"}
-    try:
-        content = json.loads(remembered.read_text(encoding="utf-8"))
-        if content["versions"] == version:
-            return [_entry(values) for values in content["entries"]]
-    except (OSError, ValueError, KeyError, TypeError, ImgclsError):
-        # Not there yet, or damaged: read again and written anew.
-        pass
+    if (known := _remembered()) is not None:
+        return known
     entries = [catalogue_entry(name) for name in pretrained_names()]
     values = [{**asdict(entry), "transform": entry.transform.to_dict()} for entry in entries]
     # A cache that can't be written costs time, never the answer.
     with contextlib.suppress(OutputError):
-        write_text(remembered, json.dumps({"versions": version, "entries": values}))
+        write_text(_catalogue_file(), json.dumps({"versions": _version(), "entries": values}))
     return entries
+
+
+def _remembered() -> list[PretrainedEntry] | None:
+    try:
+        content = json.loads(_catalogue_file().read_text(encoding="utf-8"))
+        return [_entry(values) for values in content["entries"]] if content["versions"] == _version() else None
+    except (OSError, ValueError, KeyError, TypeError, ImgclsError):
+        # Not there yet, or damaged: read again and written anew.
+        return None
+
+
+def _catalogue_file() -> Path:
+    return cache_folders.cache_folder() / "catalogue.json"
+
+
+def _version() -> dict[str, str]:
+    return {key: value for key, value in versions(("torchvision",)).items() if key != "python"}
 
 
 def _entry(values: dict[str, Any]) -> PretrainedEntry:
