@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -44,7 +44,7 @@ def export(
         Path, typer.Option("--output", "-o", help="The file to write: .onnx, .pt2 or .pt.", metavar="FILE")
     ],
     to: Annotated[
-        Optional[Target],  # noqa: UP045 - Typer reads it at run time
+        Target | None,
         typer.Option(
             "--to", help="onnx, torch-export or checkpoint; by default as the file is named.", metavar="FORMAT"
         ),
@@ -54,7 +54,7 @@ def export(
         bool, typer.Option("--int8", help="8-bit integers: a quarter of the size (ONNX); needs --calibrate.")
     ] = False,
     calibrate: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--calibrate", help="Typical images: for --int8, and to compare on.", metavar="DIR"),
     ] = None,
     weights: options.Weights = None,

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -68,24 +68,22 @@ class Activation(StrEnum):
     NONE = "none"
 
 
-# Typer reads these at run time, and asks for Optional where None may stand.
-# ruff: noqa: UP045
 PresetOption = Annotated[
-    Optional[Preset],
+    Preset | None,
     typer.Option("--preset", help="A well-known preprocessing; other options change it.", rich_help_panel=PANEL),
 ]
 Mean = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         "--mean", help="Of each channel, white being --scale: 0.5,0.5,0.5", metavar="R,G,B", rich_help_panel=PANEL
     ),
 ]
 Std = Annotated[
-    Optional[str],
+    str | None,
     typer.Option("--std", help="Of each channel, likewise.", metavar="R,G,B", rich_help_panel=PANEL),
 ]
 Size = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         "--size",
         help="Pixels: 224; 256,224 to resize the shorter side and crop the centre; HxW, or H,W with squash and pad.",
@@ -94,10 +92,10 @@ Size = Annotated[
     ),
 ]
 ChannelsOption = Annotated[
-    Optional[Channels], typer.Option("--channels", help="Order of the channels; rgb by default.", rich_help_panel=PANEL)
+    Channels | None, typer.Option("--channels", help="Order of the channels; rgb by default.", rich_help_panel=PANEL)
 ]
 ResizeOption = Annotated[
-    Optional[Resize],
+    Resize | None,
     typer.Option(
         "--resize",
         help="An image of another shape is cropped, squashed or padded; crop by default.",
@@ -105,21 +103,21 @@ ResizeOption = Annotated[
     ),
 ]
 PadColour = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         "--pad-colour", help="Of what --resize pad adds, 0 to 255 each.", metavar="R,G,B", rich_help_panel=PANEL
     ),
 ]
 InterpolationOption = Annotated[
-    Optional[Interpolation],
+    Interpolation | None,
     typer.Option("--interpolation", help="Filter of the resize; bilinear by default.", rich_help_panel=PANEL),
 ]
 ScaleOption = Annotated[
-    Optional[Scale],
+    Scale | None,
     typer.Option("--scale", help="What white is before --mean and --std; 1 by default.", rich_help_panel=PANEL),
 ]
 ActivationOption = Annotated[
-    Optional[Activation],
+    Activation | None,
     typer.Option(
         "--activation",
         help="Outputs are logits (softmax), logits of several labels per image (sigmoid), or probabilities (none); by "
@@ -128,7 +126,7 @@ ActivationOption = Annotated[
     ),
 ]
 OutputName = Annotated[
-    Optional[str],
+    str | None,
     typer.Option("--output-name", help="Which of several outputs to read.", metavar="NAME", rich_help_panel=PANEL),
 ]
 

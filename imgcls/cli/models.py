@@ -1,7 +1,7 @@
 """`imgcls models`: what `--model` accepts, and which weights are here."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ MARKS = {"here": "here", "absent": "-", "damaged": "DAMAGED"}
 
 def models(
     names: Annotated[
-        Optional[list[str]],  # noqa: UP045 - Typer reads it at run time
+        list[str] | None,
         typer.Argument(
             help="Only these; patterns such as 'resnet*' too; by default all.",
             metavar="[NAME]...",
@@ -27,7 +27,7 @@ def models(
         ),
     ] = None,
     fetch: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option("--fetch", help="Download these weights now; more names may follow.", metavar="NAME"),
     ] = None,
     verify: Annotated[
