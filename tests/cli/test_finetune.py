@@ -148,10 +148,10 @@ def test_what_freeze_needs(command, photos):
     assert "--pretrained, --weights FILE, or --model RUN" in result.stderr
     result = command("train", "-m", "cifar10-cnn", "--freeze", "--data", photos, "--epochs", 2, "-o", "run")
     assert result.exit_code == 0, result.output
-    assert "the body is frozen, and runs once on every image" in result.stderr
+    assert "the backbone is frozen, and runs once on every image" in result.stderr
     shifted = command("train", "-m", "cifar10-cnn", "--freeze", "--data", photos, "--epochs", 1,
                      "--set", "augment.translate_px=2", "--set", "augment.erasing=0.1", "-o", "shifted")  # fmt: skip
-    text = "the body is frozen, but runs at every step: augment.translate_px and augment.erasing change the images"
+    text = "the backbone is frozen, but runs at every step: augment.translate_px and augment.erasing change the images"
     assert text in shifted.stderr
 
 

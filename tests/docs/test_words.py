@@ -47,11 +47,13 @@ ALLOWED = {
         "tests/environment/test_accelerators.py",
         # A loop's inside, in ONNX.
         "tests/onnx_files.py",
+        "tests/models/families/test_timm.py",
         "docs/generator/python_api.py",
     ),
     # In augmentation it names a stream of random numbers, which another name would change.
     "mirror": (
         "imgcls/models/weights_cache.py",
+        "imgcls/models/families/timm.py",
         "tests/models/test_weights_cache.py",
         "imgcls/host/",
         "imgcls/training/augmentation/inputs.py",

@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a live table on a terminal, else a line an epoch."""
+"""What a person sees of a training run: a live table on a terminal, else one line per epoch."""
 
 import contextlib
 from collections.abc import Callable

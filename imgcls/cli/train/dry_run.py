@@ -93,7 +93,7 @@ def _step_text(kind: "StepKind", batch_size: int) -> str:
     what = f"{batch_size:,} images of {kind.image_px} px" + (", the head alone" if kind.frozen else "")
     figures = []
     if kind.feature_sec is not None:
-        figures.append(f"the frozen body once on all images {clock(kind.feature_sec)}")
+        figures.append(f"the frozen backbone once on all images {clock(kind.feature_sec)}")
     if kind.step_sec is not None:
         figures.append(f"{kind.step_sec:.4g} s, {batch_size / kind.step_sec:,.0f} images/s")
     if kind.first_sec is not None and kind.step_sec is not None and kind.first_sec > 2 * kind.step_sec + 1:

@@ -54,7 +54,7 @@ def _origin_line(origin: Origin, num_classes: int) -> str:
 
 def _frozen_line(event: Started) -> str:
     until_the_end = event.frozen_epochs >= event.epochs
-    text = "the body is frozen" + ("" if until_the_end else f" up to epoch {event.frozen_epochs}")
+    text = "the backbone is frozen" + ("" if until_the_end else f" up to epoch {event.frozen_epochs}")
     if event.changing:
         verb = "changes" if len(event.changing) == 1 else "change"
         return f"{text}, but runs at every step: {' and '.join(event.changing)} {verb} the images"

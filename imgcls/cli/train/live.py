@@ -141,7 +141,7 @@ class LiveTable:
         epochs = self._started.epochs
         number = min(self._epochs_done + 1, epochs)
         if self._features is not None:
-            return "frozen body", self._features.done, self._features.total
+            return "frozen backbone", self._features.done, self._features.total
         under_way = self._progress is not None and self._progress.epoch > self._epochs_done
         if self._measuring is not None:
             what = f"epoch {number}/{epochs} validating" if under_way else "testing"

@@ -21,7 +21,7 @@ class TuneDisplay:
 
     Args:
         on_started: called when the first trial comes next.
-        verbose: a line an epoch too.
+        verbose: one line per epoch too.
     """
 
     def __init__(self, *, on_started: Callable[[], None] = lambda: None, verbose: bool = False) -> None:
