@@ -158,9 +158,8 @@ class Transform:
         if self.channels == "bgr":
             images_BCHW = images_BCHW.flip(1)
         elif self.channels == "grey":
-            red, green, blue = GREY_WEIGHTS
-            wide = images_BCHW.int()
-            images_BCHW = (wide[:, :1] * red + wide[:, 1:2] * green + wide[:, 2:] * blue + 0x8000) >> 16
+            red, green, blue = (weight * images_BCHW[:, i : i + 1].int() for i, weight in enumerate(GREY_WEIGHTS))
+            images_BCHW = (red + green + blue + 0x8000) >> 16
         scaled = images_BCHW.float()
         return (scaled.div_(255) if self.scale == 1 else scaled).sub_(mean).div_(std)
 
@@ -225,8 +224,7 @@ class Transform:
         numbers = [*self.mean, *self.std]
         is_plain = all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
         if not len(self.mean) == len(self.std) == self.num_channels or not is_plain or min(self.std) <= 0:
-            count = {1: "one finite number", 3: "three finite numbers"}[self.num_channels]
-            raise ValueError(f"mean and std take {count}, those of std above 0")
+            raise ValueError(f"mean and std take {self.num_channels} finite numbers each, those of std above 0")
         if len(self.pad_rgb) != 3 or not all(type(n) is int and 0 <= n <= 255 for n in self.pad_rgb):
             raise ValueError("pad_rgb takes three whole numbers from 0 to 255")
         if type(self.scale) is not int or self.scale not in (1, 255):
