@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,7 +12,11 @@ from pathlib import Path
 
 from imgcls.errors import OutputError
 
-# A temporary file that nobody has written to for so long belongs to a process that was killed.
+if sys.platform != "win32":
+    import fcntl
+
+# Where there are no locks, a temporary file that nobody has written to for so long belongs to a process that was
+# killed.
 STALE_SEC = 3600
 PART_SUFFIX = ".part"
 # More than the blocks that a full disk may still have.
@@ -40,7 +45,8 @@ def replacing(path: Path, *, option: str = "--output") -> Iterator[Path]:
         if not is_special:
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=_part_prefix(target), suffix=PART_SUFFIX, dir=target.parent)
-            os.close(handle)
+            # Held as long as this process lives, so that others know that somebody will finish it.
+            lock_piece(handle)
     except OSError as exc:
         raise output_error(path, exc, option=option) from exc
     if is_special:
@@ -58,7 +64,28 @@ def replacing(path: Path, *, option: str = "--output") -> Iterator[Path]:
             part.replace(target)
     finally:
         with contextlib.suppress(OSError):
+            os.close(handle)
+        with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def lock_piece(handle: int) -> bool | None:
+    """Hold a piece of a file that this process writes; the system lets go of it when the process ends, however.
+
+    Args:
+        handle: of the piece.
+    Returns:
+        Whether it is held now; None where the system can't tell.
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,13 +99,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def remove_stale_parts(path: Path) -> None:
-    """Delete what processes killed while `replacing` this file left beside it; what is still written to stays."""
+    """Delete what processes killed while `replacing` this file left beside it; what a process still owns stays."""
     with contextlib.suppress(OSError):
         for part in path.parent.iterdir():
             if part.name.startswith(_part_prefix(path)) and part.name.endswith(PART_SUFFIX):
                 with contextlib.suppress(OSError):
-                    if time.time() - part.stat().st_mtime > STALE_SEC:
+                    if _is_abandoned(part):
                         part.unlink()
+
+
+def _is_abandoned(part: Path) -> bool:
+    """Whether no process owns a piece; where the system can't tell, whether it has lain there for long."""
+    handle = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        is_free = lock_piece(handle)
+    finally:
+        os.close(handle)
+    return time.time() - part.stat().st_mtime > STALE_SEC if is_free is None else is_free
 
 
 def output_error(path: Path, exc: OSError, *, option: str = "--output") -> OutputError:

@@ -59,11 +59,21 @@ def test_killed_while_writing(tmp_path, delay):
     assert path.read_text() == ("old" if delay == "before" else "new " * 100_000)
     left = [other for other in tmp_path.iterdir() if other != path]
     assert len(left) == (1 if delay == "before" else 0)
+    # At once: no process owns it any more.
     remove_stale_parts(path)
-    assert [other for other in tmp_path.iterdir() if other != path] == left
-    for other in left:
-        os.utime(other, (0, 0))
-    remove_stale_parts(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sweep_leaves_what_a_process_still_writes(tmp_path):
+    path = tmp_path / "file.txt"
+    with replacing(path) as part:
+        os.utime(part, (0, 0))
+        script = (
+            "import sys, pathlib; from imgcls.host.files import remove_stale_parts as r; r(pathlib.Path(sys.argv[1]))"
+        )
+        subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+        part.write_text("new")
+    assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -17,13 +17,16 @@
         answers: failed ? [] : values[5],
         label: failed || !values[5].length ? -1 : values[5][0],
         confidence: failed || !values[5].length ? -1 : values[5][1],
-        lower: values[0].toLowerCase(),
+        // What a search looks in: the name, and every class that was answered.
+        lower: [values[0], ...(failed ? [] : values[5].filter((_, i) => i % 2 === 0).map((id) => run.classes[id]))].join("\n").toLowerCase(),
       });
     }
   }
-  const MAX_BARS = 10, SHORT_LIST = 24, OVERSCAN_PX = 600, SORTS = ["input", "-confidence", "confidence"];
+  const MAX_BARS = 10, SHORT_LIST = 24, OVERSCAN_PX = 600, SORTS = ["input", "name", "class", "-confidence", "confidence"];
+  const MAX_PRINTED = 600;
   const bars = Math.max(1, Math.min(run.top_k, MAX_BARS, rows.reduce((most, row) => Math.max(most, row.answers.length / 2), 1)));
-  const cardHeight = 26 + Math.max(96, 44 + 22 * bars);
+  const heightOf = {list: 26 + Math.max(128, 44 + 22 * bars), gallery: 26 + 160 + 8 + 44};
+  const isGallery = () => state.view === "gallery";
   const number = (n) => n.toLocaleString("en");
   const percent = (p) => `${(100 * p).toFixed(1)}%`;
   const plural = (n, one, many) => `${number(n)} ${n === 1 ? one : many}`;
@@ -38,7 +41,7 @@
   };
 
   // What is shown, and its place in the address.
-  const state = {filter: "all", class: -1, search: "", sort: "input", everyClass: false};
+  const state = {filter: "all", class: -1, search: "", sort: "input", view: "list", everyClass: false};
   const filters = [
     {id: "all", name: "images", test: () => true},
     {id: "ok", name: "classified", test: (row) => !row.failed},
@@ -51,6 +54,7 @@
     state.class = words.has("class") ? run.classes.indexOf(words.get("class")) : -1;
     state.search = words.get("search") ?? "";
     state.sort = SORTS.includes(words.get("sort")) ? words.get("sort") : "input";
+    state.view = words.get("view") === "gallery" ? "gallery" : "list";
   };
   const writeAddress = () => {
     const words = new URLSearchParams();
@@ -58,9 +62,11 @@
     if (state.class >= 0) words.set("class", run.classes[state.class]);
     if (state.search) words.set("search", state.search);
     if (state.sort !== "input") words.set("sort", state.sort);
+    if (state.view !== "list") words.set("view", state.view);
     history.replaceState(null, "", `#${words}`);
   };
 
+  const collator = new Intl.Collator("en", {numeric: true});
   let shown = rows;
   const update = () => {
     const wanted = filters.find((filter) => filter.id === state.filter);
@@ -69,13 +75,17 @@
     shown = state.class < 0 ? found.slice() : found.filter((row) => row.label === state.class);
     if (state.sort !== "input") {
       const direction = state.sort === "confidence" ? 1 : -1;
+      const text = {name: (row) => row.name, class: (row) => run.classes[row.label] ?? ""}[state.sort];
+      const order = text === undefined ? (a, b) => direction * (a.confidence - b.confidence) : (a, b) => collator.compare(text(a), text(b));
       // Failures have no confidence: they come last whichever way.
-      shown.sort((a, b) => a.failed - b.failed || direction * (a.confidence - b.confidence) || a.index - b.index);
+      shown.sort((a, b) => (state.sort !== "name" && a.failed - b.failed) || order(a, b) || a.index - b.index);
     }
     drawTiles();
     drawHistogram(found);
     $("search").value = state.search;
     $("sort").value = state.sort;
+    $("view").textContent = isGallery() ? "List" : "Gallery";
+    $("images").classList.toggle("gallery", isGallery());
     $("found").textContent = shown.length === rows.length
       ? plural(rows.length, "image", "images") : `${number(shown.length)} of ${number(rows.length)}`;
     const filtered = state.filter !== "all" || state.class >= 0 || state.search !== "";
@@ -154,7 +164,7 @@
 
   const drawCard = (row) => {
     const card = make("li", row.uncertain ? "card doubtful" : "card");
-    card.style.height = `${cardHeight}px`;
+    card.style.height = `${heightOf[state.view]}px`;
     const encoded = thumbnail(row.index);
     const thumb = make(row.link ? "a" : "span", "thumb", encoded ? undefined : row.failed ? "unreadable" : "no preview");
     if (row.link) {
@@ -179,7 +189,10 @@
     if (row.width) where.append(make("span", "", `${row.width} × ${row.height}`));
     if (slash > 1) where.append(make("bdi", "folder", visible(row.name.slice(0, slash - 1))));
     text.append(file, where);
-    if (row.failed) {
+    if (isGallery()) {
+      const best = row.failed ? row.message : row.answers.length ? `${run.classes[row.label]} ${percent(row.confidence)}` : "";
+      text.append(make("p", "best", visible(best)));
+    } else if (row.failed) {
       const reason = make("p", "reason", visible(row.message));
       reason.title = visible(row.message);
       text.append(reason);
@@ -203,8 +216,8 @@
   const cards = new Map();
   const place = () => {
     const list = $("images"), gap = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--gap"));
-    const width = list.clientWidth, columns = Math.max(1, Math.floor((width + gap) / (320 + gap)));
-    const cardWidth = (width - gap * (columns - 1)) / columns, pitch = cardHeight + gap;
+    const width = list.clientWidth, columns = Math.max(1, Math.floor((width + gap) / ((isGallery() ? 170 : 340) + gap)));
+    const cardWidth = (width - gap * (columns - 1)) / columns, pitch = heightOf[state.view] + gap;
     list.style.height = `${Math.max(0, Math.ceil(shown.length / columns) * pitch - gap)}px`;
     const above = -list.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor((above - OVERSCAN_PX) / pitch)) * columns;
@@ -242,6 +255,27 @@
   $("search").addEventListener("input", (event) => change({search: event.target.value}));
   $("sort").addEventListener("change", (event) => change({sort: event.target.value}));
   $("clear").addEventListener("click", () => change(state.class >= 0 ? {class: -1} : {filter: "all", search: ""}));
+  $("view").addEventListener("click", () => change({view: isGallery() ? "list" : "gallery"}));
+  $("copy").addEventListener("click", async () => {
+    const names = shown.map((row) => row.name).join("\n") + "\n";
+    let done = true;
+    try {
+      await navigator.clipboard.writeText(names);
+    } catch {
+      // Where a page from a file may not use the clipboard, a selection may still be copied.
+      const area = make("textarea");
+      area.value = names;
+      document.body.append(area);
+      area.select();
+      done = document.execCommand("copy");
+      area.remove();
+    }
+    $("copy").textContent = done ? `Copied ${plural(shown.length, "name", "names")}` : "Copying is not allowed here";
+    setTimeout(() => { $("copy").textContent = "Copy names"; }, 2000);
+  });
+  // Paper has no screen to scroll: all that is shown, up to a limit, in the order of the document.
+  addEventListener("beforeprint", () => $("images").replaceChildren(...shown.slice(0, MAX_PRINTED).map(drawCard)));
+  addEventListener("afterprint", () => { cards.clear(); $("images").replaceChildren(); place(); });
   $("all-classes").addEventListener("click", () => { state.everyClass = !state.everyClass; update(); });
   $("skip").addEventListener("click", (event) => { event.preventDefault(); $("images").focus(); });
 

@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-THUMBNAIL_PX = 96
+THUMBNAIL_PX = 160
 
 
 def make_thumbnail(image: Image.Image, side_px: int = THUMBNAIL_PX) -> bytes:

@@ -129,7 +129,7 @@ def test_shows_filters_sorts_and_searches(page: Page, tmp_path: Path) -> None:
     assert seen["bars"] == [["red70.0%", "70.0%"], ["green15.0%", "15.0%"], ["<b>blue</b>15.0%", "15.0%"]]
     assert seen["links"][0].endswith("/shots/zebra.jpg")
     assert seen["links"][2].endswith("/%3Cscript%3Etop.broken%3D1%3Cscript%3E.jpg")
-    assert seen["images"] == [[96, 64]] * 4
+    assert seen["images"] == [[160, 107]] * 4
     assert seen["unnamed"] == 0
     assert seen["failed"] == [["torn.jpg"], "#filter=failed", "image file is truncated"]
     assert seen["uncertain"] == [[NAMES[2]], "true"]
@@ -206,12 +206,56 @@ def test_works_with_the_keyboard(page: Page, tmp_path: Path) -> None:
     small_report(tmp_path / "report.html")
     page.open((tmp_path / "report.html").as_uri())
     reached = []
-    for _ in range(13):
+    for _ in range(15):
         page.press("Tab", 9)
         reached.append(page.run("document.activeElement.id || document.activeElement.className"))
     assert reached[:5] == ["skip", "tile all", "tile ok", "tile uncertain", "tile failed"]
-    assert reached[-6:] == ["class", "class", "class", "search", "sort", "thumb"]
+    assert reached[-6:] == ["class", "search", "sort", "view", "copy", "thumb"]
     page.run("document.querySelector('.tile.failed').focus()")
     page.press("Enter", 13)
     assert page.run("location.hash") == "#filter=failed"
     assert page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_searches_classes_sorts_by_name_and_class_and_shows_a_gallery(page: Page, tmp_path: Path) -> None:
+    small_report(tmp_path / "report.html")
+    page.open((tmp_path / "report.html").as_uri())
+    seen = seen_after(
+        page,
+        """
+        await drawn();
+        seen.details = $(".facts").open;
+        await type("#search", "BLUE", "input"); seen.byClass = names().length;
+        await type("#search", "", "input");
+        await type("#sort", "name", "change"); seen.byName = [names(), location.hash];
+        await type("#sort", "class", "change"); const best = (card) => card.querySelector(".bar span")?.textContent;
+        seen.sortedByClass = all(".card").map(best);
+        await type("#sort", "input", "change");
+        seen.listed = $(".card").getBoundingClientRect().width;
+        await press("#view"); seen.gallery = [names().length, all(".bars").length, location.hash];
+        seen.button = $("#view").textContent;
+        seen.best = all(".best").map((node) => node.textContent);
+        seen.narrow = $(".card").getBoundingClientRect().width < seen.listed;
+        location.hash = "#view=list"; await drawn(); seen.list = all(".bars").length;
+        let copied = "";
+        document.execCommand = () => { copied = $("textarea").value; return true; };
+        Object.defineProperty(navigator, "clipboard", {value: undefined, configurable: true});
+        await type("#search", "shots/", "input"); await press("#copy"); await drawn();
+        seen.copied = [copied, $("#copy").textContent, all("textarea").length];
+        await type("#search", "", "input");
+        dispatchEvent(new Event("beforeprint")); seen.printed = all(".card").length;
+        dispatchEvent(new Event("afterprint")); await drawn(); seen.after = all(".card").length;
+        """,
+    )
+    assert seen["details"] is False
+    assert seen["byClass"] == 4
+    assert seen["byName"][1] == "#sort=name"
+    assert seen["byName"][0][-2:] == ["zebra.jpg", "torn.jpg"]
+    assert seen["sortedByClass"] == ["<b>blue</b>", "green", "red", "red", None]
+    assert seen["gallery"] == [5, 0, "#view=gallery"]
+    assert seen["button"] == "List"
+    assert seen["best"][0] == "red 70.0%"
+    assert seen["narrow"]
+    assert seen["list"] == 4
+    assert seen["copied"] == ["shots/zebra.jpg\nshots/ant.jpg\n", "Copied 2 names", 0]
+    assert (seen["printed"], seen["after"]) == (5, 5)

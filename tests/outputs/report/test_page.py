@@ -72,7 +72,7 @@ def test_holds_every_record_in_order(tmp_path: Path) -> None:
     assert records[-1][4] == 1
     assert len(thumbnails) == len(records)
     assert thumbnails[1] == b""
-    assert Image.open(io.BytesIO(thumbnails[-1])).size == (96, 64)
+    assert Image.open(io.BytesIO(thumbnails[-1])).size == (160, 107)
     assert run == {
         "status": "finished",
         "block": BLOCK_RECORDS,
