@@ -1,28 +1,65 @@
 """From a file's bytes to an upright RGB image, or to the reason why not."""
 
+import contextlib
+import dataclasses
 import errno
 import io
 import math
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from imgcls.errors import ImageError
+from imgcls.images.decode_budget import DECODING, decoding_bytes
+from imgcls.images.formats import open_image
+from imgcls.images.grey_levels import DEEP_MODES, grey_to_bytes
+from imgcls.images.signatures import PREFIX_BYTES, RAW_MESSAGE, RAW_SUFFIXES, explain_unidentified
 
 # Where Pillow itself gives up: 2 x Image.MAX_IMAGE_PIXELS. Decoded it takes 512 MiB.
 DEFAULT_MAX_PIXELS = 178_956_970
 ORIENTATION_TAG = 0x0112
+DNG_VERSION_TAG = 50706
 # The orientations that exchange width and height.
 SIDEWAYS = (5, 6, 7, 8)
-# Pillow's names for pixels of 16 bits; it would clip them to 8 bits, not scale them.
-MODES_16_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+# What makes an image upright whose camera wrote it so (EXIF 2.3, tag 274).
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # A path that leads nowhere, rather than a file that is damaged.
 UNREACHABLE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ESTALE)
-SCALED_MODES = (*MODES_16_BIT, "I", "F")
+# A progressive JPEG refines all its pixels with each scan. Encoders write about ten; 60,000 fit into a megabyte and
+# take hours.
+MOST_JPEG_SCANS = 200
+START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+# Formats whose further images are frames or pages; those in an MPO or ICO file are other sizes of the same.
+WITH_FRAMES = frozenset({"GIF", "WEBP", "PNG", "TIFF", "AVIF", "HEIF", "JXL", "FLI", "DCX", "PSD"})
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """How files become pixels.
+
+    Attributes:
+        max_pixels: larger images are refused before they are decoded.
+        smallest_px: when positive, JPEGs may be scaled while they are decoded, by 2, 4 or 8, as long as the shorter
+            side keeps at least this many pixels: several times faster, and the answers shift a little.
+        depth_bits: how many bits of deep grey integers are used, such as 12 in files of 16; None for what files say.
+        accepts_truncated: take JPEGs that lack their last bytes, with grey where nothing came.
+    """
+
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    smallest_px: int = 0
+    depth_bits: int | None = None
+    accepts_truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,37 +69,68 @@ class DecodedImage:
     Attributes:
         image: mode RGB, upright.
         width, height: in pixels, after the EXIF orientation.
+        num_frames: how many frames or pages the file has; this is the first of them.
+        is_truncated: whether its last bytes are missing, and were taken as grey.
     """
 
     image: Image.Image
     width: int
     height: int
+    num_frames: int = 1
+    is_truncated: bool = False
 
 
-def decode_image(source: Path | bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, smallest_px: int = 0) -> DecodedImage:
-    """Decode an image: EXIF orientation applied, then RGB as Pillow converts it, 16-bit and float pixels scaled.
+def decode_image(
+    source: Path | bytes,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    smallest_px: int = 0,
+    depth_bits: int | None = None,
+    accepts_truncated: bool = False,
+) -> DecodedImage:
+    """Decode an image: EXIF orientation applied, then RGB as Pillow converts it, deep grey and float pixels scaled.
 
     Args:
         source: a file, or an encoded image's bytes.
         max_pixels: refuse larger images before decoding them.
-        smallest_px: when positive, JPEGs may be scaled while they are decoded, by 2, 4 or 8, as long as the shorter
-            side keeps at least this many pixels: several times faster, and the answers shift a little.
+        smallest_px: scale JPEGs down while decoding, to no less than this.
+        depth_bits: of deep grey integers, where the file says too many.
+        accepts_truncated: take JPEGs that lack their last bytes.
     Raises:
         ImageError: the file is missing, unreadable, no image, damaged, or too large.
     """
+    with decoded_image(source, DecodeOptions(max_pixels, smallest_px, depth_bits, accepts_truncated)) as decoded:
+        return decoded
+
+
+@contextlib.contextmanager
+def decoded_image(source: Path | bytes, options: DecodeOptions) -> Iterator[DecodedImage]:
+    """`decode_image` for a block: the bytes that the pixels take are reserved until it ends."""
+    with contextlib.ExitStack() as held:
+        yield _decode(source, options, held)
+
+
+def _decode(source: Path | bytes, options: DecodeOptions, held: contextlib.ExitStack) -> DecodedImage:
     try:
-        with Image.open(_openable(source)) as opened:
+        with open_image(_openable(source)) as opened:
+            _refuse(opened, source, options.max_pixels)
             width, height = opened.size
-            if width * height > max_pixels:
-                raise ImageError("too_large", f"{width} x {height} is more than {max_pixels:,} pixels")
-            if smallest_px:
-                scale = smallest_px / min(width, height)
+            if options.smallest_px:
+                scale = options.smallest_px / min(width, height)
                 opened.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
+            held.enter_context(DECODING.reserve(decoding_bytes(opened)))
             # Here, where a damaged file's errors are caught: Pillow decodes only when pixels are asked for.
             opened.load()
-            if orientation_of(opened) in SIDEWAYS:
+            num_frames = getattr(opened, "n_frames", 1) if opened.format in WITH_FRAMES else 1
+            orientation = orientation_of(opened)
+            if opened.format == "TIFF":
+                # Pillow has turned it already.
+                width, height = opened.size
+            elif orientation in SIDEWAYS:
                 width, height = height, width
-            image = to_rgb(upright(opened))
+            # Turned last: what the file declares of its greys is lost on the way.
+            image = _turned(to_rgb(opened, depth_bits=options.depth_bits), orientation)
+        return DecodedImage(image, width, height, num_frames)
     except ImageError:
         raise
     except FileNotFoundError as exc:
@@ -75,23 +143,57 @@ def decode_image(source: Path | bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, 
         # "Image size (N pixels) exceeds limit of M pixels, could be ..."
         raise ImageError("too_large", str(exc).partition(",")[0]) from exc
     except UnidentifiedImageError as exc:
-        raise ImageError("not_an_image", _why_unidentified(source)) from exc
+        raise _why_unidentified(source) from exc
     except MemoryError as exc:
         raise ImageError("too_large", "not enough memory to decode it") from exc
     except OSError as exc:
         if exc.errno in UNREACHABLE:
             raise ImageError("not_found", exc.strerror or str(exc)) from exc
+        if options.accepts_truncated and "truncated" in str(exc) and (completed := _completed_jpeg(source)):
+            held.close()
+            again = _decode(completed, dataclasses.replace(options, accepts_truncated=False), held)
+            return dataclasses.replace(again, is_truncated=True)
         raise ImageError("corrupt_image", exc.strerror or str(exc)) from exc
     except Exception as exc:
         # Damaged bytes drive Pillow's plugins into any error there is, and one bad input must never stop the others.
         raise ImageError("corrupt_image", " ".join(str(exc).split()) or type(exc).__name__) from exc
-    return DecodedImage(image, width, height)
+
+
+def _refuse(opened: ImageFile.ImageFile, source: Path | bytes, max_pixels: int) -> None:
+    """Refuse what its header shows to be too much, or something else than it seems."""
+    width, height = opened.size
+    if width * height > max_pixels:
+        raise ImageError("too_large", f"{width} x {height} is more than {max_pixels:,} pixels")
+    if opened.info.get("progressive"):
+        num_scans = _bytes_of(source).count(START_OF_SCAN)
+        if num_scans > MOST_JPEG_SCANS:
+            raise ImageError(
+                "corrupt_image", f"a JPEG of {num_scans:,} scans, more than the {MOST_JPEG_SCANS} that are decoded"
+            )
+    if opened.format == "TIFF":
+        is_raw_name = isinstance(source, Path) and source.suffix.lower() in RAW_SUFFIXES
+        if is_raw_name or DNG_VERSION_TAG in getattr(opened, "tag_v2", ()):
+            raise ImageError("not_an_image", RAW_MESSAGE)
+
+
+def _completed_jpeg(source: Path | bytes) -> bytes | None:
+    """A JPEG's bytes with the end that it lacks; None for other files."""
+    content = _bytes_of(source)
+    return content + END_OF_IMAGE if content[:2] == b"\xff\xd8" and not content.endswith(END_OF_IMAGE) else None
+
+
+def _bytes_of(source: Path | bytes) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()
 
 
 def upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation."""
-    # exif_transpose copies the pixels even where there is nothing to turn.
-    return ImageOps.exif_transpose(image) if orientation_of(image) > 1 else image
+    return _turned(image, orientation_of(image))
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    method = TURNS.get(orientation)
+    return image if method is None else image.transpose(method)
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -103,39 +205,14 @@ def orientation_of(image: Image.Image) -> int:
     return int(orientation) if orientation in range(1, 9) else 1
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert to RGB as Pillow does, except that 16-bit, 32-bit and float pixels are scaled instead of clipped."""
-    if image.mode in SCALED_MODES:
-        return Image.fromarray(scale_to_bytes(np.asarray(image), image.mode)).convert("RGB")
+def to_rgb(image: Image.Image, *, depth_bits: int | None = None) -> Image.Image:
+    """Convert to RGB as Pillow does, except that deep grey pixels are scaled instead of clipped; see `grey_levels`."""
+    if image.mode in DEEP_MODES:
+        return grey_to_bytes(image, depth_bits=depth_bits).convert("RGB")
     if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
         # The same colours as directly, without Pillow's warning that transparency gets lost.
         image = image.convert("RGBA")
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def scale_to_bytes(values: np.ndarray[Any, np.dtype[Any]], mode: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Map deep grey values to 0..255.
-
-    Args:
-        values: shape (height, width).
-        mode: Pillow's name of the pixel type. 16-bit values map from 0..65535. Float values map from 0..1, and 32-bit
-            and other float ones from their own range where they leave 0..255.
-    """
-    if mode in MODES_16_BIT:
-        return np.round(values.astype(np.float32) / 257).astype(np.uint8)
-    scaled = values.astype(np.float64)
-    finite = scaled[np.isfinite(scaled)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    scaled = np.nan_to_num(scaled, nan=low, posinf=high, neginf=low)
-    if mode == "I" and low >= 0 and 255 < high <= 65535:
-        scaled = scaled / 257
-    elif mode == "F" and low >= 0 and high <= 1:
-        scaled = scaled * 255
-    elif low < 0 or high > 255:
-        # One grey all over, which has no span, becomes black.
-        scaled = (scaled - low) / ((high - low) or 1) * 255
-    result: np.ndarray[Any, np.dtype[np.uint8]] = np.round(scaled).astype(np.uint8)
-    return result
 
 
 def _openable(source: Path | bytes) -> Path | io.BytesIO:
@@ -159,13 +236,14 @@ def _openable(source: Path | bytes) -> Path | io.BytesIO:
     return source
 
 
-def _why_unidentified(source: Path | bytes) -> str:
+def _why_unidentified(source: Path | bytes) -> ImageError:
+    prefix = source[:PREFIX_BYTES] if isinstance(source, bytes) else b""
     if isinstance(source, Path):
         try:
-            if source.stat().st_size == 0:
-                return "the file is empty"
+            with source.open("rb") as file:
+                prefix = file.read(PREFIX_BYTES)
         except OSError:
-            return "the file has gone"
-        if source.suffix.lower() in (".heic", ".heif"):
-            return "HEIC, which Pillow doesn't read; convert it to JPEG"
-    return "not an image in any format that Pillow reads"
+            return ImageError("not_found", "the file has gone")
+        if not prefix:
+            return ImageError("not_an_image", "the file is empty")
+    return explain_unidentified(prefix)

@@ -14,8 +14,8 @@ from imgcls.errors import ImageError, ImageErrorKind
 IMAGE_SUFFIXES = frozenset(
     "." + suffix
     for suffix in """
-        apng avif bmp dds dib gif heic heif ico j2k jfif jp2 jpe jpeg jpg
-        pbm pcx pgm png pnm ppm psd qoi sgi tga tif tiff webp
+        apng avif bmp dds dib gif heic heics heif heifs hif ico j2c j2k jfif jp2 jpc jpe jpeg jpf jpg jpx jxl
+        mpo pbm pcx pfm pgm png pnm ppm psd qoi sgi tga tif tiff webp
     """.split()  # noqa: SIM905 - a list of forty quoted words is harder to read
 )
 # What systems put beside people's images: Synology's and QNAP's thumbnails and bins, macOS's archives and second halves

@@ -19,6 +19,9 @@ from imgcls.outputs.record import RecordError
 
 # What a download may take beyond its limit before it is given up: looking up a host's name can't be cut short.
 FETCH_GRACE_SEC = 5.0
+# What counts against an image's limit is its own computing, so that neighbours that take all cores don't make it late.
+# One that waits instead, for a disk that doesn't answer, is given up after so many times its limit.
+WAITING_TIMES = 4
 
 
 @dataclass(eq=False)
@@ -30,6 +33,7 @@ class DecodeTask:
         decoded: its pixels or the reason why not, once `done` is set.
         content: what its URL gave, until it is decoded.
         started: time.monotonic() when a thread took it up, to fetch it or to decode it; None while it waits for one.
+        computing: what the thread that decodes it has computed since then; None where nobody counts.
         is_fetching: whether it has not been fetched yet.
         is_given_up: whether its thread was left behind, to end when it is through with it.
     """
@@ -38,6 +42,7 @@ class DecodeTask:
     decoded: Decoded | None = None
     content: bytes | None = None
     started: float | None = None
+    computing: Callable[[], float] | None = None
     is_fetching: bool = False
     is_given_up: bool = False
     done: threading.Event = field(default_factory=threading.Event)
@@ -94,11 +99,16 @@ class DecodePool:
         Returns:
             Whether it is through, one way or the other.
         """
-        if task.done.wait(min(timeout_sec, self._patience_sec(task))):
-            return True
+        deadline = time.monotonic() + timeout_sec
+        while (patience_sec := self._patience_sec(task)) > 0:
+            remaining_sec = deadline - time.monotonic()
+            if task.done.wait(max(min(patience_sec, remaining_sec), 0)):
+                return True
+            if remaining_sec <= patience_sec:
+                return False
         with self._lock:
-            if self._patience_sec(task) > 0 or task.done.is_set():
-                return task.done.is_set()
+            if task.done.is_set():
+                return True
             # The thread can't be stopped, only left behind; another takes its place.
             task.is_given_up = True
             if task.is_fetching:
@@ -118,8 +128,13 @@ class DecodePool:
     def _patience_sec(self, task: DecodeTask) -> float:
         # A download ends by itself in time; only one that doesn't is ended from here.
         limit_sec = self._fetch_limit_sec + FETCH_GRACE_SEC if task.is_fetching else self._time_limit_sec
-        started = task.started
-        return limit_sec if started is None else max(started + limit_sec - time.monotonic(), 0.0)
+        started, computing = task.started, task.computing
+        if started is None:
+            return limit_sec
+        elapsed_sec = time.monotonic() - started
+        if computing is None:
+            return max(limit_sec - elapsed_sec, 0.0)
+        return max(min(limit_sec - computing(), limit_sec * WAITING_TIMES - elapsed_sec), 0.0)
 
     def _end_download(self, task: DecodeTask, fetched: Fetched) -> None:
         with self._lock:
@@ -137,6 +152,7 @@ class DecodePool:
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None and not self._is_closed:
+            task.computing = _thread_clock()
             task.started = time.monotonic()
             decoded = self._decoder.decode(task.given, content=task.content)
             with self._lock:
@@ -146,6 +162,24 @@ class DecodePool:
                 task.done.set()
             # An idle thread must not keep the last image in memory.
             del task, decoded
+
+
+def _thread_clock() -> Callable[[], float] | None:
+    """Tells other threads how many seconds this one computes from now on; None where the system doesn't count them."""
+    try:
+        clock = time.pthread_getcpuclockid(threading.get_ident())
+        began = time.clock_gettime(clock)
+    except (AttributeError, OSError):
+        return None
+
+    def elapsed_sec() -> float:
+        try:
+            return time.clock_gettime(clock) - began
+        except OSError:
+            # The thread has ended.
+            return 0.0
+
+    return elapsed_sec
 
 
 def _start(task: DecodeTask) -> None:

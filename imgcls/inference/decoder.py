@@ -12,7 +12,14 @@ import numpy as np
 from PIL import Image
 
 from imgcls.errors import ImageError
-from imgcls.images.decoding import DEFAULT_MAX_PIXELS, decode_image, to_rgb, upright
+from imgcls.images.decoding import (
+    DEFAULT_MAX_PIXELS,
+    DecodedImage,
+    DecodeOptions,
+    decoded_image,
+    to_rgb,
+    upright,
+)
 from imgcls.images.sources import Source
 from imgcls.images.transform import Pixels, Transform
 from imgcls.outputs.record import FileVersion, RecordError, file_version
@@ -160,15 +167,16 @@ class Decoder:
             image, (width, height) = given.image, given.image.size
             if width * height > self.max_pixels:
                 raise ImageError("too_large", f"{width} x {height} is more than {self.max_pixels:,} pixels")
-        else:
-            decoded = decode_image(
-                _encoded(given) if content is None else content,
-                max_pixels=self.max_pixels,
-                smallest_px=self.transform.smallest_px if self.fast_decode else 0,
-            )
-            image, width, height = decoded.image, decoded.width, decoded.height
-        thumbnail = make_thumbnail(image, self.thumbnail_px) if self.thumbnail_px else None
-        return Crop(self.transform.crop(image), width, height, thumbnail)
+            return self._crop_of(DecodedImage(image, width, height))
+        options = DecodeOptions(
+            max_pixels=self.max_pixels, smallest_px=self.transform.smallest_px if self.fast_decode else 0
+        )
+        with decoded_image(_encoded(given) if content is None else content, options) as decoded:
+            return self._crop_of(decoded)
+
+    def _crop_of(self, decoded: DecodedImage) -> Crop:
+        thumbnail = make_thumbnail(decoded.image, self.thumbnail_px) if self.thumbnail_px else None
+        return Crop(self.transform.crop(decoded.image), decoded.width, decoded.height, thumbnail)
 
 
 def _encoded(source: Source) -> Path | bytes:

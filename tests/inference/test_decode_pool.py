@@ -62,10 +62,10 @@ def test_every_failure_is_an_outcome(tmp_path, monkeypatch):
     assert [o.kind for o in kinds] == ["permission_denied", "download_failed", "not_found", "not_an_image"]
     for failure, kind in ((MemoryError(), "too_large"), (RecursionError("deep"), "corrupt_image")):
 
-        def fail(*_args, failure=failure, **_options):
+        def fail(*_args, failure=failure):
             raise failure
 
-        monkeypatch.setattr(decoder, "decode_image", fail)
+        monkeypatch.setattr(decoder, "decoded_image", fail)
         assert outcome(pool, Source("b", content=b"x")).kind == kind
     pool.close()
 
@@ -77,15 +77,15 @@ def decoding_threads() -> set[threading.Thread]:
 
 def test_an_image_that_runs_away_is_given_up_and_the_others_go_on(tmp_path, monkeypatch):
     stuck, let_go = threading.Event(), threading.Event()
-    decode = decoder.decode_image
+    decode = decoder.decoded_image
 
-    def decode_or_hang(source: Path, **options):
+    def decode_or_hang(source: Path, *options):
         if source.name == "hang":
             stuck.set()
             assert let_go.wait(LONG_SEC)
-        return decode(source, **options)
+        return decode(source, *options)
 
-    monkeypatch.setattr(decoder, "decode_image", decode_or_hang)
+    monkeypatch.setattr(decoder, "decoded_image", decode_or_hang)
     threads = decoding_threads()
     # One thread: unless it is replaced, nothing comes after the stuck image.
     pool = build_pool(time_limit_sec=0.05)
@@ -108,7 +108,7 @@ def test_an_image_that_runs_away_is_given_up_and_the_others_go_on(tmp_path, monk
 
 def test_waiting_ends_in_time_for_a_task_that_is_not_late(tmp_path, monkeypatch):
     let_go = threading.Event()
-    monkeypatch.setattr(decoder, "decode_image", lambda *_a, **_o: let_go.wait(LONG_SEC))
+    monkeypatch.setattr(decoder, "decoded_image", lambda *_a, **_o: let_go.wait(LONG_SEC))
     pool = build_pool()
     tasks = [pool.submit(Source("a", tmp_path)), pool.submit(Source("b", tmp_path))]
     # Neither the one in hand nor the one that nobody has taken up yet.
@@ -120,13 +120,13 @@ def test_waiting_ends_in_time_for_a_task_that_is_not_late(tmp_path, monkeypatch)
 def test_what_still_waits_is_not_decoded_after_the_end(tmp_path, monkeypatch):
     begun, let_go, seen = threading.Event(), threading.Event(), []
 
-    def decode(source: Path, **_options):
+    def decode(source: Path, *_options):
         seen.append(source.name)
         begun.set()
         assert let_go.wait(LONG_SEC)
         raise ImageError("corrupt_image", "no")
 
-    monkeypatch.setattr(decoder, "decode_image", decode)
+    monkeypatch.setattr(decoder, "decoded_image", decode)
     threads = decoding_threads()
     pool = build_pool()
     for name in "abc":
@@ -182,13 +182,13 @@ def test_no_more_encoded_images_are_held_than_are_fetched_at_once(tmp_path, monk
             all_held.set()
         return content
 
-    decode = decoder.decode_image
+    decode = decoder.decoded_image
 
-    def decode_later(source: bytes, **options):
+    def decode_later(source: bytes, *options):
         assert let_go.wait(LONG_SEC)
-        return decode(source, **options)
+        return decode(source, *options)
 
-    monkeypatch.setattr(decoder, "decode_image", decode_later)
+    monkeypatch.setattr(decoder, "decoded_image", decode_later)
     pool = build_pool(fetch=fetch)
     urls = [pool.submit(Source(str(index), url=f"http://{index}")) for index in range(3 * MAX_DOWNLOADS)]
     assert all_held.wait(LONG_SEC)
@@ -208,5 +208,40 @@ def test_a_download_that_does_not_end_is_given_up(monkeypatch):
     while not pool.wait(task, 0.01):
         pass
     assert (task.decoded.outcome.kind, task.decoded.outcome.message) == ("download_failed", "not done after 0.05 s")
+    let_go.set()
+    pool.close()
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="the system doesn't count a thread's computing")
+def test_an_image_whose_neighbours_take_all_cores_is_not_late(tmp_path, monkeypatch):
+    # It waits three times its limit, as it would for a core, and computes next to nothing.
+    decode, waited = decoder.decoded_image, threading.Event()
+
+    def decode_late(source: Path, *options):
+        waited.wait(0.6)
+        return decode(source, *options)
+
+    monkeypatch.setattr(decoder, "decoded_image", decode_late)
+    save_image(tmp_path / "a.png")
+    pool = build_pool(time_limit_sec=0.2)
+    task = pool.submit(Source("a.png", tmp_path / "a.png"))
+    assert pool.wait(task, LONG_SEC)
+    assert isinstance(task.decoded.outcome, Crop)
+    pool.close()
+
+
+def test_an_image_that_computes_beyond_its_limit_is_given_up(tmp_path, monkeypatch):
+    let_go = threading.Event()
+
+    def compute(*_arguments):
+        while not let_go.is_set():
+            sum(range(1000))
+        raise ImageError("corrupt_image", "let go")
+
+    monkeypatch.setattr(decoder, "decoded_image", compute)
+    pool = build_pool(time_limit_sec=0.05)
+    task = pool.submit(Source("a.png", tmp_path / "a.png"))
+    assert pool.wait(task, LONG_SEC)
+    assert task.decoded.outcome.message == "decoding took more than 0.05 s"
     let_go.set()
     pool.close()
