@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Networks of torchvision's, trained from nothing on fewer images, stay behind the same ones pretrained.
 FEW_IMAGES = 10_000
 # In fewer no learning rate that is safe gets anywhere.
-FEW_STEPS = 8
+FEW_STEPS = 5
 
 
 def lost_process(session: "Session", exc: ProcessLostError) -> ProcessLostError:

@@ -149,7 +149,7 @@ def check_same_recipe(stored: Recipe, wanted: Recipe, run: Path, *, done_epochs:
     if differences and more_epochs and wanted.train.epochs > stored.train.epochs:
         shape = stored.schedule.shape
         raise ConfigError(
-            f"the run in {run} has a schedule ({shape}) for {stored.train.epochs} epochs, which can't be made longer",
+            f"the run in {run} has another recipe: {differences}; its schedule ({shape}) can't be made longer",
             hint=f"imgcls train -m {run} --data {wanted.data.source} --epochs "
             f"{wanted.train.epochs - stored.train.epochs} goes on from its weights, with its split, as a new run",
         )
