@@ -105,7 +105,16 @@ def build_with_weights(
     Raises:
         ModelError: the weights don't fit; names the first differences.
     """
-    network = build_unallocated(name, num_classes=num_classes, arguments=arguments)
+    network = _loaded(build_unallocated(name, num_classes=num_classes, arguments=arguments), name, weights)
+    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
+        # Swin's, BEiT's and MaxViT's tables in timm are in no state_dict, and are filled after they were allocated.
+        with torch.random.fork_rng():
+            network = build_network(name, num_classes=num_classes, arguments=arguments)
+        network = _loaded(network, name, weights)
+    return network.eval()
+
+
+def _loaded(network: nn.Module, name: str, weights: Mapping[str, Tensor]) -> nn.Module:
     state = state_for(network, weights)
     try:
         # The network has the last word on names: torchvision's know older ones of their own tensors.
@@ -115,7 +124,7 @@ def build_with_weights(
         raise ModelError(
             f"the weights don't fit {name!r}: {differences}", hint="name the architecture that they belong to"
         ) from exc
-    return network.eval()
+    return network
 
 
 def build_unallocated(name: str, *, num_classes: int, arguments: Mapping[str, Any] | None = None) -> nn.Module:

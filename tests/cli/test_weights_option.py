@@ -65,3 +65,11 @@ def test_names_without_weights_are_refused(files: Path) -> None:
     result = CliRunner().invoke(app, ["predict", "x.jpg", "-m", "alexnet", "--labels", str(files / "labels.json")])
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--labels goes with --weights" in result.stderr
+
+
+def test_the_default_model_can_be_another(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Path(__file__).parents[2] / "examples" / "ship.jpg"
+    monkeypatch.setenv("IMGCLS_MODEL", "cifar10-cnn")
+    result = CliRunner().invoke(app, ["predict", str(image), "-f", "jsonl"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["model"].startswith("cifar10-cnn@")

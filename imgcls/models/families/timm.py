@@ -235,6 +235,8 @@ def _entry(network: str, name: str, config: Mapping[str, Any], arguments: Mappin
 def _classes(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Labels in the order of the outputs; empty for ImageNet's thousand."""
     count = int(config.get("num_classes", 1000))
+    if count < 1:
+        raise ValueError("it is a backbone without classes; name another tag, such as one that ends with in1k")
     names = config.get("label_names")
     descriptions = config.get("label_descriptions") or {}
     if names:

@@ -28,7 +28,8 @@ REVISION = "a" * 40
 QUICK = ["resnet10t", "test_vit", "mobilenetv4_conv_small_050"]
 FAMILIES = [
     *QUICK, "convnext_atto", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "efficientnet_b0", "regnetx_002",
-    "deit_tiny_patch16_224", "beit_base_patch16_224", "eva02_tiny_patch14_224", "maxvit_rmlp_pico_rw_256", "fastvit_t8",
+    "deit_tiny_patch16_224", "beit_base_patch16_224", "eva02_tiny_patch14_336.mim_in22k_ft_in1k",
+    "maxvit_rmlp_pico_rw_256", "fastvit_t8",
     "hiera_tiny_224",
 ]  # fmt: skip
 
@@ -190,6 +191,7 @@ def test_a_pickle_is_never_read(hub):
     [
         ("timm/convnext_ato", "did you mean|unknown model"),
         ("timm/nothing_like_it", "unknown model 'timm/nothing_like_it'"),
+        ("timm/eva02_tiny_patch14_224", "a backbone without classes"),
         ("hf-hub:nobody/nothing", "can't fetch config.json of nobody/nothing"),
         ("hf-hub:someone/odd", "is no model of timm"),
     ],
