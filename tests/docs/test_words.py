@@ -54,6 +54,7 @@ ALLOWED = {
     "mirror": (
         "imgcls/models/weights_cache.py",
         "imgcls/models/families/timm.py",
+        "imgcls/models/families/hub.py",
         "tests/models/test_weights_cache.py",
         "imgcls/host/",
         "imgcls/training/augmentation/inputs.py",
