@@ -76,6 +76,7 @@ class Loop:
         self.control = Control(self.processes, save_sec=60 * train.save_every_min)
         self.ema = EmaNetwork(network, decay=train.ema_decay, every=train.ema_every) if train.ema_decay else None
         self.position = Position()
+        self._one_class_each = not (recipe.augment.mixup or recipe.augment.cutmix)
         self.num_images = len(images)
         if self.num_images < 2:
             raise DataError(
@@ -170,10 +171,8 @@ class Loop:
             self.ema.update()
         average_statistics(self.networks, self.processes)
         seconds, speed = position.epoch_sec, position.epoch_images / max(position.epoch_sec, 1e-9)
-        train_top1 = self._train_top1()
-        position.epoch, position.batch, position.loss_total, position.loss_count = position.epoch + 1, 0, 0.0, 0
-        position.correct = 0
-        position.epoch_images, position.epoch_sec = 0, 0.0
+        train_top1 = position.train_top1(self.processes) if self._one_class_each else None
+        position.begin_next_epoch()
         return EpochSummary(monitor.mean, train_top1, self.optimisers.rate, seconds, speed)
 
     def train_on(self, batch: Batch, shard: Shard, flipped_B: Tensor, num_images: int) -> Tensor:
@@ -217,12 +216,6 @@ class Loop:
                 batch_size=self.recipe.train.batch_size,
                 seed=self.recipe.train.seed,
             )
-
-    def _train_top1(self) -> float | None:
-        """Of the epoch's images, as they were augmented, while the weights moved; None where images are mixed."""
-        everybody = self.processes.gather((self.position.correct, self.position.loss_count))
-        correct, count = (sum(values) for values in zip(*everybody, strict=True))
-        return correct / count if count and not (self.recipe.augment.mixup or self.recipe.augment.cutmix) else None
 
     def _num_to_train_on(self, batch: Batch, shard: Shard) -> int:
         """Images of the whole batch, or 0 where it is passed over: damaged ones drop out, and one may be left."""

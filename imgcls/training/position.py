@@ -1,6 +1,10 @@
 """Where a run stands, and what an epoch's training pass came to."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from imgcls.distributed.process_group import Processes
+from imgcls.runs.events import EpochEnd, Score
 
 
 @dataclass
@@ -31,6 +35,17 @@ class Position:
     epoch_images: int = 0
     epoch_sec: float = 0.0
 
+    def begin_next_epoch(self) -> None:
+        """The epoch under way is done."""
+        self.epoch, self.batch, self.loss_total, self.loss_count, self.correct = self.epoch + 1, 0, 0.0, 0, 0
+        self.epoch_images, self.epoch_sec = 0, 0.0
+
+    def train_top1(self, processes: Processes) -> float | None:
+        """Of the epoch's images, as they were augmented, while the weights moved; every process calls this."""
+        everybody = processes.gather((self.correct, self.loss_count))
+        correct, count = (sum(values) for values in zip(*everybody, strict=True))
+        return correct / count if count else None
+
 
 @dataclass(frozen=True, slots=True)
 class EpochSummary:
@@ -41,3 +56,16 @@ class EpochSummary:
     lr: float
     seconds: float
     images_per_sec: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Figures after an epoch, and the epoch they belong to."""
+
+    epoch: EpochEnd
+    metrics: dict[str, Any]
+
+    @property
+    def score(self) -> Score:
+        """What chooses best.pt."""
+        return Score(self.epoch.epoch, self.epoch.top1, self.epoch.loss)

@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,24 +25,12 @@ from imgcls.training.checkpointing.schedule import Checkpointing
 from imgcls.training.early_stopping import EARLY, is_out_of_patience
 from imgcls.training.loop import Loop
 from imgcls.training.loss import DivergedError, diverged
-from imgcls.training.position import EpochSummary
+from imgcls.training.position import EpochSummary, Measured
 from imgcls.training.precision import choose_precision
 from imgcls.training.reporting import describe_result, describe_start, lost_process
 from imgcls.training.rng import forked_rng
 from imgcls.training.setup.building import build_for_training
 from imgcls.training.validation import Validation, figures
-
-
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """Figures after an epoch, and the epoch they belong to."""
-
-    epoch: EpochEnd
-    metrics: dict[str, Any]
-
-    @property
-    def score(self) -> Score:
-        return Score(self.epoch.epoch, self.epoch.top1, self.epoch.loss)
 
 
 class Session:
@@ -166,7 +154,7 @@ class Session:
         if not math.isfinite(measured.epoch.loss or 0.0):
             step = self.loop.position.step
             raise diverged(
-                f"the validation loss became {measured.epoch.loss} after step {step}", self._peak(), step=step
+                f"the validation loss became {measured.epoch.loss} after step {step}", self.recipe.optim.lr, step=step
             )
         self.folder.append_metrics(measured.epoch.to_dict())
         self.last = measured.score
@@ -187,7 +175,7 @@ class Session:
         self.loop.control.saved()
         return reason
 
-    def _measure(self, summary: EpochSummary, on_event: OnEvent) -> _Measured:
+    def _measure(self, summary: EpochSummary, on_event: OnEvent) -> Measured:
         # As long as training keeps what a frozen backbone makes of its images, so does validation.
         keep = self.loop.phase_setup.kept is not None
         images, position = self.dataset.validation, self.loop.position
@@ -214,7 +202,7 @@ class Session:
         metrics: dict[str, Any] = {"epoch": position.epoch, "train_loss": summary.train_loss}
         if result is not None and images is not None:
             metrics |= figures(result) | {"data": images.description.to_dict()}
-        return _Measured(epoch, metrics)
+        return Measured(epoch, metrics)
 
     def check_weights(self) -> None:
         """See that every weight is a finite number, before it is measured or saved.
@@ -228,7 +216,7 @@ class Session:
             finite = bool(torch.stack([value.isfinite().all() for value in values]).all())
         if not finite:
             step = self.loop.position.step
-            raise diverged(f"a weight became NaN or infinite by step {step}", self._peak(), step=step)
+            raise diverged(f"a weight became NaN or infinite by step {step}", self.recipe.optim.lr, step=step)
 
     @functools.cached_property
     def seen(self) -> SeenImages:
@@ -237,9 +225,6 @@ class Session:
         val = self.dataset.val.fingerprints() if self.dataset.val is not None else none
         earlier = torch.unique(self._earlier.trained) if self._earlier is not None else none
         return SeenImages(self.images.fingerprints(), val, earlier)
-
-    def _peak(self) -> float:
-        return self.recipe.optim.lr
 
     def checkpoint(self, metrics: dict[str, Any], *, resume: bool) -> Checkpoint:
         return Checkpoint(
