@@ -39,7 +39,7 @@ class TableEncoder:
         if self._top_k == 1:
             best = record.predictions[0]
             return f"{best.probability:8.2%}  {printable(best.label)}{remarks}  {self._dim}{name}{self._off}\n"
-        size = f"{record.width} x {record.height}"
+        size = f"{record.width} x {record.height}  {printable(record.model.partition('@')[0])}"
         width = max(len(printable(p.label)) for p in record.predictions)
         lines = [self._line(p, width) for p in record.predictions]
         return f"{self._bold}{name}{self._off}  {self._dim}{size}{self._off}{remarks}\n" + "".join(lines)

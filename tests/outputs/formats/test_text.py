@@ -166,7 +166,7 @@ def test_json():
 
 def test_table():
     assert written("table", GOOD, BAD) == (
-        "a.jpg  4 x 3\n"
+        f"a.jpg  4 x 3  {GOOD.model.partition('@')[0]}\n"
         "    75.00%  tree frog, tree-frog  ███████████████\n"
         "    12.50%  cat                   ██\n"
         "b\\x0a.jpg  corrupt_image: line two\\udcff\n"
