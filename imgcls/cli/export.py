@@ -87,7 +87,7 @@ def export(
     for remark in loaded.remarks if verbose else ():
         console.message(remark)
     if target is Target.CHECKPOINT:
-        from imgcls.models.checkpoint import save_loaded
+        from imgcls.models.loading import save_loaded
 
         save_loaded(loaded, output)
         console.message(f"{output}: {loaded.id} as a checkpoint, {len(loaded.classes)} classes")

@@ -17,7 +17,7 @@ Read with `torch.load(weights_only=True)`, so that a file from a stranger can't 
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -27,9 +27,6 @@ from imgcls.host.tensor_files import load_tensors, save_tensors
 from imgcls.host.versions import versions
 from imgcls.images.transform import Transform
 from imgcls.models.state_dicts import check_tensors
-
-if TYPE_CHECKING:
-    from imgcls.models.loading import LoadedModel
 
 FORMAT_VERSION = 1
 REQUIRED = ("model", "classes", "transform", "weights")
@@ -90,32 +87,6 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         content["resume"] = checkpoint.resume
     with replacing(path) as part:
         save_tensors(content, part)
-
-
-def save_loaded(model: "LoadedModel", path: Path) -> None:
-    """Write any loaded model as a checkpoint of ours, so that it needs no other file and no options.
-
-    Raises:
-        OutputError: it can't be written.
-        ModelError: it is an ONNX file, whose weights are no network's.
-    """
-    if model.weights_path.suffix.lower() == ".onnx":
-        raise ModelError(
-            f"{model.weights_path} can't become a checkpoint: it holds a graph, not a network's weights",
-            hint="export the checkpoint that it came from",
-        )
-    stored = Checkpoint(
-        model_name=model.network_name or model.name,
-        model_arguments=model.arguments,
-        classes=model.classes,
-        transform=model.transform,
-        weights=dict(model.network.state_dict()),
-        metrics=model.metrics,
-        recipe=model.recipe,
-        images=model.images,
-        start={"model": model.name, "weights": model.weights_path.name, "weights_sha256": model.weights_sha256},
-    )
-    save_checkpoint(stored, path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

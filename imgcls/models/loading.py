@@ -11,7 +11,7 @@ from imgcls.errors import ModelError, UsageError
 from imgcls.host.digests import file_sha256
 from imgcls.images.transform import Transform
 from imgcls.models.building import build_from_state
-from imgcls.models.checkpoint import Checkpoint, load_checkpoint
+from imgcls.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from imgcls.models.families.bundled import BUNDLED, OWN
 from imgcls.models.families.family import DownloadProgress
 from imgcls.models.heads import num_outputs
@@ -213,3 +213,29 @@ def _from_onnx(path: Path) -> LoadedModel:
         recipe=file.card.recipe,
         metrics=file.card.metrics,
     )
+
+
+def save_loaded(model: LoadedModel, path: Path) -> None:
+    """Write any loaded model as a checkpoint of ours, so that it needs no other file and no options.
+
+    Raises:
+        OutputError: it can't be written.
+        ModelError: it is an ONNX file, whose weights are no network's.
+    """
+    if model.weights_path.suffix.lower() == ".onnx":
+        raise ModelError(
+            f"{model.weights_path} can't become a checkpoint: it holds a graph, not a network's weights",
+            hint="export the checkpoint that it came from",
+        )
+    stored = Checkpoint(
+        model_name=model.network_name or model.name,
+        model_arguments=model.arguments,
+        classes=model.classes,
+        transform=model.transform,
+        weights=dict(model.network.state_dict()),
+        metrics=model.metrics,
+        recipe=model.recipe,
+        images=model.images,
+        start={"model": model.name, "weights": model.weights_path.name, "weights_sha256": model.weights_sha256},
+    )
+    save_checkpoint(stored, path)
