@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgcls.cli import console, options
-from imgcls.cli.wording import counted
+from imgcls.host.terminal_text import counted
 
 if TYPE_CHECKING:
     from imgcls.runs.comparison import Comparison

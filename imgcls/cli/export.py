@@ -10,6 +10,7 @@ import typer
 from imgcls.cli import console, foreign_model, options
 from imgcls.cli.completion import complete_model
 from imgcls.errors import OutputError, UsageError
+from imgcls.host.terminal_text import counted
 
 if TYPE_CHECKING:
     from imgcls.export.report import ExportReport
@@ -90,7 +91,9 @@ def export(
         from imgcls.models.loading import save_loaded
 
         save_loaded(loaded, output)
-        console.message(f"{output}: {loaded.id} as a checkpoint, {len(loaded.classes)} classes")
+        console.message(
+            f"{output}: {loaded.id} as a checkpoint, {counted(len(loaded.classes), 'class', plural='classes')}"
+        )
         return
     report = _write(loaded, target, output, "fp16" if fp16 else "int8" if int8 else "fp32", calibrate)
     for text in report.warnings:
@@ -141,7 +144,8 @@ def _lines(report: "ExportReport") -> list[str]:
     from_folder = f"{others} of {report.folder}" if report.folder is not None else ""
     lines = [
         f"{report.output}: {report.model['id']} as {report.format}, {report.written.size_bytes / MIB:.1f} MiB",
-        f"compared on {found.num_images} images ({' and '.join(part for part in (drawn, from_folder) if part)})"
+        f"compared on {counted(found.num_images, 'image')} "
+        f"({' and '.join(part for part in (drawn, from_folder) if part)})"
         + (f", calibrated on {report.num_calibrated} others of {report.folder}" if report.num_calibrated else ""),
         f"largest difference of any probability: {found.largest_difference:.2g}",
         "",

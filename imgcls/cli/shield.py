@@ -1,4 +1,4 @@
-"""What stands between names from strangers and a terminal, for tables that rich draws."""
+"""What stands between names from strangers and a terminal, for tables and live displays that rich draws."""
 
 from typing import Any
 
@@ -13,7 +13,19 @@ class ShieldedConsole(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.push_render_hook(Shield())
+        super().push_render_hook(Shield())
+
+    def push_render_hook(self, hook: RenderHook) -> None:
+        """Put a live display's hook before the shield, so that what it draws is shown too."""
+        super().pop_render_hook()
+        super().push_render_hook(hook)
+        super().push_render_hook(Shield())
+
+    def pop_render_hook(self) -> None:
+        """Take the last live display's hook away; the shield stays."""
+        super().pop_render_hook()
+        super().pop_render_hook()
+        super().push_render_hook(Shield())
 
     def on_broken_pipe(self) -> None:
         """A reader that has gone ends the command as it ends any other, not by rich's own exit."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from imgcls.distributed.launch import Launch, read_launch
 from imgcls.errors import DeviceError, ProcessLostError, UsageError
 from imgcls.host.devices import DeviceChoice, choose_device, device_count
+from imgcls.host.terminal_text import counted
 
 T = TypeVar("T")
 
@@ -185,7 +186,8 @@ def choose_device_of(request: str, launch: Launch | None) -> DeviceChoice:
         return choose_device(request)
     if max(launch.local_count, launch.local_rank + 1) > gpus:
         raise DeviceError(
-            f"{launch.local_count} processes on this machine, but {gpus} CUDA device(s)",
+            f"{counted(launch.local_count, 'process', plural='processes')} on this machine, "
+            f"but {counted(gpus, 'CUDA device')}",
             hint=f"torchrun --nproc-per-node {gpus}, or --device cpu",
         )
     return DeviceChoice(torch.device("cuda", launch.local_rank), "a GPU for each process")

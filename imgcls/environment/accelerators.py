@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imgcls.environment.report import Check, Status
+from imgcls.host.terminal_text import counted
 
 NVIDIA_SMI_LIMIT_SEC = 20
 REINSTALL = "pip install --force-reinstall torch torchvision"
@@ -127,7 +128,7 @@ def _why_no_cuda(torch_sees: TorchAccelerators, driver: NvidiaDriver, visible_de
         return f"NVIDIA driver {driver.version} is here, but torch sees no card: {reason}", advice
     if driver.hardware:
         return (
-            f"{driver.hardware} NVIDIA card(s) in this machine but no driver that answers"
+            f"{counted(driver.hardware, 'NVIDIA card')} in this machine but no driver that answers"
             + (f": {driver.problem}" if driver.problem else ""),
             "install NVIDIA's driver, or ignore this and use the CPU",
         )
@@ -144,16 +145,16 @@ def _shows_a_card(visible_devices: str) -> bool:
 
 def _cuda_words(torch_sees: TorchAccelerators, driver: NvidiaDriver) -> str:
     if torch_sees.hip_build:
-        return f"ROCm {torch_sees.hip_build}: {torch_sees.counts['cuda']} device(s), named cuda"
+        return f"ROCm {torch_sees.hip_build}: {counted(torch_sees.counts['cuda'], 'device')}, named cuda"
     words = f"CUDA: torch built {f'for {torch_sees.cuda_build}' if torch_sees.cuda_build else 'without'}"
     words += f", {f'NVIDIA driver {driver.version}' if driver.version else 'no NVIDIA driver'}"
-    return words + f", {torch_sees.counts['cuda']} device(s)"
+    return words + f", {counted(torch_sees.counts['cuda'], 'device')}"
 
 
 def _other_words(torch_sees: TorchAccelerators) -> str:
     kinds = (("XPU", torch_sees.xpu_build, "xpu"), ("MPS", torch_sees.mps_build, "mps"))
     return "; ".join(
-        f"{name}: {f'{torch_sees.counts[kind]} device(s)' if built else 'not in this build'}"
+        f"{name}: {counted(torch_sees.counts[kind], 'device') if built else 'not in this build'}"
         for name, built, kind in kinds
     )
 

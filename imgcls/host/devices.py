@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from imgcls.errors import DeviceError, UsageError
+from imgcls.host.terminal_text import counted
 
 KINDS = ("cuda", "xpu", "mps", "cpu")
 # What allocators other than CUDA's and XPU's say, which have no exception of their own: the CPU's, MPS's, C++'s,
@@ -39,7 +40,7 @@ def choose_device(request: str = "auto") -> DeviceChoice:
     if request == "auto":
         for kind in KINDS[:-1]:
             if device_count(kind):
-                return DeviceChoice(torch.device(kind, 0), f"first of {device_count(kind)} {kind} device(s)")
+                return DeviceChoice(torch.device(kind, 0), f"first of {counted(device_count(kind), f'{kind} device')}")
         return DeviceChoice(torch.device("cpu"), "no accelerator found")
     try:
         device = torch.device(request)
@@ -55,7 +56,7 @@ def choose_device(request: str = "auto") -> DeviceChoice:
         )
     if device.index is not None and device.index >= count:
         raise DeviceError(
-            f"device {request!r} does not exist: {count} {device.type} device(s) found",
+            f"device {request!r} does not exist: {counted(count, f'{device.type} device')} found",
             hint=f"use {device.type}:0 to {device.type}:{count - 1}, or --device auto",
         )
     if device.type != "cpu" and device.index is None:

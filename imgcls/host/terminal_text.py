@@ -1,4 +1,4 @@
-"""Text from strangers (names of files, labels, keys, servers' words) on its way to a terminal."""
+"""Text for people: words that agree with their numbers, and names from strangers that never steer a terminal."""
 
 
 def printable(text: str, *, keeps: str = "") -> str:
@@ -11,6 +11,17 @@ def printable(text: str, *, keeps: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() or char in keeps else _escape(ord(char)) for char in text)
+
+
+def counted(count: int, noun: str, *, plural: str = "") -> str:
+    """Such as `1 epoch`, `2 epochs`, `1,000 classes`.
+
+    Args:
+        count: how many.
+        noun: for one.
+        plural: for any other number, where an `s` doesn't make it.
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def _escape(code: int) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgcls.errors import UsageError
+from imgcls.host.terminal_text import counted
 from imgcls.images.sources import STDIN, iterate_sources
 from imgcls.images.transform import Transform
 from imgcls.inference.backends.backend import Backend, LoadOptions, Precision, load_backend
@@ -95,7 +96,7 @@ class Classifier:
 
     def __repr__(self) -> str:
         """Model and number of classes."""
-        return f"Classifier({self.id}, {len(self.classes)} classes)"
+        return f"Classifier({self.id}, {counted(len(self.classes), 'class', plural='classes')})"
 
 
 def _name_of(item: object) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from imgcls.errors import ModelError, UsageError
 from imgcls.host.digests import file_sha256
+from imgcls.host.terminal_text import counted
 from imgcls.images.transform import Transform
 from imgcls.models.building import build_from_state
 from imgcls.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -173,7 +174,7 @@ def _with_weights(
         classes = tuple(labels)
     if len(classes) != count:
         raise ModelError(
-            f"{weights} has {count} classes, and {len(classes)} names are known",
+            f"{weights} has {counted(count, 'class', plural='classes')}, and {counted(len(classes), 'name')} known",
             hint="name its classes: --labels FILE, one name per line",
         )
     _check_labels(classes)

@@ -9,6 +9,7 @@ import time
 from importlib import import_module
 from typing import Any
 
+from imgcls.host.terminal_text import counted
 from imgcls.runs.events import EpochEnd, Event, FeatureProgress, Measuring, OnEvent, Started, StepProgress
 
 BAR = (
@@ -79,7 +80,7 @@ class NotebookProgress:
         title, warnings = "", ""
         if self._started is not None:
             run = self._started
-            title = html.escape(f"{run.model} on {run.device}, {run.num_train:,} images: {run.run}")
+            title = html.escape(f"{run.model} on {run.device}, {counted(run.num_train, 'image')}: {run.run}")
             warnings = "".join(f"<div>{html.escape(text)}</div>" for text in self._started.warnings)
         bar = f"{BAR.format(share=self._share)}<small>{html.escape(self._now)}</small>" if self._now else ""
         return f"<div><b>{title}</b>{warnings}<table><tr>{head}</tr>{rows}</table>{bar}</div>"

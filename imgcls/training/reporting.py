@@ -6,6 +6,7 @@ import torch
 
 from imgcls.datasets.labelled_images import SkippedImage
 from imgcls.errors import ProcessLostError
+from imgcls.host.terminal_text import counted
 from imgcls.models.families.bundled import OWN
 from imgcls.runs.events import Started, TrainResult
 from imgcls.runs.pace import stages_of
@@ -103,8 +104,8 @@ def _few_steps(session: "Session") -> str | None:
     if steps >= FEW_STEPS:
         return None
     return (
-        f"{steps} step{'s' if steps > 1 else ''} in all are too few to learn much: raise --epochs, or lower "
-        f"--batch-size, which is {session.recipe.train.batch_size}"
+        f"{counted(steps, 'step')} in all {'is' if steps == 1 else 'are'} too few to learn much: raise --epochs, "
+        f"or lower --batch-size, which is {session.recipe.train.batch_size}"
     )
 
 

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from imgcls.errors import DeviceError
 from imgcls.host.devices import is_out_of_memory
+from imgcls.host.terminal_text import counted
 from imgcls.recipes.schema import Recipe
 from imgcls.training.loss import build_loss
 from imgcls.training.optimizer import Optimisers
@@ -130,7 +131,8 @@ def explained_out_of_memory(recipe: Recipe, device: torch.device) -> Iterator[No
         if train.batch_size > 1:
             hints.append(f"--batch-size {train.batch_size // 2} makes smaller steps")
         raise OutOfMemoryError(
-            f"out of memory on {device}, with {train.batch_size} images of {recipe.data.image_px} px in a step"
+            f"out of memory on {device}, with {counted(train.batch_size, 'image')} "
+            f"of {recipe.data.image_px} px in a step"
             + (f" of {train.accumulate} portions" if train.accumulate > 1 else ""),
             hint="; ".join(hints) or "smaller images (data.image_px), or another network",
         ) from exc

@@ -87,9 +87,22 @@ def test_figures_equal_a_plain_loop(checkpoint: Path, pets: Path) -> None:
 def test_the_table_names_data_classes_and_confusions(checkpoint: Path, pets: Path) -> None:
     result = run(checkpoint, "--data", pets)
     assert result.exit_code == 0
-    for words in ("mlp@", f"on {pets}, 10 images", "top-1", "top-2", "loss", "cat", "dog", "taken for"):
+    for words in ("mlp@", f"on {pets}, 10 images", "top-1", "loss", "cat", "dog", "taken for"):
         assert words in result.stdout
     assert "\x1b" not in result.stdout
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 5, 6])
+def test_top_k_is_said_where_it_says_something(tmp_path: Path, num_classes: int) -> None:
+    classes = tuple("abcdef"[:num_classes])
+    checkpoint = save(tmp_path / "best.pt", classes)
+    data = write_classes(tmp_path / "data", dict.fromkeys(classes, 2))
+    stdout = run(checkpoint, "--data", data).stdout
+    assert [line.split()[0] for line in stdout.splitlines() if line.startswith("top-")] == (
+        ["top-1", "top-5"] if num_classes > 5 else ["top-1"]
+    )
+    # The key that scripts read stays.
+    assert "top5" in json.loads(run(checkpoint, "--data", data, "-f", "json").stdout)
 
 
 def test_output_takes_the_answer(checkpoint: Path, pets: Path, tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def unreadable():
 @pytest.mark.parametrize(
     ("make", "message", "hint"),
     [
-        (nested, "only one class, 'animals'", f"if the 2 folders in it are the classes: --data {Path('pets/animals')}"),
+        (nested, "only one class, 'animals'", f"{Path('pets/animals')}"),
         (alone, "only one class, 'cat'", "DIR/CLASS"),
         (other_case_in_val, "train lacks: 'cat'", f"rename {Path('pets/val/cat')} to 'Cat'"),
         (more_in_val, "has 2 classes that", "add images of them to"),
@@ -221,6 +221,13 @@ def test_what_cannot_be_trained_on_says_what_to_do(train, make, message, hint):
     assert message in error
     assert hint in advice
     assert not Path("run").exists()
+
+
+def test_the_command_after_one_class_alone_works(train):
+    nested()
+    advice = train().stderr.strip().splitlines()[-1]
+    assert "if the 2 folders in it are the classes: --data " in advice
+    assert train("--data", advice.rpartition("--data ")[2]).exit_code == 0
 
 
 def test_an_archive_is_to_be_unpacked(train):

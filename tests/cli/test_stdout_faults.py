@@ -107,3 +107,27 @@ def test_labels_in_a_table_are_shown(tmp_path: Path) -> None:
     assert "\u202e" not in text
     # Colours of our own pass.
     assert "\x1b[" in text
+
+
+def test_labels_in_a_live_display_are_shown(tmp_path: Path) -> None:
+    from rich.live import Live
+    from rich.progress import Progress, TextColumn
+
+    from imgcls.cli.shield import ShieldedConsole
+
+    path = tmp_path / "out"
+    with path.open("w", encoding="utf-8") as file:
+        console = ShieldedConsole(file=file, width=120, force_terminal=True, highlight=False)
+        with Live(EVIL, console=console, auto_refresh=False) as live:
+            console.print(EVIL, markup=False)
+            live.refresh()
+        with Progress(TextColumn("{task.description}"), console=console, auto_refresh=False) as bar:
+            bar.add_task(EVIL)
+            bar.refresh()
+        console.print(EVIL, markup=False)
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\\x1b]0;") >= 4
+    assert "\x1b]0;" not in text
+    assert "\u202e" not in text
+    # The display's own steps pass: it is drawn over, not repeated.
+    assert "\x1b[2K" in text

@@ -22,7 +22,7 @@ def judge(seen, driver, visible_devices=None):
 def test_a_card_that_torch_sees():
     check = judge(torch_sees(1), DRIVER)
     assert check.status is Status.OK
-    assert "built for 13.2, NVIDIA driver 570.124.06, 1 device(s)" in check.detail
+    assert "built for 13.2, NVIDIA driver 570.124.06, 1 device" in check.detail
     assert check.data["nvidia_driver"]["cards"] == ("NVIDIA H200",)
 
 
@@ -64,14 +64,14 @@ def test_a_driver_that_torch_can_not_use_for_another_reason():
 def test_a_card_without_a_driver():
     check = judge(torch_sees(), NvidiaDriver(hardware=2))
     assert check.status is Status.WARNING
-    assert "2 NVIDIA card(s)" in check.detail
+    assert "2 NVIDIA cards" in check.detail
     assert "install NVIDIA's driver" in check.advice
 
 
 def test_rocm_is_named_as_such():
     check = judge(torch_sees(1, build="", hip="7.0"), NO_DRIVER)
     assert check.status is Status.OK
-    assert "ROCm 7.0: 1 device(s)" in check.detail
+    assert "ROCm 7.0: 1 device" in check.detail
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for nvidia-smi is a script with a shebang line")

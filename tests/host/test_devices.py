@@ -27,7 +27,7 @@ def test_auto_takes_the_first_accelerator(monkeypatch):
     monkeypatch.setattr("imgcls.host.devices.device_count", lambda kind: {"cuda": 0, "xpu": 2}.get(kind, 1))
     choice = choose_device("auto")
     assert choice.device == torch.device("xpu", 0)
-    assert choice.reason == "first of 2 xpu device(s)"
+    assert choice.reason == "first of 2 xpu devices"
 
 
 @pytest.mark.parametrize("request_", ["gpu", "", "cuda:x", "meta", "CPU "])

@@ -4,6 +4,8 @@ import io
 import shutil
 from typing import TYPE_CHECKING
 
+from imgcls.host.terminal_text import counted
+
 if TYPE_CHECKING:
     from imgcls.datasets.labelled_images import DataDescription
     from imgcls.evaluation.report import EvalReport
@@ -32,11 +34,13 @@ def render_report(report: "EvalReport", *, colour: bool, worst_first: bool = Fal
     console = ShieldedConsole(
         file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False, markup=False
     )
-    title = f"{report.model['id']} on {describe_data(report.data)}, {result.count:,} images"
+    title = f"{report.model['id']} on {describe_data(report.data)}, {counted(result.count, 'image')}"
     console.print(Text(title), style="bold", soft_wrap=True)
     k = min(5, len(result.labels))
     console.print(f"top-1  {result.top1:8.2%}   {result.correct:,} of {result.count:,}")
-    console.print(f"top-{k}  {result.top5:8.2%}   {result.top5_correct:,} of {result.count:,}")
+    # Among as many guesses as there are classes, every image is right.
+    if k < len(result.labels):
+        console.print(f"top-{k}  {result.top5:8.2%}   {result.top5_correct:,} of {result.count:,}")
     console.print(f"loss   {result.loss:8.4f}")
     if report.tta is not None:
         console.print(f"each the mean of {report.tta.num_views} views' logits (--tta {report.tta})")

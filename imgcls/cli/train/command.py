@@ -127,7 +127,7 @@ def _train(
 
 def _report(result: "TrainResult", format_: options.ReportFormat) -> None:
     from imgcls.cli.train.lines import command_for, summary_lines
-    from imgcls.cli.wording import counted
+    from imgcls.host.terminal_text import counted
     from imgcls.training.early_stopping import EARLY, MAX_TIME
 
     console.use_utf8_stdout()

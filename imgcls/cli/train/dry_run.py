@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from imgcls.cli import console, options
 from imgcls.cli.train.lines import clock, started_lines
-from imgcls.cli.wording import counted
 from imgcls.distributed.launch import read_launch
 from imgcls.errors import UsageError
+from imgcls.host.terminal_text import counted
 
 if TYPE_CHECKING:
     from imgcls.recipes.schema import Recipe
@@ -90,7 +90,7 @@ def dry_run_lines(found: "DryRun") -> list[str]:
 
 
 def _step_text(kind: "StepKind", batch_size: int) -> str:
-    what = f"{batch_size:,} images of {kind.image_px} px" + (", the head alone" if kind.frozen else "")
+    what = f"{counted(batch_size, 'image')} of {kind.image_px} px" + (", the head alone" if kind.frozen else "")
     figures = []
     if kind.feature_sec is not None:
         figures.append(f"the frozen backbone once on all images {clock(kind.feature_sec)}")

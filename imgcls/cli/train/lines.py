@@ -2,7 +2,7 @@
 
 import shlex
 
-from imgcls.cli.wording import counted
+from imgcls.host.terminal_text import counted
 from imgcls.models.initial_weights import Origin
 from imgcls.runs.events import EpochEnd, Score, Started, TrainResult
 from imgcls.training.early_stopping import EARLY, MAX_TIME
@@ -48,7 +48,11 @@ def _processes_line(event: Started) -> str:
 
 
 def _origin_line(origin: Origin, num_classes: int) -> str:
-    head = "with its head, the classes being the same" if origin.kept_head else f"new head for {num_classes} classes"
+    head = (
+        "with its head, the classes being the same"
+        if origin.kept_head
+        else f"new head for {counted(num_classes, 'class', plural='classes')}"
+    )
     return f"begins with {origin.weights} ({origin.model}@{origin.weights_sha256[:12]}), {head}"
 
 

@@ -11,8 +11,8 @@ from imgcls.cli.durations import parse_duration
 from imgcls.cli.interrupts import SavesOnSignal
 from imgcls.cli.option_groups import grouped
 from imgcls.cli.tune.options import SearchOptions, StudyOptions
-from imgcls.cli.wording import counted
 from imgcls.errors import UsageError
+from imgcls.host.terminal_text import counted
 
 if TYPE_CHECKING:
     from imgcls.tuning.results import StudyResult

@@ -4,7 +4,7 @@ import shlex
 import textwrap
 from typing import Any
 
-from imgcls.cli.wording import counted
+from imgcls.host.terminal_text import counted
 from imgcls.tuning.results import StudyResult, StudyStarted, TrialRecord
 from imgcls.tuning.space import label_of
 

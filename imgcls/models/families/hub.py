@@ -53,7 +53,7 @@ def fetch_file(address: str, file: str, progress: DownloadProgress | None = None
         if isinstance(exc, errors.LocalEntryNotFoundError):
             raise ModelError(
                 f"{file} of {repo} is not here and can't be downloaded",
-                hint="connect, unset HF_HUB_OFFLINE and IMGCLS_OFFLINE, or set HF_ENDPOINT to a mirror",
+                hint="connect, unset HF_HUB_OFFLINE and IMGCLS_OFFLINE, or set HF_ENDPOINT to a mirror server",
             ) from exc
         raise ModelError(f"{repo} has no {file}", hint="only safetensors are read, as a pickle may run code") from exc
     except (errors.HfHubHTTPError, errors.HFValidationError, OSError, ValueError) as exc:

@@ -212,8 +212,8 @@ def catalogue_entry(name: str, weights_name: str = "") -> PretrainedEntry:
         ),
         num_params=weights.meta["num_params"],
         size_mib=weights.meta["_file_size"],
-        top1=metrics["acc@1"] / 100,
-        top5=metrics["acc@5"] / 100,
+        top1=round(metrics["acc@1"] / 100, 5),
+        top5=round(metrics["acc@5"] / 100, 5),
         weights_name=weights.name,
     )
 

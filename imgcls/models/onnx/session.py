@@ -89,8 +89,8 @@ class OnnxSession:
     def _open(self) -> "onnxruntime.InferenceSession":
         runtime = self._runtime
         options = runtime.SessionOptions()
-        # Always the same graph, or an answer would depend on what came before it. That for faster convolutions opens 10
-        # to 35 ms later (AlexNet, ResNet-18) and has won more than that back by the first image.
+        # Always the same graph, or an answer would depend on what came before it. That for faster convolutions costs
+        # 4 to 11 ms more for opening and the first image (AlexNet, ResNet-18), and saves 2 to 20 ms of every later one.
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = SEVERITY_FATAL
         options.intra_op_num_threads = available_cores()
