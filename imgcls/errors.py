@@ -12,7 +12,7 @@ ImgclsError             message, hint (the next thing to type), exit code
 """
 
 from enum import IntEnum
-from typing import Literal
+from typing import Any, Literal
 
 ImageErrorKind = Literal[
     "not_found", "permission_denied", "not_an_image", "corrupt_image", "too_large", "download_failed"
@@ -50,6 +50,10 @@ class ImgclsError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As the others are rebuilt, from `args`, a child with arguments of its own could not leave a worker process.
+        return _rebuilt, (type(self), self.args, self.__dict__)
 
 
 class UsageError(ImgclsError):
@@ -105,3 +109,10 @@ class OutputError(ImgclsError):
     """An output that can't be written, or that another process holds."""
 
     exit_code = ExitCode.OUTPUT
+
+
+def _rebuilt(kind: type[ImgclsError], args: tuple[Any, ...], values: dict[str, Any]) -> ImgclsError:
+    # Not `kind.__new__`, which is MemoryError's where a kind is that too.
+    error = Exception.__new__(kind, *args)
+    error.__dict__.update(values)
+    return error

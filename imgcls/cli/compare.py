@@ -85,7 +85,7 @@ def _table(found: "Comparison", *, colour: bool) -> str:
         row = [
             str(run.path),
             _percent(best.top1 if best else None),
-            f"{best.epoch}/{run.settings['train.epochs']}" if best else "-",
+            f"{best.epoch}/{run.settings.get('train.epochs', '?')}" if best else "-",
             f"{best.loss:.4f}" if best and best.loss is not None else "-",
             _percent(run.test_top1),
             clock(run.train_sec),

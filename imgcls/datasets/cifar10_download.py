@@ -1,7 +1,6 @@
 """Downloading CIFAR-10 into the cache."""
 
 import tarfile
-import tempfile
 from pathlib import Path
 
 from imgcls.datasets import cifar10
@@ -9,6 +8,7 @@ from imgcls.errors import DataError
 from imgcls.host import cache_folders
 from imgcls.host.download import Digest, DownloadError, DownloadProgress, download_file
 from imgcls.host.files import output_error
+from imgcls.host.working_folders import working_folder
 
 
 def fetch_cifar10(*, progress: DownloadProgress | None = None) -> Path:
@@ -26,8 +26,7 @@ def fetch_cifar10(*, progress: DownloadProgress | None = None) -> Path:
     destination = folder / cifar10.FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".cifar10.", dir=folder) as name:
-            work = Path(name)
+        with working_folder(folder, prefix=".cifar10.") as work:
             archive = work / cifar10.URL.rsplit("/", 1)[1]
             download_file(cifar10.URL, archive, check=Digest("md5", cifar10.ARCHIVE_MD5), progress=progress)
             with tarfile.open(archive) as tar:

@@ -7,7 +7,6 @@ may fail (a full disk, a read-only home): then images are decoded again, and not
 import contextlib
 import hashlib
 import shutil
-import time
 from pathlib import Path
 
 import PIL
@@ -16,7 +15,7 @@ import torch
 from imgcls.datasets.in_memory import PixelStore, Unreadable
 from imgcls.errors import ImgclsError
 from imgcls.host import cache_folders
-from imgcls.host.files import replacing
+from imgcls.host.files import PART_SUFFIX, remove_if_abandoned, replacing
 from imgcls.host.tensor_files import load_tensors, save_tensors
 from imgcls.images.transform import Transform
 
@@ -26,8 +25,6 @@ DECODER_VERSION = 1
 ARITHMETIC = ("mean", "std", "channels", "scale")
 # All decoded sets together. A folder of 60,000 images takes 8.4 GiB at 224 px and 0.2 GiB at 32 px.
 MAX_CACHE_BYTES = 10 * 2**30
-# What a cut write left behind is removed after this time, when no running process can still be writing it.
-STALE_SEC = 24 * 3600
 # Faults of the file's bytes stay until the bytes change; others (permissions, memory) may pass and aren't remembered.
 LASTING_KINDS = ("corrupt_image", "not_an_image")
 
@@ -44,8 +41,16 @@ def cache_key(content_key: str, transform: Transform) -> str:
     return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
 
 
-def load_decoded(key: str, num_images: int) -> PixelStore | None:
-    """The pixels stored under a key, mapped into memory, or None where there are none that can be used."""
+def load_decoded(key: str, num_images: int, size_px: tuple[int, int]) -> PixelStore | None:
+    """The pixels stored under a key, mapped into memory; what can't be used is removed.
+
+    Args:
+        key: of `cache_key`.
+        num_images: that there are to be.
+        size_px: height and width that they are to have.
+    Returns:
+        None where there are none.
+    """
     path = cache_folder() / f"{key}.pt"
     if not path.is_file():
         return None
@@ -53,8 +58,12 @@ def load_decoded(key: str, num_images: int) -> PixelStore | None:
         content = load_tensors(path)
         pixels_MCHW = content["pixels"]
         unreadable = tuple(Unreadable(int(row), kind, str(text)) for row, kind, text in content["unreadable"])
-        usable = pixels_MCHW.dtype == torch.uint8 and pixels_MCHW.ndim == 4 and len(pixels_MCHW) == num_images
-    except (ImgclsError, AttributeError, KeyError, TypeError, ValueError):
+        usable = pixels_MCHW.dtype == torch.uint8 and pixels_MCHW.shape == (num_images, 3, *size_px)
+        # Not one row of memory that stands for all, nor memory of any other kind.
+        usable = usable and pixels_MCHW.layout == torch.strided and pixels_MCHW.is_contiguous()
+        usable = usable and pixels_MCHW.device.type == "cpu"
+        usable = usable and all(bad.kind in LASTING_KINDS and 0 <= bad.row < num_images for bad in unreadable)
+    except (ImgclsError, AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError):
         usable = False
     with contextlib.suppress(OSError):
         if not usable:
@@ -91,12 +100,11 @@ def prune(max_bytes: int) -> None:
     with contextlib.suppress(OSError):
         found = [(path, path.stat()) for path in cache_folder().iterdir()]
     for path, stat in sorted(found, key=lambda item: -item[1].st_mtime_ns):
-        if path.suffix == ".part":
-            expendable = time.time() - stat.st_mtime > STALE_SEC
-        else:
-            kept += stat.st_size
-            expendable = kept > max_bytes
-        if expendable:
+        if path.suffix == PART_SUFFIX:
+            remove_if_abandoned(path)
+            continue
+        kept += stat.st_size
+        if kept > max_bytes:
             # On Windows a file that another process has mapped can't be removed; the next pruning may.
             with contextlib.suppress(OSError):
                 path.unlink()

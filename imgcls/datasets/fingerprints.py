@@ -50,9 +50,8 @@ class SeenImages:
     def from_dict(cls, values: Mapping[str, Tensor]) -> Self | None:
         """What a checkpoint holds; None where it holds nothing, or nothing that can be used."""
         found = [values.get(name) for name in ("train", "val", "earlier")]
-        if any(part is None or part.dtype != torch.int64 or part.ndim != 1 for part in found):
-            return None
-        return cls(*(part for part in found if part is not None))
+        usable = [part for part in found if isinstance(part, Tensor) and part.dtype == torch.int64 and part.ndim == 1]
+        return cls(*usable) if len(usable) == len(found) else None
 
     def to_dict(self) -> dict[str, Tensor]:
         """Tensors by name, for a checkpoint."""

@@ -176,7 +176,7 @@ def _open_pixels(images: StoredImages, opening: Opening, workers: int) -> PixelS
     if ready is not None:
         return PixelStore(ready)
     key = decode_cache.cache_key(images.content_key(), opening.transform)
-    found = decode_cache.load_decoded(key, len(images))
+    found = decode_cache.load_decoded(key, len(images), opening.transform.size_px)
     if found is None:
         found = decode_all(images, opening.transform, workers=workers, progress=opening.progress)
         decode_cache.store_decoded(key, found)

@@ -21,6 +21,8 @@ STALE_SEC = 3600
 PART_SUFFIX = ".part"
 # More than the blocks that a full disk may still have.
 PROBE_BYTES = 2**20
+# Outputs beside which pieces of killed processes were looked for by this process.
+_swept: set[Path] = set()
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -44,9 +46,10 @@ def replacing(path: Path, *, option: str = "--output") -> Iterator[Path]:
         target = Path(os.path.realpath(path)) if path.is_symlink() and not is_special else path
         if not is_special:
             target.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=_part_prefix(target), suffix=PART_SUFFIX, dir=target.parent)
-            # Held as long as this process lives, so that others know that somebody will finish it.
-            lock_piece(handle)
+            if target not in _swept:
+                remove_stale_parts(target)
+                _swept.add(target)
+            handle, name = _new_piece(target)
     except OSError as exc:
         raise output_error(path, exc, option=option) from exc
     if is_special:
@@ -69,18 +72,29 @@ def replacing(path: Path, *, option: str = "--output") -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def lock_piece(handle: int) -> bool | None:
-    """Hold a piece of a file that this process writes; the system lets go of it when the process ends, however.
+def _new_piece(target: Path) -> tuple[int, str]:
+    """A new file beside `target`, held as long as this process lives, so that others know that somebody finishes it."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=_part_prefix(target), suffix=PART_SUFFIX, dir=target.parent)
+        # Whoever sweeps holds a piece only while it removes it: this one, if it was met before it was held.
+        if lock_piece(handle, waits=True) is None or os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)
+
+
+def lock_piece(handle: int, *, waits: bool = False) -> bool | None:
+    """Hold a piece of a file; the system lets go of it when the process ends, however.
 
     Args:
         handle: of the piece.
+        waits: for whoever holds it.
     Returns:
         Whether it is held now; None where the system can't tell.
     """
     if sys.platform == "win32":
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
@@ -103,19 +117,23 @@ def remove_stale_parts(path: Path) -> None:
     with contextlib.suppress(OSError):
         for part in path.parent.iterdir():
             if part.name.startswith(_part_prefix(path)) and part.name.endswith(PART_SUFFIX):
-                with contextlib.suppress(OSError):
-                    if _is_abandoned(part):
-                        part.unlink()
+                remove_if_abandoned(part)
 
 
-def _is_abandoned(part: Path) -> bool:
-    """Whether no process owns a piece; where the system can't tell, whether it has lain there for long."""
-    handle = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-    try:
-        is_free = lock_piece(handle)
-    finally:
-        os.close(handle)
-    return time.time() - part.stat().st_mtime > STALE_SEC if is_free is None else is_free
+def remove_if_abandoned(part: Path) -> None:
+    """Delete a piece that no process owns; where the system can't tell, one that has lain there for long."""
+    with contextlib.suppress(OSError):
+        handle = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            is_free = lock_piece(handle)
+            if time.time() - part.stat().st_mtime > STALE_SEC if is_free is None else is_free:
+                # While it is held, so that nobody takes it in between; Windows removes no open file.
+                if sys.platform == "win32":
+                    os.close(handle)
+                part.unlink()
+        finally:
+            if sys.platform != "win32":
+                os.close(handle)
 
 
 def output_error(path: Path, exc: OSError, *, option: str = "--output") -> OutputError:

@@ -1,6 +1,6 @@
 """Several runs beside each other: how good, how fast, and in what they differ."""
 
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 from imgcls.errors import UsageError
 from imgcls.recipes.loading import read_toml
 from imgcls.runs.events import Score
-from imgcls.runs.folder import best_score, read_metrics
+from imgcls.runs.metrics import best_score, read_metrics, read_result
 
 SCHEMA = 1
 
@@ -48,7 +48,7 @@ class Run:
     @property
     def test_top1(self) -> float | None:
         """Of best.pt on the test images, where the run has come so far."""
-        test = self.result["test"] if self.result else None
+        test = self.result.get("test") if self.result else None
         return float(test["top1"]) if test else None
 
     def to_dict(self, keys: Sequence[str]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Run:
             "best": {"epoch": best.epoch, "top1": best.top1, "loss": best.loss} if best else None,
             "test_top1": self.test_top1,
             "train_sec": round(self.train_sec, 3),
-            "stopped": self.result["stopped"] if self.result else None,
+            "stopped": self.result.get("stopped") if self.result else None,
             "ended": self.result is not None,
             "settings": {key: self.settings.get(key) for key in keys},
         }
@@ -93,6 +93,7 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
     Raises:
         UsageError: one of them isn't there, or none is a run's folder.
         ConfigError: a recipe can't be read.
+        DataError: what a run has written of itself is damaged.
     """
     passed_over = tuple(path for path in paths if path.exists() and not (path / "config.toml").is_file())
     runs = [read_run(path) for path in paths if path not in passed_over or len(passed_over) == len(paths)]
@@ -107,25 +108,33 @@ def read_run(path: Path) -> Run:
     Raises:
         UsageError: it isn't one.
         ConfigError: its recipe can't be read.
+        DataError: what it has written of itself is damaged.
     """
     if not (path / "config.toml").is_file():
         raise UsageError(
             f"{path} is not the folder of a run: it holds no config.toml", hint="imgcls compare runs/one runs/other"
         )
-    result = path / "result.json"
     return Run(
         path=path,
         settings=_flat(read_toml(path / "config.toml")),
         metrics=read_metrics(path),
-        result=json.loads(result.read_text(encoding="utf-8")) if result.is_file() else None,
+        result=read_result(path),
     )
 
 
 def _flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in tables.items():
-        values |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        values |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": _plain(value)}
     return values
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has too: TOML knows dates and infinities, which no recipe of ours holds, but a file may."""
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    is_plain = isinstance(value, bool | int | str | dict) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_plain else str(value)
 
 
 def _rank(run: Run) -> tuple[float, float]:

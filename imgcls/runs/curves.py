@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgcls.errors import UsageError
 from imgcls.host.files import replacing
-from imgcls.runs.folder import best_score, read_metrics
+from imgcls.runs.metrics import best_score, read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,8 +2,6 @@
 
 import json
 import os
-import time
-from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,13 +9,11 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from imgcls.errors import OutputError, UsageError
-from imgcls.host.files import PART_SUFFIX, output_error, replacing, write_text
-from imgcls.runs.events import Score
+from imgcls.host.files import output_error, write_text
+from imgcls.runs import metrics
+from imgcls.runs.new_folder import LAUNCH_NAME, LOCK_NAME, make_folder, same_text
 
 RUNS = Path("runs")
-LOCK_NAME = ".lock"
-# Which call of torchrun made the folder, for the processes that it starts again.
-LAUNCH_NAME = ".launch"
 
 
 class RunFolder:
@@ -45,16 +41,27 @@ class RunFolder:
             raise output_error(path, exc) from exc
 
     @classmethod
-    def create(cls, path: Path | None, *, name: str) -> Self:
+    def create(cls, path: Path | None, *, name: str, config: str = "") -> Self:
         """A new folder.
 
         Args:
             path: as the user named it; None for `runs/<name>-<date>-<time>`.
             name: of the recipe.
+            config: the resolved recipe, for `leftovers`.
         Raises:
             OutputError: it exists and isn't empty, or can't be made.
         """
-        return cls(make_folder(path, parent=RUNS, name=name))
+        return cls(make_folder(path, parent=RUNS, name=name, besides=cls.leftovers(path, config)))
+
+    @staticmethod
+    def leftovers(path: Path | None, config: str) -> tuple[str, ...]:
+        """The names of files in a folder that a run killed at its start left there, and the same run may replace.
+
+        Args:
+            path: of the folder; None for a new one.
+            config: the resolved recipe that would be written there.
+        """
+        return same_text(path, "config.toml", config)
 
     @classmethod
     def reopen(cls, path: Path) -> Self:
@@ -106,7 +113,7 @@ class RunFolder:
         """
         if not self.writes:
             return
-        path = self.path / "metrics.jsonl"
+        path = self.path / metrics.NAME
         try:
             with path.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(json.dumps(row) + "\n")
@@ -116,13 +123,16 @@ class RunFolder:
             raise output_error(path, exc) from exc
 
     def drop_metrics_after(self, epoch: int) -> None:
-        """Keep the lines of epochs up to `epoch`: later or torn ones are written again by the resumed run."""
-        path = self.path / "metrics.jsonl"
-        if not self.writes or not path.exists():
-            return
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if 0 < _epoch_of(line) <= epoch]
-        with replacing(path) as part:
-            part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8", newline="\n")
+        """Keep the lines of epochs up to `epoch`: later or torn ones are written again by the resumed run.
+
+        Raises:
+            DataError: some line is none of ours, and would be lost.
+            OutputError: it can't be written.
+        """
+        path = self.path / metrics.NAME
+        if self.writes and path.exists():
+            kept = [row for row in metrics.read_metrics(self.path) if row["epoch"] <= epoch]
+            write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -138,15 +148,6 @@ class RunFolder:
         self.close()
 
 
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl, without a torn one at its end; none where there is no such file."""
-    path = run / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if _epoch_of(line) > 0]
-
-
 def config_path(run: Path) -> Path:
     """A run's resolved recipe.
 
@@ -160,51 +161,6 @@ def config_path(run: Path) -> Path:
             hint="name the folder that 'imgcls train' made, such as runs/cnn-20260131-120000",
         )
     return path
-
-
-def make_folder(path: Path | None, *, parent: Path, name: str, besides: Collection[str] = ()) -> Path:
-    """A new folder for a run or a study.
-
-    Args:
-        path: as the user named it; None for `<parent>/<name>-<date>-<time>`.
-        parent: of folders that nobody named.
-        name: of the recipe.
-        besides: names of files that may be there already.
-    Raises:
-        OutputError: it exists and isn't empty, or can't be made.
-    """
-    try:
-        if path is None:
-            return _new_folder(parent / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-        refuse_filled(path, besides=besides)
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise output_error(path or parent, exc) from exc
-    return path
-
-
-def refuse_filled(path: Path, *, besides: Collection[str] = ()) -> None:
-    """Make sure that a new run would overwrite nothing; a folder that doesn't exist yet is fine.
-
-    Pieces of files that a killed process left don't count.
-
-    Args:
-        path: of the folder.
-        besides: names of files that don't count either.
-    Raises:
-        OutputError: it isn't a folder, can't be read, or holds something.
-    """
-    try:
-        allowed = (LOCK_NAME, LAUNCH_NAME, *besides)
-        filled = path.exists() and any(
-            entry.name not in allowed and not entry.match(f".*{PART_SUFFIX}") for entry in path.iterdir()
-        )
-    except OSError as exc:
-        raise output_error(path, exc) from exc
-    if filled:
-        raise OutputError(
-            f"{path} is not empty", hint=f"continue the run in it with --resume {path}, or name another folder"
-        )
 
 
 def find_launched(path: Path | None, *, name: str, launch: str) -> Path | None:
@@ -225,41 +181,3 @@ def find_launched(path: Path | None, *, name: str, launch: str) -> Path | None:
         if made_by == launch and (folder / "config.toml").is_file():
             return folder
     return None
-
-
-def _new_folder(wanted: Path) -> Path:
-    """Make a folder, under another name where another run that began in the same second has taken this one.
-
-    Raises:
-        OSError: it can't be made.
-    """
-    for number in range(1, 1000):
-        path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return path
-    raise OutputError(f"{wanted} and a thousand like it exist", hint="name another folder: -o DIR")
-
-
-def _epoch_of(line: str) -> int:
-    try:
-        return int(json.loads(line)["epoch"])
-    except (ValueError, KeyError, TypeError):
-        return 0
-
-
-def best_score(metrics: Sequence[Mapping[str, Any]]) -> Score | None:
-    """The epoch behind best.pt; None before the first has ended.
-
-    Args:
-        metrics: lines of metrics.jsonl.
-    """
-    best: Score | None = None
-    for line in metrics:
-        score = Score(line["epoch"], line["top1"], line["loss"])
-        # Nothing is chosen by the test images.
-        if line.get("split") == "test" or score.beats(best):
-            best = score
-    return best

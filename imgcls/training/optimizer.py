@@ -158,11 +158,20 @@ class Optimisers:
         """Take up what `state_dict` returned for the same network and settings.
 
         A run goes on with the groups that it began with, be they those of an earlier version.
+
+        Raises:
+            ValueError: it is that of another network.
         """
         if (rule := state.get("rule", NDIM_RULE)) != self._rule:
             self._build(rule)
         for part, values in zip(self.parts, state["parts"], strict=True):
             part.load_state_dict(values)
+            for parameter, kept in part.state.items():
+                # PyTorch compares how many there are, and not their shapes.
+                for name, value in kept.items():
+                    if isinstance(value, torch.Tensor) and value.ndim and value.shape != parameter.shape:
+                        found, wanted = list(value.shape), list(parameter.shape)
+                        raise ValueError(f"its {name} of a weight is {found}, and the weight {wanted}")
 
 
 def weight_matrices(network: nn.Module) -> list[nn.Parameter]:

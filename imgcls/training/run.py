@@ -16,7 +16,8 @@ from imgcls.recipes.loading import load_recipe, recipe_text
 from imgcls.recipes.resolving import resolve_recipe
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import OnEvent, ShouldStop, TrainResult
-from imgcls.runs.folder import RunFolder, find_launched, refuse_filled
+from imgcls.runs.folder import RunFolder, find_launched
+from imgcls.runs.new_folder import refuse_filled
 from imgcls.runs.notebook import notebook_progress
 from imgcls.training.checkpointing.resume import Saved, check_same_recipe, load_saved
 from imgcls.training.early_stopping import or_after
@@ -120,15 +121,16 @@ def train(
         check_recipe_fits(recipe)
         check_device_fits(recipe, choice.device, num_processes=processes.count)
         if output is not None and processes.is_first:
-            refuse_filled(output)
+            refuse_filled(output, besides=RunFolder.leftovers(output, recipe_text(recipe)))
         start = weights(recipe)
         opened = images(recipe, SeenImages.from_dict(start.images) if start is not None else None)
         check_data_fits(recipe, opened)
         base = name or recipe.model.name
-        with _held_by_first(lambda: RunFolder.create(output, name=base), processes) as folder:
+        config = recipe_text(recipe)
+        with _held_by_first(lambda: RunFolder.create(output, name=base, config=config), processes) as folder:
             if processes.launch is not None:
                 folder.write_launch(processes.launch.name)
-            folder.write_config(recipe_text(recipe))
+            folder.write_config(config)
             return _run(recipe, opened, folder, choice, start, None, processes, on_event, should_stop)
     cut = resume
     with _held_by_first(lambda: RunFolder.reopen(cut), processes) as folder:

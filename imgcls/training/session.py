@@ -19,8 +19,7 @@ from imgcls.models.initial_weights import Start
 from imgcls.recipes.schema import Recipe, transform_of
 from imgcls.runs.events import EpochEnd, OnEvent, Score, ShouldStop, TrainResult
 from imgcls.runs.folder import RunFolder
-from imgcls.training.checkpointing.loop_state import restore_loop
-from imgcls.training.checkpointing.resume import Saved, check_same_data, moved_warning, resume_state
+from imgcls.training.checkpointing.resume import Saved, check_same_data, moved_warning, restore, resume_state
 from imgcls.training.checkpointing.schedule import Checkpointing
 from imgcls.training.early_stopping import EARLY, is_out_of_patience
 from imgcls.training.loop import Loop
@@ -93,11 +92,12 @@ class Session:
 
         Raises:
             DataError: the images are others.
+            ModelError: what was saved is another run's.
         """
         if self.processes.is_first:
             # Another machine's copy of the images has other times; that it is one, they have compared.
             check_same_data(saved, self.images, self.folder.path)
-        restore_loop(self.loop, saved.loop)
+        restore(self.loop, saved, self.folder.last_path)
         if self.folder.writes:
             self.checkpointing.position = self.loop.position.epoch, self.loop.position.batch
         self.best, self.last, self.origin = saved.best, saved.last, saved.origin

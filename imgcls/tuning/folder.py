@@ -12,13 +12,14 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from imgcls.errors import OutputError, UsageError
-from imgcls.host.files import output_error, write_text
-from imgcls.runs.folder import LOCK_NAME, make_folder
+from imgcls.host.files import output_error, remove_stale_parts, write_text
+from imgcls.runs.new_folder import LOCK_NAME, make_folder, same_text
 from imgcls.tuning.results import TrialRecord
 from imgcls.tuning.space import label_of
 
 STUDIES = Path("studies")
 LOCKS = ".trials"
+RECIPE_NAME, SPACE_NAME = "recipe.toml", "space.toml"
 # Taking, ending and noting a trial takes a fraction of a second; a longer wait means that a process hangs.
 LOCK_SEC = 60
 COLUMNS = ("trial", "state", "top1", "loss", "epoch", "seconds", "reason")
@@ -33,32 +34,31 @@ class StudyFolder:
         self._held: dict[int, FileLock] = {}
 
     @classmethod
-    def create(cls, path: Path | None, *, name: str, space: str) -> Self:
+    def create(cls, path: Path | None, *, name: str, space: str, recipe: str) -> Self:
         """A new folder.
 
         Args:
             path: as the user named it; None for `studies/<name>-<date>-<time>`.
             name: of the recipe.
             space: a TOML text.
+            recipe: likewise.
         Raises:
             OutputError: it exists and isn't empty, or can't be made.
         """
-        return cls(make_folder(path, parent=STUDIES, name=name, besides=cls.leftovers(path, space)))
+        return cls(make_folder(path, parent=STUDIES, name=name, besides=cls.leftovers(path, space, recipe)))
 
     @classmethod
-    def leftovers(cls, path: Path | None, space: str) -> tuple[str, ...]:
+    def leftovers(cls, path: Path | None, space: str, recipe: str | None = None) -> tuple[str, ...]:
         """The names of files in a folder that a process killed in `begin` left there, and the next one may replace.
 
         Args:
             path: of the folder; None for a new one.
             space: what would be written there.
+            recipe: likewise; None where it isn't known yet, and may be any.
         """
-        found = cls(path).space_path if path is not None else None
-        try:
-            is_same = found is not None and found.read_text(encoding="utf-8") == space
-        except (OSError, UnicodeDecodeError):
+        if path is None or not (found := same_text(path, SPACE_NAME, space)):
             return ()
-        return (found.name,) if found is not None and is_same else ()
+        return (*found, RECIPE_NAME) if recipe is None else (*found, *same_text(path, RECIPE_NAME, recipe))
 
     @classmethod
     def reopen(cls, path: Path) -> Self:
@@ -79,12 +79,12 @@ class StudyFolder:
     @property
     def recipe_path(self) -> Path:
         """What every trial begins from."""
-        return self.path / "recipe.toml"
+        return self.path / RECIPE_NAME
 
     @property
     def space_path(self) -> Path:
         """What is searched."""
-        return self.path / "space.toml"
+        return self.path / SPACE_NAME
 
     @property
     def storage_path(self) -> Path:
@@ -202,6 +202,7 @@ class StudyFolder:
                     # On Windows a file that somebody reads can't be deleted; the next call may.
                     with contextlib.suppress(OSError):
                         (trial.run / name).unlink(missing_ok=True)
+                    remove_stale_parts(trial.run / name)
 
     def clear_run(self, number: int) -> None:
         """Delete what a trial has left that can't be gone on with."""

@@ -11,7 +11,7 @@ from imgcls.recipes.schema import Recipe
 from imgcls.recipes.shipped import recipe_path
 from imgcls.recipes.toml_text import to_toml
 from imgcls.runs.events import ShouldStop
-from imgcls.runs.folder import refuse_filled
+from imgcls.runs.new_folder import refuse_filled
 from imgcls.training.early_stopping import or_after
 from imgcls.training.setup.checks import check_recipe_fits
 from imgcls.training.setup.inputs import DownloadProgress, Progress, with_whole_paths
@@ -98,8 +98,9 @@ def tune(
     recipe_text(resolved)
     task = Task.prepare(recipe, searched, OpenImages(workers, progress, download_progress), device)
     if resume is None:
-        folder = StudyFolder.create(output, name=name or resolved.model.name, space=space_text)
-        folder.begin(to_toml(plain_values(task.recipe)), space_text)
+        begins_with = to_toml(plain_values(task.recipe))
+        folder = StudyFolder.create(output, name=name or resolved.model.name, space=space_text, recipe=begins_with)
+        folder.begin(begins_with, space_text)
 
     with folder.locked():
         storage = StudyStorage(

@@ -9,12 +9,12 @@ import torch
 
 from imgcls.datasets.opening import Dataset
 from imgcls.datasets.resolving import SPLITS
-from imgcls.errors import ConfigError, DeviceError, ModelError
+from imgcls.errors import ConfigError, DataError, DeviceError, ModelError
 from imgcls.host.devices import choose_device, is_out_of_memory
 from imgcls.recipes.loading import load_recipe
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import EpochEnd, Event, Score, ShouldStop
-from imgcls.runs.folder import read_metrics
+from imgcls.runs.metrics import read_metrics
 from imgcls.training.checkpointing.resume import load_saved
 from imgcls.training.loss import DivergedError
 from imgcls.training.run import train
@@ -199,8 +199,9 @@ def _epochs_done(run: Path, recipe: Recipe) -> int | None:
     try:
         if load_recipe(run / "config.toml") != recipe:
             return None
+        read_metrics(run)
         return load_saved(run / "last.pt").loop["position"]["epoch"] if (run / "last.pt").exists() else 0
-    except (ConfigError, ModelError):
+    except (ConfigError, DataError, ModelError):
         return None
 
 

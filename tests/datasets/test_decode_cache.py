@@ -1,7 +1,8 @@
 """Decoded images are kept, found again, and forgotten as soon as a file, the geometry or the decoder changes."""
 
 import os
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from imgcls.datasets.evaluation_data import open_for_evaluation
 from imgcls.datasets.in_memory import PixelStore, Unreadable
 from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.datasets.opening import Opening
+from imgcls.host.files import replacing
 from imgcls.images.transform import Transform
 
 
@@ -120,7 +122,7 @@ def test_the_least_recently_used_go_first(monkeypatch: pytest.MonkeyPatch) -> No
         assert decode_cache.store_decoded(key, PixelStore(pixels))
         os.utime(decode_cache.cache_folder() / f"{key}.pt", (age, age))
     # Reading is use.
-    assert decode_cache.load_decoded("a", 1) is not None
+    assert decode_cache.load_decoded("a", 1, (100, 100)) is not None
     monkeypatch.setattr(decode_cache, "MAX_CACHE_BYTES", 70_000)
     assert decode_cache.store_decoded("d", PixelStore(pixels))
     assert sorted(path.stem for path in decode_cache.cache_folder().iterdir()) == ["a", "d"]
@@ -131,10 +133,41 @@ def test_the_least_recently_used_go_first(monkeypatch: pytest.MonkeyPatch) -> No
 def test_remains_of_a_cut_write_are_removed_once_nobody_can_own_them() -> None:
     folder = decode_cache.cache_folder()
     folder.mkdir(parents=True)
-    fresh, stale = folder / ".x.pt.1.part", folder / ".x.pt.2.part"
-    for path in (fresh, stale):
-        path.write_bytes(b"x")
-    old = time.time() - 2 * decode_cache.STALE_SEC
-    os.utime(stale, (old, old))
-    decode_cache.prune(10)
-    assert [path.name for path in folder.iterdir()] == [fresh.name]
+    (folder / ".x.pt.1.part").write_bytes(b"x")
+    with replacing(folder / "x.pt") as held:
+        held.write_bytes(b"x")
+        script = "from imgcls.datasets.decode_cache import prune; prune(10)"
+        subprocess.run([sys.executable, "-c", script], check=True)
+        assert list(folder.iterdir()) == [held]
+
+
+def of(pixels: object = torch.zeros(5, 3, 8, 8, dtype=torch.uint8), unreadable: object = ()) -> dict[str, object]:
+    return {"pixels": pixels, "unreadable": unreadable}
+
+
+TAMPERED = {
+    "other numbers": of(torch.zeros(5, 3, 8, 8)),
+    "another size": of(torch.zeros(5, 3, 9, 8, dtype=torch.uint8)),
+    "another count of channels": of(torch.zeros(5, 1, 8, 8, dtype=torch.uint8)),
+    "fewer images": of(torch.zeros(4, 3, 8, 8, dtype=torch.uint8)),
+    "more dimensions": of(torch.zeros(5, 3, 8, 8, 1, dtype=torch.uint8)),
+    "one image for all": of(torch.zeros(1, 3, 8, 8, dtype=torch.uint8).expand(5, -1, -1, -1)),
+    "sparse": of(torch.zeros(5, 3, 8, 8, dtype=torch.uint8).to_sparse()),
+    "on no device": of(torch.zeros(5, 3, 8, 8, dtype=torch.uint8, device="meta")),
+    "no tensor": of([0]),
+    "unreadable images that aren't there": of(unreadable=[[5, "corrupt_image", ""]]),
+    "unreadable for no known reason": of(unreadable=[[0, "boring", ""]]),
+    "unreadable, of another form": of(unreadable=[[0]]),
+    "unreadable, as a number": of(unreadable=7),
+    "a list": [1],
+}
+
+
+@pytest.mark.parametrize("content", TAMPERED.values(), ids=TAMPERED)
+def test_what_was_tampered_with_is_removed_and_made_anew(root: Path, decoded: list[int], content: object) -> None:
+    expected = all_pixels(open_all(root))
+    (path,) = decode_cache.cache_folder().iterdir()
+    torch.save(content, path)
+    assert torch.equal(all_pixels(open_all(root)), expected)
+    assert torch.equal(all_pixels(open_all(root)), expected)
+    assert decoded == [5, 5]

@@ -14,7 +14,7 @@ from imgcls.cli.train.columns import GAP, columns_for, header, row
 from imgcls.cli.train.lines import clock
 from imgcls.cli.train.sparkline import LEVELS, Curve
 from imgcls.runs.events import EpochEnd, FeatureProgress, Measuring, Score, Started, StepProgress
-from imgcls.runs.folder import read_metrics
+from imgcls.runs.metrics import read_metrics
 from imgcls.runs.pace import Pace
 
 if TYPE_CHECKING:

@@ -103,7 +103,7 @@ class CsvReader:
             if content.startswith(HEAD_BEGINS):
                 self._starts.append(span.start)
                 self._heads.append(content)
-                self._columns.append(next(csv.reader([content.decode("utf-8", "replace")])))
+                self._columns.append(_columns(content))
             else:
                 yield span, self._values(content, span)
 
@@ -145,6 +145,14 @@ class CsvReader:
             probability = float(row[f"probability_{rank}"])
             predictions.append({"class_id": int(class_id), "label": label, "probability": probability})
         return values | {"predictions": predictions}
+
+
+def _columns(head: bytes) -> list[str]:
+    """The names in a head; none, so that no row fits it, where it isn't one of ours."""
+    try:
+        return next(csv.reader([head.decode("utf-8", "replace")]), [])
+    except csv.Error:
+        return []
 
 
 def _cell(value: object) -> str:

@@ -19,6 +19,8 @@ def checked(values: Any) -> dict[str, Any] | None:
     """
     if not isinstance(values, dict) or not isinstance(values.get("input"), str):
         return None
+    if any(type(values.get(side)) not in (int, type(None)) for side in ("width", "height")):
+        return None
     if values.get("status") == "error":
         return values
     predictions = values.get("predictions")

@@ -173,4 +173,10 @@ class TrainingInput:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on, at the next `begin`, from what `state_dict` returned; what is missing begins with the epoch."""
-        self._cut = state
+        # They are set when the epoch begins; what is none of PyTorch's is refused now.
+        same_device = state.get("device", self.device.type) == self.device.type
+        if "augment" in state and same_device:
+            torch.Generator(self.device).set_state(state["augment"])
+        if "global" in state:
+            torch.Generator().set_state(state["global"]["cpu"])
+        self._cut = dict(state)

@@ -6,6 +6,9 @@ from imgcls.distributed.data_parallel import running_statistics
 from imgcls.training.loop import Loop
 from imgcls.training.position import Position
 
+# More images than anybody has, in all epochs.
+MAX_COUNT = 2**53
+
 
 def loop_state(loop: Loop) -> dict[str, Any]:
     """All that the next step depends on, beside the recipe and the images: tensors and plain values.
@@ -38,17 +41,23 @@ def restore_loop(loop: Loop, state: dict[str, Any]) -> None:
 
     With as many processes as before all goes on exactly; with another number only their own generators and batch
     norms, and the last digits, are others.
+
+    Raises:
+        Exception: whatever comes of values that `loop_state` never returned, or for another loop.
     """
-    loop.position = Position(**state["position"])
+    loop.position = checked_position(state["position"])
+    phase = state["phase"]
+    if type(phase) is not int or phase not in range(len(loop.phase_setup.phases)):
+        raise ValueError(f"there is no phase {phase!r}")
     # Between two phases the optimisers are still those of the earlier one.
-    loop.phase_setup.enter(state["phase"])
+    loop.phase_setup.enter(phase)
     loop.network.load_state_dict(state["network"])
     loop.optimisers.load_state_dict(state["optimisers"])
     if loop.phase_setup.scaler:
         loop.phase_setup.scaler.load_state_dict(state["scaler"])
     if loop.ema:
         loop.ema.network.load_state_dict(state["average"]["weights"])
-        loop.ema.num_updates = state["average"]["num_updates"]
+        loop.ema.num_updates = int(state["average"]["num_updates"])
     streams, each = state["streams"], state.get("processes", ())
     if len(each) == loop.processes.count:
         own = each[loop.processes.rank]
@@ -61,3 +70,17 @@ def restore_loop(loop: Loop, state: dict[str, Any]) -> None:
         streams = {key: value for key, value in streams.items() if key != "global"}
         loop.position.loss_total, loop.position.loss_count, loop.position.correct = 0.0, 0, 0
     loop.inputs.load_state_dict(streams)
+
+
+def checked_position(values: dict[str, Any]) -> Position:
+    """A position from plain values.
+
+    Raises:
+        TypeError, ValueError: they are none.
+    """
+    position = Position(**values)
+    for name, default in vars(Position()).items():
+        value = getattr(position, name)
+        if type(value) not in (int, type(default)) or not 0 <= value < MAX_COUNT:
+            raise ValueError(f"its {name} is {value!r}")
+    return position

@@ -9,17 +9,20 @@ import torch
 from imgcls.datasets.fingerprints import SeenImages, digest_of
 from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.errors import ConfigError, DataError, ModelError
+from imgcls.host.devices import is_out_of_memory
 from imgcls.models.checkpoint import load_checkpoint
 from imgcls.models.initial_weights import Origin
 from imgcls.recipes.loading import differing_keys
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import Score
-from imgcls.training.checkpointing.loop_state import loop_state
+from imgcls.training.checkpointing.loop_state import checked_position, loop_state, restore_loop
 from imgcls.training.loop import Loop
 
 # The images themselves are compared, so that a data set may have moved; how often to save changes no weight.
 MAY_DIFFER = ("data.source", "train.save_every_min")
 KEYS_SHOWN = 3
+# PyTorch lists every weight whose shape differs.
+MAX_SAID = 300
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def load_saved(path: Path) -> Saved:
     try:
         origin = Origin(**checkpoint.start) if checkpoint.start else None
         state["loop"].setdefault("network", checkpoint.weights)
-        best, last = (Score(**state[key]) if state[key] else None for key in ("best", "last"))
+        best, last = (_score(state[key]) for key in ("best", "last"))
+        checked_position(state["loop"]["position"])
         # The file is mapped into memory; a copy lets go of it, since the run is going to replace it.
         return Saved(
             loop=copied(state["loop"]),
@@ -97,8 +101,38 @@ def load_saved(path: Path) -> Saved:
             images=copied(checkpoint.images),
             content=state.get("content", ""),
         )
-    except (KeyError, TypeError) as exc:
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise ModelError(f"{path} holds nothing to resume from", hint="resume from the last.pt of a run") from exc
+
+
+def _score(values: dict[str, Any] | None) -> Score | None:
+    score = Score(**values) if values else None
+    if score is not None and not all(isinstance(value, float | int | None) for value in asdict(score).values()):
+        raise TypeError("a score is no number")
+    return score
+
+
+def restore(loop: Loop, saved: Saved, path: Path) -> None:
+    """Take up a run where its last.pt left it.
+
+    Args:
+        loop: with the same recipe and images.
+        saved: content of the file.
+        path: of the file, for messages.
+    Raises:
+        ModelError: somebody has put another run's state into it.
+    """
+    try:
+        restore_loop(loop, saved.loop)
+    except Exception as exc:
+        # Values of strangers drive PyTorch into any error there is.
+        if is_out_of_memory(exc):
+            raise
+        said = " ".join((str(exc) or type(exc).__name__).split())
+        raise ModelError(
+            f"{path} doesn't fit the run that it lies in: {said[:MAX_SAID]}",
+            hint="put back the last.pt that this run wrote, or start a new run",
+        ) from exc
 
 
 def machine(device: torch.device) -> str:

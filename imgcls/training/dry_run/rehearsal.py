@@ -29,7 +29,8 @@ from imgcls.models.initial_weights import Start
 from imgcls.recipes.resolving import resolve_recipe
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import Event
-from imgcls.runs.folder import RUNS, RunFolder, refuse_filled
+from imgcls.runs.folder import RUNS, RunFolder
+from imgcls.runs.new_folder import refuse_filled
 from imgcls.training.dry_run.report import DryRun, StepKind
 from imgcls.training.dry_run.step_clock import StepClock, sec_per_image
 from imgcls.training.precision import deterministic_algorithms
