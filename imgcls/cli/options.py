@@ -56,6 +56,26 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=0, help="Threads or processes that decode; by default one per core."),
 ]
+Background = Annotated[
+    str | None,
+    typer.Option(
+        "--background",
+        help="What lies behind transparent images: white, black or #rrggbb; by default as the model was trained.",
+        metavar="COLOUR",
+        rich_help_panel="Decoding",
+    ),
+]
+Depth = Annotated[
+    int | None,
+    typer.Option(
+        "--depth",
+        min=1,
+        max=32,
+        help="Bits that deep grey images use, such as 12 in files of 16; by default what each file says.",
+        metavar="BITS",
+        rich_help_panel="Decoding",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Write the answer here instead of to stdout.", metavar="FILE"),

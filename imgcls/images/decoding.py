@@ -10,38 +10,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from imgcls.errors import ImageError
 from imgcls.images.decode_budget import DECODING, decoding_bytes
-from imgcls.images.formats import open_image
-from imgcls.images.grey_levels import DEEP_MODES, grey_to_bytes
+from imgcls.images.frames import WITH_PAGES, FrameFile
+from imgcls.images.rgb import SIDEWAYS, orientation_of, to_rgb, turned
 from imgcls.images.signatures import PREFIX_BYTES, RAW_MESSAGE, RAW_SUFFIXES, explain_unidentified
+from imgcls.images.transform_values import RGB
 
 # Where Pillow itself gives up: 2 x Image.MAX_IMAGE_PIXELS. Decoded it takes 512 MiB.
 DEFAULT_MAX_PIXELS = 178_956_970
-ORIENTATION_TAG = 0x0112
 DNG_VERSION_TAG = 50706
-# The orientations that exchange width and height.
-SIDEWAYS = (5, 6, 7, 8)
-# What makes an image upright whose camera wrote it so (EXIF 2.3, tag 274).
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 # A path that leads nowhere, rather than a file that is damaged.
 UNREACHABLE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ESTALE)
 # A progressive JPEG refines all its pixels with each scan. Encoders write about ten; 60,000 fit into a megabyte and
 # take hours.
 MOST_JPEG_SCANS = 200
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
-# Formats whose further images are frames or pages; those in an MPO or ICO file are other sizes of the same.
-WITH_FRAMES = frozenset({"GIF", "WEBP", "PNG", "TIFF", "AVIF", "HEIF", "JXL", "FLI", "DCX", "PSD"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +41,16 @@ class DecodeOptions:
             side keeps at least this many pixels: several times faster, and the answers shift a little.
         depth_bits: how many bits of deep grey integers are used, such as 12 in files of 16; None for what files say.
         accepts_truncated: take JPEGs that lack their last bytes, with grey where nothing came.
+        background_rgb: what lies behind transparent images; None for the colours below the transparency.
+        counts_frames: whether `num_frames` is wanted, for which some formats are read to their end.
     """
 
     max_pixels: int = DEFAULT_MAX_PIXELS
     smallest_px: int = 0
     depth_bits: int | None = None
     accepts_truncated: bool = False
+    background_rgb: RGB | None = None
+    counts_frames: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +60,8 @@ class DecodedImage:
     Attributes:
         image: mode RGB, upright.
         width, height: in pixels, after the EXIF orientation.
-        num_frames: how many frames or pages the file has; this is the first of them.
+        num_frames: how many frames or pages the file has, where they were counted.
+        has_pages: whether a damaged one leaves the others as they are.
         is_truncated: whether its last bytes are missing, and were taken as grey.
     """
 
@@ -77,6 +69,7 @@ class DecodedImage:
     width: int
     height: int
     num_frames: int = 1
+    has_pages: bool = False
     is_truncated: bool = False
 
 
@@ -87,6 +80,8 @@ def decode_image(
     smallest_px: int = 0,
     depth_bits: int | None = None,
     accepts_truncated: bool = False,
+    background_rgb: RGB | None = None,
+    frame: int = 0,
 ) -> DecodedImage:
     """Decode an image: EXIF orientation applied, then RGB as Pillow converts it, deep grey and float pixels scaled.
 
@@ -96,24 +91,39 @@ def decode_image(
         smallest_px: scale JPEGs down while decoding, to no less than this.
         depth_bits: of deep grey integers, where the file says too many.
         accepts_truncated: take JPEGs that lack their last bytes.
+        background_rgb: what lies behind transparent images.
+        frame: which of several frames or pages, from 0.
     Raises:
         ImageError: the file is missing, unreadable, no image, damaged, or too large.
     """
-    with decoded_image(source, DecodeOptions(max_pixels, smallest_px, depth_bits, accepts_truncated)) as decoded:
+    options = DecodeOptions(max_pixels, smallest_px, depth_bits, accepts_truncated, background_rgb, counts_frames=True)
+    with contextlib.closing(FrameFile(source, openable)) as file, decoded_frame(file, options, frame=frame) as decoded:
         return decoded
 
 
 @contextlib.contextmanager
 def decoded_image(source: Path | bytes, options: DecodeOptions) -> Iterator[DecodedImage]:
     """`decode_image` for a block: the bytes that the pixels take are reserved until it ends."""
+    with contextlib.closing(FrameFile(source, openable)) as file, decoded_frame(file, options) as decoded:
+        yield decoded
+
+
+@contextlib.contextmanager
+def decoded_frame(file: FrameFile, options: DecodeOptions, *, frame: int = 0) -> Iterator[DecodedImage]:
+    """`decoded_image` for one frame of a file, which stays open for the next."""
     with contextlib.ExitStack() as held:
-        yield _decode(source, options, held)
+        yield _decode(file, options, held, frame)
 
 
-def _decode(source: Path | bytes, options: DecodeOptions, held: contextlib.ExitStack) -> DecodedImage:
+def _decode(file: FrameFile, options: DecodeOptions, held: contextlib.ExitStack, frame: int) -> DecodedImage:
+    source = file.source
     try:
-        with open_image(_openable(source)) as opened:
+        with file.opened() as opened:
             _refuse(opened, source, options.max_pixels)
+            num_frames = file.count(opened) if options.counts_frames else 1
+            if frame:
+                opened.seek(frame)
+                _refuse(opened, source, options.max_pixels)
             width, height = opened.size
             if options.smallest_px:
                 scale = options.smallest_px / min(width, height)
@@ -121,7 +131,6 @@ def _decode(source: Path | bytes, options: DecodeOptions, held: contextlib.ExitS
             held.enter_context(DECODING.reserve(decoding_bytes(opened)))
             # Here, where a damaged file's errors are caught: Pillow decodes only when pixels are asked for.
             opened.load()
-            num_frames = getattr(opened, "n_frames", 1) if opened.format in WITH_FRAMES else 1
             orientation = orientation_of(opened)
             if opened.format == "TIFF":
                 # Pillow has turned it already.
@@ -129,8 +138,10 @@ def _decode(source: Path | bytes, options: DecodeOptions, held: contextlib.ExitS
             elif orientation in SIDEWAYS:
                 width, height = height, width
             # Turned last: what the file declares of its greys is lost on the way.
-            image = _turned(to_rgb(opened, depth_bits=options.depth_bits), orientation)
-        return DecodedImage(image, width, height, num_frames)
+            rgb = to_rgb(opened, depth_bits=options.depth_bits, background_rgb=options.background_rgb)
+            image = turned(rgb, orientation)
+            has_pages = opened.format in WITH_PAGES
+        return DecodedImage(image, width, height, num_frames, has_pages)
     except ImageError:
         raise
     except FileNotFoundError as exc:
@@ -151,7 +162,8 @@ def _decode(source: Path | bytes, options: DecodeOptions, held: contextlib.ExitS
             raise ImageError("not_found", exc.strerror or str(exc)) from exc
         if options.accepts_truncated and "truncated" in str(exc) and (completed := _completed_jpeg(source)):
             held.close()
-            again = _decode(completed, dataclasses.replace(options, accepts_truncated=False), held)
+            whole = held.enter_context(contextlib.closing(FrameFile(completed, openable)))
+            again = _decode(whole, dataclasses.replace(options, accepts_truncated=False), held, 0)
             return dataclasses.replace(again, is_truncated=True)
         raise ImageError("corrupt_image", exc.strerror or str(exc)) from exc
     except Exception as exc:
@@ -159,7 +171,7 @@ def _decode(source: Path | bytes, options: DecodeOptions, held: contextlib.ExitS
         raise ImageError("corrupt_image", " ".join(str(exc).split()) or type(exc).__name__) from exc
 
 
-def _refuse(opened: ImageFile.ImageFile, source: Path | bytes, max_pixels: int) -> None:
+def _refuse(opened: ImageFile, source: Path | bytes, max_pixels: int) -> None:
     """Refuse what its header shows to be too much, or something else than it seems."""
     width, height = opened.size
     if width * height > max_pixels:
@@ -186,36 +198,7 @@ def _bytes_of(source: Path | bytes) -> bytes:
     return source if isinstance(source, bytes) else source.read_bytes()
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation."""
-    return _turned(image, orientation_of(image))
-
-
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    method = TURNS.get(orientation)
-    return image if method is None else image.transpose(method)
-
-
-def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; a damaged EXIF block, or a number that means nothing, counts as 1 (upright)."""
-    try:
-        orientation = image.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:
-        return 1
-    return int(orientation) if orientation in range(1, 9) else 1
-
-
-def to_rgb(image: Image.Image, *, depth_bits: int | None = None) -> Image.Image:
-    """Convert to RGB as Pillow does, except that deep grey pixels are scaled instead of clipped; see `grey_levels`."""
-    if image.mode in DEEP_MODES:
-        return grey_to_bytes(image, depth_bits=depth_bits).convert("RGB")
-    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
-        # The same colours as directly, without Pillow's warning that transparency gets lost.
-        image = image.convert("RGBA")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _openable(source: Path | bytes) -> Path | io.BytesIO:
+def openable(source: Path | bytes) -> Path | io.BytesIO:
     """What Pillow can open without being held up.
 
     Raises:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from imgcls.errors import UsageError
 from imgcls.images.input_lists import check_stdin_use, read_list
+from imgcls.images.signatures import looks_like_image
 from imgcls.images.sources import STDIN, Source, iterate_sources
 from imgcls.images.walking import PassedOver, WalkRules, has_image_suffix
 
@@ -74,12 +75,13 @@ def parse_newer_than(text: str, *, now: float | None = None) -> int:
         ) from exc
 
 
-def walk_rules(include: Iterable[str], exclude: Iterable[str]) -> WalkRules:
+def walk_rules(include: Iterable[str], exclude: Iterable[str], *, any_suffix: bool = False) -> WalkRules:
     """What of folders is taken; a pattern with a slash is held against the whole path, one without against a name.
 
     Args:
         include: at least one must match a file; none at all means the suffixes of images.
         exclude: none may match a file or a folder.
+        any_suffix: files of other suffixes are taken too where they begin like an image.
     """
     wanted, unwanted = tuple(include), tuple(pattern.rstrip("/") for pattern in exclude)
 
@@ -87,8 +89,9 @@ def walk_rules(include: Iterable[str], exclude: Iterable[str]) -> WalkRules:
         return not any(_matches(path, pattern) for pattern in unwanted)
 
     def accepts(path: str) -> bool:
-        is_wanted = any(_matches(path, pattern) for pattern in wanted) if wanted else has_image_suffix(path)
-        return is_wanted and enters(path)
+        if wanted:
+            return any(_matches(path, pattern) for pattern in wanted) and enters(path)
+        return enters(path) and (has_image_suffix(path) or (any_suffix and looks_like_image(path)))
 
     return WalkRules(accepts, enters)
 
@@ -155,6 +158,7 @@ class InputSelection:
         shard: `I/N`, or None.
         newer_than: an age, a date or a file, or None.
         max_stdin_bytes: stdin may give as an image; None for any number.
+        any_suffix: folders and patterns give images of any name, found by their first bytes.
     """
 
     arguments: tuple[str, ...]
@@ -165,6 +169,7 @@ class InputSelection:
     shard: str | None = None
     newer_than: str | None = None
     max_stdin_bytes: int | None = None
+    any_suffix: bool = False
 
     def open(self, *, marks_old: bool = False) -> SelectedSources:
         """Check the options, then give the inputs, lazily and in order.
@@ -181,7 +186,7 @@ class InputSelection:
         # A list's entries are names, be it "-", and never stdin, which may be the list itself; nor patterns, as a file
         # that has gone since it was listed must not turn into another one.
         names = (f"./{entry}" if entry == STDIN else entry for entry in listed)
-        rules = walk_rules(self.include, self.exclude)
+        rules = walk_rules(self.include, self.exclude, any_suffix=self.any_suffix)
         return SelectedSources(
             itertools.chain(
                 iterate_sources(self.arguments, rules=rules, max_stdin_bytes=self.max_stdin_bytes),

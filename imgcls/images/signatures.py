@@ -1,5 +1,8 @@
 """What a file is that isn't read as an image, by its first bytes."""
 
+import os
+import stat
+
 from imgcls.errors import ImageError
 from imgcls.images.formats import need_plugin
 
@@ -56,6 +59,31 @@ RAW_SUFFIXES = (".nef", ".cr2", ".arw", ".dng", ".orf", ".rw2", ".pef", ".srw", 
 RAW_MESSAGE = "a camera's RAW file; convert it to JPEG"
 
 
+# Formats that are read here, beside those above, and begin so.
+SHORT_SIGNATURES = (b"BM", b"\0\0\1\0", b"\0\0\2\0", b"icns", b"\x0a\x05\x01", b"\x01\xda", b"Y\xa6j\x95", b"\xff\x0a")
+JXL_BEGINS = b"\0\0\0\x0cJXL \r\n\x87\n"
+
+
+def looks_like_image(path: str) -> bool:
+    """Whether a file begins like an image, whatever it is called. Formats without a signature (TGA) don't count."""
+    try:
+        # A named pipe would block for ever.
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - called for every file of a folder
+            return False
+        with open(path, "rb") as file:  # noqa: PTH123 - likewise
+            prefix = file.read(16)
+    except (OSError, ValueError):
+        return False
+    if prefix[4:8] == b"ftyp":
+        return prefix[8:12] in (*HEIF_BRANDS, *AVIF_BRANDS)
+    if prefix[:4] == b"RIFF":
+        return prefix[8:12] == b"WEBP"
+    if prefix[:1] == b"P" and prefix[1:2] in b"123456fF" and prefix[2:3].isspace():
+        return True
+    begins = (b"\xff\xd8\xff", JXL_BEGINS, *SHORT_SIGNATURES, *(signature for signature, _name in IMAGES))
+    return prefix.startswith(begins)
+
+
 def explain_unidentified(prefix: bytes) -> ImageError:
     """Why a file can't be opened as an image.
 
@@ -66,7 +94,7 @@ def explain_unidentified(prefix: bytes) -> ImageError:
     """
     if prefix[4:8] == b"ftyp":
         return _of_brand(prefix[8:12])
-    if prefix[:2] == b"\xff\x0a" or prefix[:12] == b"\0\0\0\x0cJXL \r\n\x87\n":
+    if prefix[:2] == b"\xff\x0a" or prefix[:12] == JXL_BEGINS:
         return need_plugin("JXL")
     if prefix[:4] == b"RIFF":
         if prefix[8:12] in (b"WEBP", b""):

@@ -32,6 +32,7 @@ class Source:
         content: an encoded image's bytes, or None.
         failure: why it can't even be tried, such as a folder that can't be listed, or None.
         is_old: whether it is wanted only where an earlier run has a record of it.
+        first_frame: where each frame of a file is asked for, the first that is still wanted.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Source:
     content: bytes | None = None
     failure: ImageError | None = None
     is_old: bool = False
+    first_frame: int = 0
 
     @property
     def plain_name(self) -> str:

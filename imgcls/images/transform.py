@@ -10,30 +10,25 @@ Shapes: B batch, H height, W width, C channels (1 or 3).
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from imgcls.errors import ModelError
+from imgcls.images.transform_values import RGB, Channels, Interpolation, Resize, check_values
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
-Resize = Literal["crop", "squash", "pad"]
-Channels = Literal["rgb", "bgr", "grey"]
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 # A thread a pixel wide would be blown up to a ribbon of gigabytes before its middle is cut out; beyond so many pixels
 # (1 x 1,024 at 256) only the middle is made.
 MAX_RESIZED_PIXELS = 1 << 26
-# No network sees larger images; a stored transform that says so is damaged, or means harm.
-MAX_SIDE_PX = 1 << 14
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -58,6 +53,9 @@ class Transform:
         pad_rgb: colour of borders, 0 to 255.
         channels: `rgb`, `bgr`, or one channel of `grey`.
         scale: what white is before mean and std, 1 or 255.
+        background_rgb: what lies behind transparent images, 0 to 255; None shows the colours below the transparency, as
+            Pillow's conversion to RGB does.
+        depth_bits: how many bits of deep grey integers are used, such as 12 in files of 16; None for what files say.
     """
 
     resize_px: int
@@ -67,9 +65,11 @@ class Transform:
     interpolation: Interpolation = "bilinear"
     crop_width_px: int | None = None
     resize: Resize = "crop"
-    pad_rgb: tuple[int, int, int] = (0, 0, 0)
+    pad_rgb: RGB = (0, 0, 0)
     channels: Channels = "rgb"
     scale: int = 1
+    background_rgb: RGB | None = None
+    depth_bits: int | None = None
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -205,6 +205,8 @@ class Transform:
             full = {**defaults, **values}
             for key in ("mean", "std", "pad_rgb"):
                 full[key] = tuple(full[key])
+            if full["background_rgb"] is not None:
+                full["background_rgb"] = tuple(full["background_rgb"])
             return cls(**full).check()
         except (KeyError, TypeError, ValueError) as exc:
             raise ModelError(f"the stored transform can't be read: {exc}", hint="write the checkpoint again") from exc
@@ -215,20 +217,7 @@ class Transform:
         Raises:
             ValueError: one is of the wrong kind or out of range.
         """
-        sizes = [self.resize_px, self.crop_px, *([] if self.crop_width_px is None else [self.crop_width_px])]
-        if not all(type(size) is int and 1 <= size <= MAX_SIDE_PX for size in sizes):
-            raise ValueError(f"sizes must be whole numbers from 1 to {MAX_SIDE_PX}")
-        for key, known in (("interpolation", Interpolation), ("resize", Resize), ("channels", Channels)):
-            if getattr(self, key) not in get_args(known):
-                raise ValueError(f"{key} must be one of {', '.join(get_args(known))}")
-        numbers = [*self.mean, *self.std]
-        is_plain = all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
-        if not len(self.mean) == len(self.std) == self.num_channels or not is_plain or min(self.std) <= 0:
-            raise ValueError(f"mean and std take {self.num_channels} finite numbers each, those of std above 0")
-        if len(self.pad_rgb) != 3 or not all(type(n) is int and 0 <= n <= 255 for n in self.pad_rgb):
-            raise ValueError("pad_rgb takes three whole numbers from 0 to 255")
-        if type(self.scale) is not int or self.scale not in (1, 255):
-            raise ValueError("scale must be 1 or 255")
+        check_values(self)
         return self
 
 

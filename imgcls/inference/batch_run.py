@@ -95,10 +95,11 @@ def run_batch(
         threshold=settings.threshold,
         fast_decode=settings.fast_decode,
         max_pixels=settings.max_pixels,
+        decoding=settings.decoding,
     )
     summary = Summary()
     with contextlib.ExitStack() as stack:
-        output = open_output(stack, inputs, destination, origin, summary)
+        output = open_output(stack, inputs, destination, origin, summary, all_frames=settings.all_frames)
         for record in classify_stream(output.pending, backend, settings):
             summary.add(record)
             for each in output.writers:

@@ -18,7 +18,7 @@ from imgcls.outputs.record import ImageRecord
 from imgcls.outputs.report.thumbnails import THUMBNAIL_PX
 
 if TYPE_CHECKING:
-    from imgcls.inference.decoder import ImageInput
+    from imgcls.inference.open_inputs import ImageInput
     from imgcls.models.onnx.answers import Activation
     from imgcls.models.onnx.input_options import InputOptions
 

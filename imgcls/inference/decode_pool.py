@@ -8,13 +8,15 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from imgcls.errors import ImageError, ImageErrorKind
+from imgcls.images.frames import MOST_FRAMES
 from imgcls.images.sources import Source
-from imgcls.inference.decoder import Decoded, Decoder, OpenImage
+from imgcls.inference.decoder import Decoded, Decoder, FrameCursor
 from imgcls.inference.download_pool import DownloadPool, Fetched
+from imgcls.inference.open_inputs import OpenImage
 from imgcls.outputs.record import RecordError
 
 # What a download may take beyond its limit before it is given up: looking up a host's name can't be cut short.
@@ -35,6 +37,7 @@ class DecodeTask:
         started: time.monotonic() when a thread took it up, to fetch it or to decode it; None while it waits for one.
         computing: what the thread that decodes it has computed since then; None where nobody counts.
         is_fetching: whether it has not been fetched yet.
+        cursor: which of its frames this is, where each is asked for.
         is_given_up: whether its thread was left behind, to end when it is through with it.
     """
 
@@ -44,6 +47,7 @@ class DecodeTask:
     started: float | None = None
     computing: Callable[[], float] | None = None
     is_fetching: bool = False
+    cursor: FrameCursor | None = None
     is_given_up: bool = False
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -80,15 +84,40 @@ class DecodePool:
         for _ in range(num_threads):
             self._start_thread()
 
-    def submit(self, given: Source | OpenImage) -> DecodeTask:
-        """Queue an input; returns at once."""
+    def submit(self, given: Source | OpenImage, *, all_frames: bool = False) -> DecodeTask:
+        """Queue an input; returns at once.
+
+        Args:
+            given: the input.
+            all_frames: whether `submit_next` will be asked for its further frames or pages.
+        """
         task = DecodeTask(given)
+        if all_frames and isinstance(given, Source):
+            task.cursor = FrameCursor(given.first_frame)
         if isinstance(given, Source) and given.url:
             task.is_fetching = True
             self._downloads.submit(given.url, partial(_start, task), partial(self._end_download, task), task.done)
         else:
             self._tasks.put(task)
         return task
+
+    def submit_next(self, task: DecodeTask) -> DecodeTask | None:
+        """Queue the next frame of an input whose last one is through; None after the last, or where there is one only.
+
+        One after the other, as frames build upon each other: read each from the beginning, a long film would take
+        hours.
+        """
+        cursor, decoded = task.cursor, task.decoded
+        if cursor is None or decoded is None or task.is_given_up:
+            return None
+        following = cursor.frame + 1
+        is_readable = cursor.has_pages or not isinstance(decoded.outcome, RecordError)
+        if following >= min(cursor.num_frames, MOST_FRAMES) or not is_readable:
+            cursor.close()
+            return None
+        more = DecodeTask(task.given, cursor=replace(cursor, frame=following))
+        self._tasks.put(more)
+        return more
 
     def wait(self, task: DecodeTask, timeout_sec: float) -> bool:
         """Wait for a task, and give it up once it has had its time.
@@ -154,7 +183,7 @@ class DecodePool:
         while (task := self._tasks.get()) is not None and not self._is_closed:
             task.computing = _thread_clock()
             task.started = time.monotonic()
-            decoded = self._decoder.decode(task.given, content=task.content)
+            decoded = self._decoder.decode(task.given, content=task.content, cursor=task.cursor)
             with self._lock:
                 if task.is_given_up:
                     return
@@ -187,5 +216,6 @@ def _start(task: DecodeTask) -> None:
 
 
 def _fail(task: DecodeTask, kind: ImageErrorKind, message: str) -> None:
-    task.decoded = Decoded(task.given.name, RecordError(kind, message))
+    frame, num_frames = (0, 1) if task.cursor is None else (task.cursor.frame, task.cursor.num_frames)
+    task.decoded = Decoded(task.given.name, RecordError(kind, message), None, frame, num_frames)
     task.done.set()

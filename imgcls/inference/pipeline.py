@@ -52,7 +52,7 @@ class StreamSettings(PredictSettings):
 def classify_stream(
     inputs: Iterable[Source | KeptRecord], backend: Backend, settings: StreamSettings
 ) -> Iterator[Record]:
-    """Classify inputs as they come: exactly one record per input, in their order.
+    """Classify inputs as they come: exactly one record per input, in their order; with `all_frames` one per frame.
 
     Args:
         inputs: any iterable; it is read ahead by a few batches, in a thread of its own. Records that are kept from
@@ -65,7 +65,7 @@ def classify_stream(
     with Predictor(backend, settings) as predictor:
         pool = predictor.pool()
         executor = BatchExecutor(functools.partial(_answer, predictor), backend, is_reproducible=settings.is_padded)
-        reader = _Reader(inputs, pool, depth=2 * settings.batch_size)
+        reader = _Reader(inputs, pool, depth=2 * settings.batch_size, all_frames=settings.all_frames)
         try:
             for items in _gather(reader, pool, settings):
                 for records in executor.add(items) if items else executor.drain():
@@ -92,9 +92,13 @@ def _decoded(task: DecodeTask) -> Decoded:
 class _Reader:
     """Reads the inputs ahead, in a thread of its own, as far as the queue is deep."""
 
-    def __init__(self, inputs: Iterable[Source | KeptRecord], pool: DecodePool, *, depth: int) -> None:
+    def __init__(
+        self, inputs: Iterable[Source | KeptRecord], pool: DecodePool, *, depth: int, all_frames: bool
+    ) -> None:
         self._inputs = inputs
         self._pool = pool
+        self._all_frames = all_frames
+        self._next_frame: DecodeTask | None = None
         self._items: queue.Queue[Item | BaseException | None] = queue.Queue(maxsize=depth)
         self._stopped = threading.Event()
         threading.Thread(target=self._read, name="read inputs", daemon=True).start()
@@ -106,10 +110,17 @@ class _Reader:
             queue.Empty: none has come in time.
             Exception: what the iterable of inputs raised.
         """
+        if (frame := self._next_frame) is not None:
+            self._next_frame = None
+            return frame
         item = self._items.get(timeout=timeout_sec)
         if isinstance(item, BaseException):
             raise item
         return item
+
+    def follow(self, task: DecodeTask) -> None:
+        """See that the next frame of an input comes next, where each is asked for."""
+        self._next_frame = self._pool.submit_next(task)
 
     def stop(self) -> None:
         """Read no more."""
@@ -119,7 +130,8 @@ class _Reader:
         last: BaseException | None = None
         try:
             for entry in self._inputs:
-                if not self._put(entry if isinstance(entry, KeptRecord) else self._pool.submit(entry)):
+                item = entry if isinstance(entry, KeptRecord) else self._pool.submit(entry, all_frames=self._all_frames)
+                if not self._put(item):
                     return
         except BaseException as exc:
             last = exc
@@ -169,6 +181,7 @@ def _gather(reader: _Reader, pool: DecodePool, settings: StreamSettings) -> Iter
                     late = item
                     break
                 num_tasks += 1
+                reader.follow(item)
             items.append(item)
             if num_tasks == settings.batch_size or len(items) == MAX_ITEMS or time.monotonic() > deadline:
                 break

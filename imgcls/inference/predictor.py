@@ -13,6 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,16 +21,17 @@ from PIL import Image
 
 from imgcls.errors import ImageError
 from imgcls.host.resources import available_cores
-from imgcls.images.transform import Floats
+from imgcls.images.transform import Floats, Transform
 from imgcls.inference.backends.backend import Backend
 from imgcls.inference.batch_executor import Batcher
 from imgcls.inference.decode_pool import DecodePool, DecodeTask
-from imgcls.inference.decoder import Crop, Decoded, Decoder, open_input
+from imgcls.inference.decoder import Crop, Decoded, Decoder
+from imgcls.inference.open_inputs import open_input
 from imgcls.inference.settings import PredictSettings, check_count
 from imgcls.outputs.record import ImageRecord, Prediction, failed_record
 
 if TYPE_CHECKING:
-    from imgcls.inference.decoder import ImageInput
+    from imgcls.inference.open_inputs import ImageInput
 
 # How often a wait for one image looks whether its time is up.
 POLL_SEC = 0.1
@@ -47,10 +49,11 @@ class Predictor:
         self.backend = backend
         self.settings = settings = settings or PredictSettings()
         self.decoder = Decoder(
-            backend.transform,
+            _adjusted(backend.transform, settings),
             max_pixels=settings.max_pixels,
             fast_decode=settings.fast_decode,
             thumbnail_px=settings.thumbnail_px,
+            accepts_truncated=settings.accepts_truncated,
         )
         self._batches = Batcher(
             backend,
@@ -79,7 +82,8 @@ class Predictor:
         """
         if top_k is not None:
             check_count("top_k", top_k)
-        given = [open_input(each) for each in _checked_sequence(inputs)]
+        background_rgb = self.decoder.transform.background_rgb
+        given = [open_input(each, background_rgb=background_rgb) for each in _checked_sequence(inputs)]
         size, pool = self.settings.batch_size, self.pool()
         records: list[ImageRecord] = []
         waiting: list[DecodeTask] = []
@@ -127,7 +131,7 @@ class Predictor:
         return [
             self._record(each, each.outcome, next(answers), top_k or self.settings.top_k)
             if isinstance(each.outcome, Crop)
-            else failed_record(each.name, self.backend.id, each.outcome, each.version)
+            else _with_frame(failed_record(each.name, self.backend.id, each.outcome, each.version), each)
             for each in decoded
         ]
 
@@ -169,7 +173,7 @@ class Predictor:
             Prediction(index, classes[index], float(probabilities_K[index]))
             for index in top_classes(probabilities_K, top_k)
         )
-        return ImageRecord(
+        record = ImageRecord(
             input=decoded.name,
             model=self.backend.id,
             predictions=predictions,
@@ -179,7 +183,25 @@ class Predictor:
             version=decoded.version,
             thumbnail=crop.thumbnail,
             multi_label=self._is_multi_label,
+            truncated=crop.is_truncated or None,
         )
+        return _with_frame(record, decoded)
+
+
+def _adjusted(transform: Transform, settings: PredictSettings) -> Transform:
+    """A model's transform, with what was asked for in the place of what it was trained with."""
+    return replace(
+        transform,
+        background_rgb=transform.background_rgb if settings.background_rgb is None else settings.background_rgb,
+        depth_bits=transform.depth_bits if settings.depth_bits is None else settings.depth_bits,
+    )
+
+
+def _with_frame(record: ImageRecord, decoded: Decoded) -> ImageRecord:
+    """A record that says which frame it is of, where there are several."""
+    if decoded.num_frames <= 1:
+        return record
+    return replace(record, frame=decoded.frame, frames=decoded.num_frames)
 
 
 def top_classes(probabilities_K: Floats, top_k: int) -> list[int]:

@@ -8,6 +8,7 @@ import numpy as np
 from imgcls.errors import UsageError
 from imgcls.images.decoding import DEFAULT_MAX_PIXELS
 from imgcls.images.download import fetch_image
+from imgcls.images.transform_values import MOST_DEPTH_BITS, RGB, colour_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,10 @@ class PredictSettings:
         thumbnail_px: side of the thumbnails that records carry, 0 for none.
         is_padded: whether an answer depends to its last digit on the image alone, and not on which others it shares
             a batch with; part-full batches then cost as much as full ones.
+        all_frames: a stream gives a record for each frame or page of a file, in their order; else of the first alone.
+        accepts_truncated: JPEGs that lack their last bytes are classified too, and marked.
+        background_rgb: what lies behind transparent images, in the place of what the model was trained with.
+        depth_bits: how many bits deep grey images use, likewise.
         fetch: turns a URL into bytes.
         on_smaller_batch: called with the new batch size when the device's memory doesn't hold the one asked for.
     Raises:
@@ -42,8 +47,23 @@ class PredictSettings:
     fast_decode: bool = False
     thumbnail_px: int = 0
     is_padded: bool = False
+    all_frames: bool = False
+    accepts_truncated: bool = False
+    background_rgb: RGB | None = None
+    depth_bits: int | None = None
     fetch: Callable[[str], bytes] = fetch_image
     on_smaller_batch: Callable[[int], None] = lambda _size: None
+
+    @property
+    def decoding(self) -> dict[str, object]:
+        """Those options of decoding that were asked for beyond what has always been; they shape answers."""
+        told = {
+            "all_frames": self.all_frames or None,
+            "truncated": "accept" if self.accepts_truncated else None,
+            "background": colour_text(self.background_rgb) if self.background_rgb is not None else None,
+            "depth_bits": self.depth_bits,
+        }
+        return {name: value for name, value in told.items() if value is not None}
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
@@ -51,6 +71,12 @@ class PredictSettings:
             check_count(name, getattr(self, name))
         if self.num_threads is not None:
             check_count("num_threads", self.num_threads)
+        if self.depth_bits is not None:
+            check_count("depth_bits", self.depth_bits)
+            if self.depth_bits > MOST_DEPTH_BITS:
+                raise UsageError(
+                    f"depth_bits is at most {MOST_DEPTH_BITS}, not {self.depth_bits}", hint="depth_bits=12"
+                )
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise UsageError(f"threshold must be a probability, 0 to 1, not {self.threshold!r}", hint="threshold=0.5")
 

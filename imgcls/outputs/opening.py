@@ -38,7 +38,13 @@ class OpenOutput:
 
 
 def open_output(
-    stack: contextlib.ExitStack, inputs: Iterable[Source], destination: Destination, origin: Origin, summary: Summary
+    stack: contextlib.ExitStack,
+    inputs: Iterable[Source],
+    destination: Destination,
+    origin: Origin,
+    summary: Summary,
+    *,
+    all_frames: bool = False,
 ) -> OpenOutput:
     """Take hold of the output, and find out what of it can be kept.
 
@@ -48,6 +54,7 @@ def open_output(
         destination: where records go.
         origin: of the answers.
         summary: of the run, for the manifest; counts while the run goes on.
+        all_frames: whether each frame of a file has a record.
     Raises:
         OutputError: the output can't be written, another run holds it, or has written it since `check` was asked.
     """
@@ -79,7 +86,8 @@ def open_output(
     if destination.report is not None:
         writers.append(stack.enter_context(HtmlReport(destination.report, origin)))
     inputs = destination.without_outputs(inputs)
-    return OpenOutput(tuple(writers), skip_done(inputs, earlier) if earlier else iter(inputs), earlier)
+    pending = skip_done(inputs, earlier, all_frames=all_frames) if earlier else iter(inputs)
+    return OpenOutput(tuple(writers), pending, earlier)
 
 
 def _layout(destination: Destination, origin: Origin) -> Layout:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from imgcls.host.versions import PACKAGES, versions
@@ -22,6 +22,7 @@ class Origin:
         threshold: below which answers are marked uncertain; None marks none.
         fast_decode: whether JPEGs were scaled while they were decoded.
         max_pixels: larger images were refused.
+        decoding: further options of decoding that were asked for, by name; those that shape answers.
     """
 
     model: dict[str, Any]
@@ -32,6 +33,7 @@ class Origin:
     threshold: float | None
     fast_decode: bool
     max_pixels: int
+    decoding: dict[str, Any] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -41,6 +43,7 @@ class Origin:
             "top_k": self.top_k,
             "threshold": self.threshold,
             "fast_decode": self.fast_decode,
+            **self.decoding,
         }
         return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -57,4 +60,5 @@ class Origin:
             "threshold": self.threshold,
             "fast_decode": self.fast_decode,
             "max_pixels": self.max_pixels,
+            **self.decoding,
         }

@@ -6,12 +6,14 @@ import hashlib
 import io
 from array import array
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from imgcls.errors import OutputError
+from imgcls.images.frames import MOST_FRAMES
 from imgcls.images.sources import Source
 from imgcls.outputs.formats.format import Layout, OutputFormat, Reader, Span
 from imgcls.outputs.formats.values import version_of
@@ -98,21 +100,26 @@ class EarlierRecords:
         is_newest = np.append(self._keys[1:] != self._keys[:-1], True)
         return int(np.count_nonzero(is_newest & ~self._is_met))
 
-    def find(self, source: Source) -> Found:
-        """Look an input up; its record holds if file, model and question are the same as then."""
-        found = self._find(source, source.name)
+    def find(self, source: Source, *, frame: int = 0) -> Found:
+        """Look an input up; its record holds if file, model and question are the same as then.
+
+        Args:
+            source: the input.
+            frame: which of its frames or pages.
+        """
+        found = self._find(source, source.name, frame)
         # Version 0.1 wrote `a.jpg` for `./a.jpg`, and `shots/a.jpg` for `shots//a.jpg`.
         if found.kept is None and (former := source.plain_name) != source.name:
-            earlier = self._find(source, former)
+            earlier = self._find(source, former, frame)
             found = Found(found.is_known or earlier.is_known, earlier.kept)
-        self.num_met += found.is_known
+        self.num_met += found.is_known and frame == 0
         return found
 
-    def _find(self, source: Source, name: str) -> Found:
+    def _find(self, source: Source, name: str, frame: int) -> Found:
         version = file_version(source.path)
         is_known = False
         # As a plain int it would turn the whole array into floats, at each look-up.
-        key = np.uint64(hash_name(name))
+        key = np.uint64(hash_name(_framed(name, frame)))
         # From the newest record of that key to the oldest.
         index = newest = int(np.searchsorted(self._keys, key, side="right")) - 1
         while index >= 0 and self._keys[index] == key:
@@ -120,7 +127,7 @@ class EarlierRecords:
             span = Span(int(self._starts[index]), int(self._lengths[index]))
             reader = self._readers[in_part]
             values = reader.read(span)
-            if values is not None and values["input"] == name:
+            if values is not None and values["input"] == name and _frame_of(values) == frame:
                 is_known = True
                 self._is_met[newest] = True
                 is_same = version is not None and version == version_of(values)
@@ -136,12 +143,42 @@ class EarlierRecords:
             file.close()
 
 
-def skip_done(sources: Iterable[Source], earlier: EarlierRecords) -> Iterator[Source | KeptRecord]:
-    """Put the earlier record in the place of every input that has one which still holds; leave out old unknown ones."""
+def skip_done(
+    sources: Iterable[Source], earlier: EarlierRecords, *, all_frames: bool = False
+) -> Iterator[Source | KeptRecord]:
+    """Put the earlier record in the place of every input that has one which still holds; leave out old unknown ones.
+
+    Args:
+        sources: the inputs.
+        earlier: what earlier runs have done.
+        all_frames: whether each frame of a file has a record; then it is continued behind those that are kept.
+    """
     for source in sources:
         found = earlier.find(source)
-        if found.kept or found.is_known or not source.is_old:
+        if found.kept and all_frames:
+            yield from _kept_frames(source, found.kept, earlier)
+        elif found.kept or found.is_known or not source.is_old:
             yield found.kept or source
+
+
+def _kept_frames(source: Source, first: KeptRecord, earlier: EarlierRecords) -> Iterator[Source | KeptRecord]:
+    yield first
+    frame, num_frames = 1, min(first.values.get("frames") or 1, MOST_FRAMES)
+    while frame < num_frames and (kept := earlier.find(source, frame=frame).kept):
+        yield kept
+        frame += 1
+    if frame < num_frames:
+        yield replace(source, first_frame=frame)
+
+
+def _frame_of(values: dict[str, Any]) -> int:
+    frame = values.get("frame")
+    return frame if type(frame) is int else 0
+
+
+def _framed(name: str, frame: int) -> str:
+    """What stands for one frame of an input; for the first that is the input's name."""
+    return f"{name}\0{frame}" if frame else name
 
 
 def hash_name(name: str) -> int:
@@ -152,7 +189,7 @@ def hash_name(name: str) -> int:
 def _index(reader: Reader, keys: "array[int]", starts: "array[int]", lengths: "array[int]") -> None:
     for span, values in reader.scan():
         if values is not None:
-            keys.append(hash_name(values["input"]))
+            keys.append(hash_name(_framed(values["input"], _frame_of(values))))
             starts.append(span.start)
             lengths.append(span.length)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from imgcls.errors import ConfigError, ModelError
 from imgcls.images.transform import IMAGENET_MEAN, IMAGENET_STD, Transform
+from imgcls.images.transform_values import colour_text
 from imgcls.models.families.bundled import OWN
 from imgcls.models.initial_weights import stored_start
 from imgcls.models.registry import (
@@ -152,6 +153,8 @@ def _resolve_data(recipe: Recipe, own: bool, transform: Transform | None) -> Dat
             "mean": data.mean or transform.mean,
             "std": data.std or transform.std,
             "interpolation": data.interpolation or transform.interpolation,
+            "background": data.background or (transform.background_rgb and colour_text(transform.background_rgb)),
+            "depth_bits": data.depth_bits or transform.depth_bits,
         }
     )
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
 
-from imgcls.images.transform import Interpolation, Resize, Transform
+from imgcls.images.transform import Transform
+from imgcls.images.transform_values import Interpolation, Resize, parse_colour
 
 # TOML has arrays, not tuples; without this, strict validation would refuse them.
 Byte = Annotated[int, Field(ge=0, le=255)]
@@ -76,6 +77,17 @@ class DataSettings(Section):
     interpolation: Interpolation | None = Field(
         default=None, description="filter of the resize, as Pillow names it; bilinear by default"
     )
+    background: str | None = Field(
+        default=None,
+        description="what lies behind transparent images: white, black or #rrggbb; left out: the colours that the file "
+        "has below its transparency",
+    )
+    depth_bits: int | None = Field(
+        default=None,
+        ge=1,
+        le=32,
+        description="bits that deep grey images use, such as 12 in files of 16; left out: what each file says",
+    )
     val_fraction: float | None = Field(
         default=None,
         ge=0,
@@ -86,6 +98,16 @@ class DataSettings(Section):
         default=False, description="take CIFAR-10 files whose checksums are not the published ones"
     )
     strict: bool = Field(default=False, description="refuse damaged images instead of skipping them")
+
+    @field_validator("background")
+    @classmethod
+    def _colour(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                parse_colour(value)
+            except ValueError as exc:
+                raise ValueError(f"data.background = {exc}") from exc
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -325,4 +347,6 @@ def transform_of(recipe: Recipe) -> Transform:
         interpolation=data.interpolation,
         resize=data.resize or "crop",
         pad_rgb=data.pad_rgb or (0, 0, 0),
+        background_rgb=parse_colour(data.background) if data.background else None,
+        depth_bits=data.depth_bits,
     )

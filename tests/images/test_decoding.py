@@ -10,8 +10,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from imgcls.errors import ImageError
-from imgcls.images.decoding import decode_image, to_rgb
+from imgcls.images.decoding import decode_image
 from imgcls.images.grey_levels import scale_to_bytes
+from imgcls.images.rgb import to_rgb
 
 ORIENTATION_TAG = 0x0112
 # How a camera that lay otherwise wrote an image: the inverse of what each orientation asks for (EXIF 2.3, tag 274).

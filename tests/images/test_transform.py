@@ -250,3 +250,21 @@ def test_a_thread_a_pixel_wide_needs_no_gigabytes():
         == [[255, 0, 0]] * 224**2
     )
     assert Transform(256, 224).crop(Image.new("RGB", (1, 500_000))).shape == (224, 224, 3)
+
+
+def test_background_and_depth_are_stored_only_where_they_say_something() -> None:
+    plain = Transform(8, 8)
+    assert not {"background_rgb", "depth_bits"} & set(plain.to_dict())
+    told = Transform(8, 8, background_rgb=(255, 128, 0), depth_bits=12)
+    assert Transform.from_dict(told.to_dict()) == told
+    assert Transform.from_dict(plain.to_dict()) == plain
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("background_rgb", [1, 2]), ("background_rgb", [0, 0, 256]), ("background_rgb", 7), ("depth_bits", 0),
+     ("depth_bits", 33), ("depth_bits", True), ("depth_bits", "12")],
+)  # fmt: skip
+def test_a_stored_background_or_depth_that_means_nothing_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ModelError):
+        Transform.from_dict({**Transform(8, 8).to_dict(), field: value})

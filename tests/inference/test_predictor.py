@@ -23,7 +23,8 @@ from imgcls.errors import ImageError, UsageError
 from imgcls.images.sources import Source
 from imgcls.images.transform import Floats, Pixels
 from imgcls.inference.backends.backend import Backend, LoadOptions, load_backend
-from imgcls.inference.decoder import Crop, Decoded, Decoder, open_input
+from imgcls.inference.decoder import Crop, Decoded, Decoder
+from imgcls.inference.open_inputs import open_input
 from imgcls.inference.pipeline import StreamSettings, classify_stream
 from imgcls.inference.predictor import Predictor
 from imgcls.inference.settings import PredictSettings

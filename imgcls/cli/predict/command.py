@@ -9,6 +9,7 @@ from imgcls.cli import console, options
 from imgcls.cli.interrupts import noted_interruptions
 from imgcls.cli.option_groups import grouped
 from imgcls.cli.predict import messages
+from imgcls.cli.predict.decoding import DecodingOptions, Truncated
 from imgcls.cli.predict.inputs import InputOptions
 from imgcls.cli.predict.limits import LimitOptions
 from imgcls.cli.predict.model import ForeignOptions, ModelOptions, SpeedOptions, load_model
@@ -26,6 +27,7 @@ def predict(
     target: OutputOptions,
     speed: SpeedOptions,
     limits: LimitOptions,
+    decoding: DecodingOptions,
     foreign: ForeignOptions,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -36,6 +38,7 @@ def predict(
     from imgcls.inference.pipeline import StreamSettings
 
     limits.bound_pillow()
+    background_rgb = decoding.background_rgb
     selection = asked.selection(max_stdin_bytes=limits.max_bytes)
     sources = selection.open(marks_old=target.resume)
     destination = target.destination((asked.files_from, model.model, model.weights, foreign.labels))
@@ -62,6 +65,10 @@ def predict(
                 fetch_limit_sec=limits.url_timeout,
                 threshold=model.threshold,
                 fast_decode=speed.fast_decode,
+                all_frames=asked.all_frames,
+                accepts_truncated=decoding.truncated is Truncated.ACCEPT,
+                background_rgb=background_rgb,
+                depth_bits=decoding.depth,
                 fetch=limits.fetch(),
                 should_stop=interruption.has_come,
                 on_smaller_batch=messages.say_smaller_batch,
@@ -72,7 +79,7 @@ def predict(
             may_be_empty=lambda: sources.num_left_out > 0,
             on_record=on_record,
         )
-    messages.say_what_was_passed_over(sources.passed_over)
+    messages.say_what_was_passed_over(sources.passed_over, any_suffix=asked.any_suffix)
     messages.say_how_it_ended(result, time.monotonic() - started, destination)
     if interruption.exit_code is not None:
         raise typer.Exit(interruption.exit_code)

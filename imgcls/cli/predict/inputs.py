@@ -68,6 +68,22 @@ class InputOptions:
             rich_help_panel=PANEL,
         ),
     ] = None
+    any_suffix: Annotated[
+        bool,
+        typer.Option(
+            "--any-suffix",
+            help="Of folders, patterns: images of any name (photo.jpg.1, IMG_0001), found by their first bytes.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+    all_frames: Annotated[
+        bool,
+        typer.Option(
+            "--all-frames",
+            help="A record for each frame of an animation and each page, at most 10,000 per file; else the first.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
     strict: Annotated[
         bool,
         typer.Option(
@@ -92,6 +108,7 @@ class InputOptions:
             self.shard,
             self.newer_than,
             max_stdin_bytes,
+            self.any_suffix,
         )
 
     @property

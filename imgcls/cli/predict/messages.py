@@ -18,10 +18,26 @@ def say_smaller_batch(size: int) -> None:
     console.warn(f"not enough memory for that many images at once; going on with {size} {noun} (--batch-size {size})")
 
 
-def say_what_was_passed_over(passed_over: "PassedOver") -> None:
-    """What folders held that isn't anybody's image, and folders that gave nothing, as when one isn't mounted."""
+def say_what_was_passed_over(passed_over: "PassedOver", *, any_suffix: bool) -> None:
+    """What folders held that isn't anybody's image, and folders that gave nothing, as when one isn't mounted.
+
+    Args:
+        passed_over: by the walks.
+        any_suffix: whether files were judged by their first bytes.
+    """
     if passed_over.system:
         console.message(f"passed over: {passed_over}")
+    if passed_over.suffixes:
+        named = passed_over.suffixes.most_common(MAX_NAMED)
+        words = [f"{count:,} {suffix or 'without a suffix'}" for suffix, count in named]
+        if (rest := passed_over.suffixes.total() - sum(count for _suffix, count in named)) > 0:
+            words.append(f"{rest:,} others")
+        why = (
+            "not images by their first bytes"
+            if any_suffix
+            else "not images by their suffix (--any-suffix looks inside)"
+        )
+        console.message(f"passed over: {', '.join(words)}; {why}")
     for name in passed_over.empty[:MAX_NAMED]:
         console.warn(f"no images in the folder {name}")
     if len(passed_over.empty) > MAX_NAMED:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from imgcls.cli import options
 from imgcls.cli.completion import complete_model, complete_setting
 
 START = "Initial weights"
@@ -156,6 +157,8 @@ class RecipeOptions:
     set_: Set = None
     allow_modified_data: AllowModifiedData = False
     strict: Strict = False
+    background: options.Background = None
+    depth: options.Depth = None
 
     def flags(self) -> dict[str, Any]:
         """Values by the recipe's dotted key, None for options that weren't given."""
@@ -163,6 +166,8 @@ class RecipeOptions:
             "data.source": self.data,
             "data.allow_modified": self.allow_modified_data or None,
             "data.strict": self.strict or None,
+            "data.background": self.background,
+            "data.depth_bits": self.depth,
             "model.name": self.model,
             "model.pretrained": self.pretrained or None,
             "finetune.freeze": self.freeze or None,

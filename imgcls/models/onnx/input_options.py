@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from imgcls.errors import ConfigError, UsageError
-from imgcls.images.transform import Channels, Interpolation, Resize, Transform
+from imgcls.images.transform import Transform
+from imgcls.images.transform_values import Channels, Interpolation, Resize
 
 HALF = (0.5, 0.5, 0.5)
 # Sources: torchvision's and timm's presets; TensorFlow's models/slim (inception_preprocessing); Caffe's reference

@@ -1,0 +1,68 @@
+"""Files of several frames or pages: how many there are, and one after the other without beginning anew for each."""
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from PIL import ImageFile
+
+from imgcls.images.formats import open_image
+
+# Formats whose further images are frames or pages; those in an MPO or ICO file are other sizes of the same.
+WITH_FRAMES = frozenset({"GIF", "WEBP", "PNG", "TIFF", "AVIF", "HEIF", "JXL", "FLI", "DCX", "PSD"})
+# Pages that can be read although one before them is damaged; frames build upon each other.
+WITH_PAGES = frozenset({"TIFF", "DCX"})
+# Their frames are counted by reading the file to its end.
+COUNTED = frozenset({"GIF", "TIFF"})
+# That get a record of their own: a few minutes of a film. A small file can claim millions.
+MOST_FRAMES = 10_000
+
+
+class FrameFile:
+    """One file, opened when it is first needed; for one thread at a time.
+
+    Args:
+        source: a file, or an encoded image's bytes.
+        open_: gives what Pillow reads.
+    """
+
+    def __init__(self, source: Path | bytes, open_: Callable[[Path | bytes], Path | io.BytesIO]) -> None:
+        self.source = source
+        self._open = open_
+        self._image: ImageFile.ImageFile | None = None
+        self._held = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[ImageFile.ImageFile]:
+        """The image, which stays open; after an error it is opened anew the next time."""
+        if self._image is None:
+            # Leaving this context closes the file; the pixels that were read stay.
+            self._image = self._held.enter_context(open_image(self._open(self.source)))
+        try:
+            yield self._image
+        except BaseException:
+            self.close()
+            raise
+
+    def count(self, image: ImageFile.ImageFile) -> int:
+        """How many frames or pages there are; 1 where nobody can tell.
+
+        Args:
+            image: opened from this file. It is left as it is: counting the frames of some formats moves to others.
+        """
+        if image.format not in WITH_FRAMES:
+            return 1
+        # Whatever is damaged behind the first frame, the first one can be shown.
+        with contextlib.suppress(Exception):
+            if image.format not in COUNTED:
+                return max(int(getattr(image, "n_frames", 1)), 1)
+            with open_image(self._open(self.source)) as other:
+                return max(int(getattr(other, "n_frames", 1)), 1)
+        return 1
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._image = None
+        with contextlib.suppress(Exception):
+            self._held.close()
