@@ -159,8 +159,18 @@ class FinetuneSettings(Section):
         le=100_000,
         description="of train.epochs, so many at first in which the head alone is trained, on a schedule of their own",
     )
+    head_augment: bool = Field(
+        default=True,
+        description="apply [augment] while the head alone is trained too; false leaves all but flips out there, so "
+        "that the frozen backbone runs on each image once",
+    )
     body_lr_factor: float = Field(
         default=1.0, gt=0, le=1, description="learning rate of the backbone as a fraction of the head's"
+    )
+    freeze_batch_norm: bool = Field(
+        default=False,
+        description="batch norms keep the statistics that the backbone was trained with: those of small batches of "
+        "few images are worse",
     )
 
 

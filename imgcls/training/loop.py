@@ -204,8 +204,8 @@ class Loop:
 
     def settle_batch_norms(self) -> None:
         """Measure batch norm's statistics at the end of an epoch, while the phase's steps are too few for them."""
-        phase = self.phase_setup.phase
-        if phase.frozen or self.position.step - phase.first_epoch * self.steps_per_epoch > SETTLED_STEPS:
+        begun = self.phase_setup.phase.first_epoch * self.steps_per_epoch
+        if self.phase_setup.keeps_statistics or self.position.step - begun > SETTLED_STEPS:
             return
         for network in self.networks:
             measure_statistics(

@@ -12,10 +12,10 @@ from imgcls.cli.durations import parse_duration
 from imgcls.cli.interrupts import CODES_BY_NAME, SavesOnSignal
 from imgcls.cli.option_groups import grouped
 from imgcls.cli.train.options import RecipeOptions, RunOptions
+from imgcls.cli.train.start import read_recipe
 from imgcls.errors import ProcessLostError, UsageError
 
 if TYPE_CHECKING:
-    from imgcls.recipes.schema import Recipe
     from imgcls.runs.events import Event, TrainResult
 
 EXAMPLE = "Example: imgcls train -c cnn --data cifar10   or: imgcls train --data DIR --epochs 30"
@@ -30,7 +30,7 @@ def train(recipe: RecipeOptions, machine: options.Machine, run: RunOptions, repo
         from imgcls.recipes.loading import recipe_text
 
         console.use_utf8_stdout()
-        console.data(recipe_text(_read_recipe(recipe, run)[0], explained=True).rstrip("\n"))
+        console.data(recipe_text(read_recipe(recipe, run).recipe, explained=True).rstrip("\n"))
         return
     if run.dry_run:
         _rehearse(recipe, machine, run, report)
@@ -44,24 +44,16 @@ def train(recipe: RecipeOptions, machine: options.Machine, run: RunOptions, repo
         raise typer.Exit(CODES_BY_NAME[result.stopped])
 
 
-def _read_recipe(asked: RecipeOptions, run: RunOptions) -> tuple["Recipe", str]:
-    """The recipe, and the name that a new run's folder gets from its file."""
-    from imgcls.recipes.loading import load_recipe
-    from imgcls.runs.folder import config_path
-
-    source = config_path(run.resume) if run.resume is not None and asked.config is None else asked.config
-    recipe = load_recipe(source, assignments=asked.set_ or (), flags=asked.flags())
-    return recipe, source.stem if source is not None else ""
-
-
 def _rehearse(asked: RecipeOptions, machine: options.Machine, run: RunOptions, report: options.Report) -> None:
     from imgcls.cli.train.dry_run import rehearse
 
     if run.resume is not None:
         hint = f"imgcls train -c {run.resume / 'config.toml'} --dry-run"
         raise UsageError("--dry-run can't start from an interrupted run", hint=hint)
+    read = read_recipe(asked, run)
+    read.say()
     rehearse(
-        _read_recipe(asked, run)[0],
+        read.recipe,
         output=run.output,
         device=machine.device,
         workers=machine.workers,
@@ -83,7 +75,9 @@ def _train(
     with contextlib.ExitStack() as stack:
         processes = stack.enter_context(joined(machine.device))
         # Another machine may lack the run's folder.
-        recipe, name = processes.from_first(lambda: _read_recipe(asked, run))
+        read = processes.from_first(lambda: read_recipe(asked, run))
+        if processes.is_first:
+            read.say()
         log = stack.enter_context(TensorBoardLog()) if run.tensorboard and processes.is_first else None
         # A scheduler tells torchrun and its processes, and torchrun tells them too: one wish that comes twice. Whoever
         # means it sends SIGKILL, as torchrun does after half a minute.
@@ -98,10 +92,10 @@ def _train(
 
         try:
             result = train_network(
-                recipe,
+                read.recipe,
                 output=run.output,
                 resume=run.resume,
-                name=name,
+                name=read.name,
                 device=machine.device,
                 workers=machine.workers,
                 on_event=on_event,

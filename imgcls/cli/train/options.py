@@ -55,6 +55,14 @@ Freeze = Annotated[
     bool,
     typer.Option("--freeze", help="Train the head alone; the backbone stays frozen.", rich_help_panel=START),
 ]
+FromScratch = Annotated[
+    bool,
+    typer.Option(
+        "--from-scratch",
+        help="Random weights, where a folder of images would be fine-tuned on.",
+        rich_help_panel=START,
+    ),
+]
 Epochs = Annotated[
     int | None,
     typer.Option("--epochs", help="Passes over the training images.", metavar="N", rich_help_panel=RECIPE),
@@ -149,6 +157,7 @@ class RecipeOptions:
     pretrained: Pretrained = False
     weights: Weights = None
     freeze: Freeze = False
+    from_scratch: FromScratch = False
     epochs: Epochs = None
     batch_size: BatchSize = None
     lr: LearningRate = None

@@ -12,6 +12,7 @@ from imgcls.images.transform import Transform
 from imgcls.models.heads import HeadNetwork, backbone_parameters
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import FeatureProgress, OnEvent, ShouldStop
+from imgcls.training.batch_norm import batch_norms
 from imgcls.training.compiling import CompiledNetwork, compiled_sizes
 from imgcls.training.fine_tuning.features import CPU_BATCH_SIZE, KeptFeatures, keep_features
 from imgcls.training.fine_tuning.phases import Phase, changing_settings, phase_at, phases_of
@@ -76,6 +77,11 @@ class PhaseSetup:
         return sum(moved.values())
 
     @property
+    def keeps_statistics(self) -> bool:
+        """Whether batch norms stay in eval mode in this phase."""
+        return self.phase.frozen or self.recipe.finetune.freeze_batch_norm
+
+    @property
     def source(self) -> LabelledImages:
         """Where batches come from: the images, or what a frozen backbone made of them."""
         return self.images if self.kept is None else self.kept
@@ -118,6 +124,9 @@ class PhaseSetup:
         if (number := phase_at(self.phases, epoch)) != self.number:
             self.enter(number)
         self.network.train(not self.phase.frozen)
+        if self.keeps_statistics:
+            for layer in batch_norms(self.network):
+                layer.eval()
         if not self.phase.frozen or self.kept is not None or self._too_many_features:
             return None
         if changing_settings(self.recipe):

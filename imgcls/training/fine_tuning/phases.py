@@ -40,10 +40,12 @@ def phase_at(phases: tuple[Phase, ...], epoch: int) -> int:
 
 
 def changing_settings(recipe: Recipe) -> list[str]:
-    """The settings by which an image has other pixels in every epoch, flipping apart, which knows but two.
+    """The settings by which a frozen backbone sees other pixels in every epoch, flipping apart, which knows but two.
 
     Without them, what a frozen backbone makes of an image is the same in every epoch, and can be kept.
     """
+    if not recipe.finetune.head_augment:
+        return []
     neutral = AugmentSettings()
     found = [
         f"augment.{key}"

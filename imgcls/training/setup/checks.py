@@ -43,6 +43,11 @@ def _check_phases(recipe: Recipe) -> None:
             f"finetune.{key}: the backbone of {recipe.model.name} would stay as random as it begins",
             hint="begin with trained weights: --pretrained, --weights FILE, or --model RUN",
         )
+    if finetune.freeze_batch_norm and not begins_trained(recipe.model):
+        raise ConfigError(
+            f"finetune.freeze_batch_norm: {recipe.model.name} begins with random weights and statistics",
+            hint="begin with trained weights, or --set finetune.freeze_batch_norm=false",
+        )
     if not finetune.freeze and finetune.head_epochs >= epochs:
         raise ConfigError(
             f"finetune.head_epochs = {finetune.head_epochs} leaves none of train.epochs = {epochs} for the backbone",

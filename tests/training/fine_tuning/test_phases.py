@@ -238,3 +238,29 @@ def test_a_frozen_run_in_slices_of_no_time_still_ends(photos, earlier, tmp_path)
         slices += 1
     assert (result.stopped, result.epochs, slices) == (None, 4, 12)
     assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_flips_alone_are_kept_while_the_head_trains_where_augmentation_is_left_out(photos, earlier):
+    crops = ("augment.crop_scale=0.5", "train.resolution=[[0.5, 8]]")
+    assert changing_settings(recipe_for(photos, earlier, *crops)) == ["augment.crop_scale", "train.resolution"]
+    assert changing_settings(recipe_for(photos, earlier, *crops, "finetune.head_augment=false")) == []
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_batch_norms_keep_the_statistics_that_they_came_with(photos, earlier, tmp_path, frozen):
+    settings = (f"finetune.freeze_batch_norm={str(frozen).lower()}", "finetune.head_epochs=1", "train.ema_decay=0.9")
+    train(recipe_for(photos, earlier, *settings), output=tmp_path / "run", device="cpu")
+    before, after = (load_checkpoint(path).weights for path in (earlier, tmp_path / "run/last.pt"))
+    statistics = [key for key in before if key.endswith(("running_mean", "running_var"))]
+    assert statistics
+    for key in statistics:
+        assert torch.equal(before[key], after[key]) is frozen
+    # Their weights are trained like all others.
+    moved = [key for key in before if key.endswith("weight") and before[key].shape == after[key].shape]
+    assert any(not torch.equal(before[key], after[key]) for key in moved)
+
+
+def test_batch_norms_of_random_weights_cant_be_frozen():
+    recipe = load_recipe(assignments=("finetune.freeze_batch_norm=true", "data.source=photos"))
+    with pytest.raises(ConfigError, match=r"finetune\.freeze_batch_norm"):
+        check_recipe_fits(recipe)
