@@ -40,6 +40,7 @@ class LoadedModel:
         arguments: of the network's builder.
         network_name: what the registry calls the network, where that isn't `name` (a bundled model's).
         remarks: what was stripped or left out of the file's weights.
+        weights_revision: the commit of the hub's repository that the weights came from, where they did.
     """
 
     name: str
@@ -55,6 +56,7 @@ class LoadedModel:
     arguments: dict[str, Any] = field(default_factory=dict)
     network_name: str = ""
     remarks: tuple[str, ...] = ()
+    weights_revision: str = ""
 
     @property
     def id(self) -> str:
@@ -67,6 +69,7 @@ class LoadedModel:
             "id": self.id,
             "name": self.name,
             "weights_sha256": self.weights_sha256,
+            **({"weights_revision": self.weights_revision} if self.weights_revision else {}),
             "num_classes": len(self.classes),
             "transform": self.transform.to_dict(),
         }
@@ -123,6 +126,7 @@ def load_model(
         wordnet_ids=() if entry.classes else known.wordnet_ids,
         arguments={**entry.arguments, **family.training_arguments(spec, trained=True)},
         remarks=remarks,
+        weights_revision=family.weights_revision(file),
     )
 
 
@@ -237,6 +241,11 @@ def save_loaded(model: LoadedModel, path: Path) -> None:
         metrics=model.metrics,
         recipe=model.recipe,
         images=model.images,
-        start={"model": model.name, "weights": model.weights_path.name, "weights_sha256": model.weights_sha256},
+        start={
+            "model": model.name,
+            "weights": model.weights_path.name,
+            "weights_sha256": model.weights_sha256,
+            **({"weights_revision": model.weights_revision} if model.weights_revision else {}),
+        },
     )
     save_checkpoint(stored, path)

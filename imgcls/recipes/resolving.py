@@ -7,7 +7,7 @@ from imgcls.errors import ConfigError, ModelError
 from imgcls.images.transform import IMAGENET_MEAN, IMAGENET_STD, Transform
 from imgcls.images.transform_values import colour_text
 from imgcls.models.families.bundled import OWN
-from imgcls.models.initial_weights import stored_start
+from imgcls.models.initial_weights import check_told, stored_start
 from imgcls.models.registry import (
     family_of,
     find_checkpoint,
@@ -90,6 +90,7 @@ def _resolve_model(model: ModelSettings) -> tuple[ModelSettings, Transform | Non
         return _from_weights(model, model.name, named=False)
     if model.weights:
         return _from_weights(model, model.weights, named=named)
+    check_told("", labels=model.labels, ema=model.ema)
     family = family_of(model.name)
     arguments = family.training_arguments(model.name, trained=bool(model.pretrained)) | (model.arguments or {})
     if not model.pretrained:
@@ -113,6 +114,7 @@ def _from_weights(model: ModelSettings, weights: str, *, named: bool) -> tuple[M
     stored = stored_start(weights)
     filled: dict[str, Any] = {"weights": whole_spec(weights), "pretrained": False}
     if stored is not None:
+        check_told(weights, labels=model.labels, ema=model.ema)
         if named and stored.model_name != model.name:
             raise ModelError(
                 f"{weights} is a checkpoint of {stored.model_name!r}, not of {model.name!r}",
@@ -125,6 +127,8 @@ def _from_weights(model: ModelSettings, weights: str, *, named: bool) -> tuple[M
             f"{weights} holds weights without the name of their network",
             hint=f"name it: --model resnet18 --weights {weights}",
         )
+    if model.labels:
+        filled["labels"] = str(Path(model.labels).absolute())
     family = family_of(model.name)
     filled["arguments"] = family.training_arguments(model.name, trained=True) | (model.arguments or {})
     transform = family.entry(model.name).transform if model.name not in OWN else None

@@ -30,14 +30,22 @@ class ModelSettings(Section):
     """[model]: which network, and what it begins with; random weights unless told otherwise."""
 
     name: str = Field(
-        default="cnn", min_length=1, description="mlp, cnn, a torchvision classifier, or a trained model to begin with"
+        default="cnn",
+        min_length=1,
+        description="mlp, cnn, a name that 'imgcls models' lists, timm/NAME, or a trained model to begin with",
     )
     pretrained: bool | str = Field(
-        default=False, description='begin with torchvision\'s weights: true, or which, such as "IMAGENET1K_V1"'
+        default=False, description='begin with published weights: true, or which, such as "IMAGENET1K_V1"'
     )
     weights: str = Field(
         default="", description="begin with these: a state_dict, a checkpoint, a run's folder or a bundled model"
     )
+    labels: str = Field(
+        default="",
+        description="a file of the class names of model.weights, a plain state_dict: where they are those of the data, "
+        "its head is kept",
+    )
+    ema: bool = Field(default=False, description="take the EMA that the file of model.weights holds")
     arguments: dict[str, Any] | None = Field(default=None, description="keyword arguments of the network's builder")
 
     @field_validator("pretrained", mode="before")

@@ -45,6 +45,7 @@ class Started:
         precision: `fp32`, `bf16` or `fp16`.
         skipped: damaged files found so far.
         warnings: what there is to say about the data set, its classes, and a run that goes on on another machine.
+        remarks: what was stripped or left out of the weights that it begins with.
     """
 
     run: Path
@@ -69,6 +70,7 @@ class Started:
     precision: str
     skipped: tuple[SkippedImage, ...]
     warnings: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def describe_start(session: "Session") -> Started:
         precision=session.precision.name,
         skipped=skipped_images(session),
         warnings=_warnings(session),
+        remarks=session.start.remarks if session.start is not None else (),
     )
 
 

@@ -33,6 +33,7 @@ def started_lines(event: Started, *, verbose: bool = False, run: bool = True) ->
     if event.done_epochs or event.done_steps:
         lines.append(f"continues after epoch {event.done_epochs}, step {event.done_steps} of the next")
     if verbose:
+        lines += event.remarks
         lines.append(f"{counted(event.epochs, 'epoch')} of {counted(event.steps_per_epoch, 'step')}")
     return lines
 

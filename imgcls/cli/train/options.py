@@ -29,7 +29,8 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="mlp, cnn, a torchvision classifier, or a trained model to start from; replaces the recipe's.",
+        help="A name that 'imgcls models' lists, mlp, cnn, timm/NAME, or a trained model to start from; replaces the "
+        "recipe's.",
         metavar="MODEL",
         autocompletion=complete_model,
     ),
@@ -45,11 +46,24 @@ Set = Annotated[
 ]
 Pretrained = Annotated[
     bool,
-    typer.Option("--pretrained", help="torchvision's ImageNet weights instead of random ones.", rich_help_panel=START),
+    typer.Option("--pretrained", help="The model's published weights instead of random ones.", rich_help_panel=START),
 ]
 Weights = Annotated[
     Path | None,
     typer.Option("--weights", help="A plain state_dict, or a checkpoint.", metavar="FILE", rich_help_panel=START),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        help="Class names of --weights; its head is kept where they are those of the data.",
+        metavar="FILE",
+        rich_help_panel=START,
+    ),
+]
+Ema = Annotated[
+    bool,
+    typer.Option("--ema", help="Take the EMA that the file of --weights holds.", rich_help_panel=START),
 ]
 Freeze = Annotated[
     bool,
@@ -156,6 +170,8 @@ class RecipeOptions:
     model: Model = None
     pretrained: Pretrained = False
     weights: Weights = None
+    labels: Labels = None
+    ema: Ema = False
     freeze: Freeze = False
     from_scratch: FromScratch = False
     epochs: Epochs = None
@@ -181,6 +197,8 @@ class RecipeOptions:
             "model.pretrained": self.pretrained or None,
             "finetune.freeze": self.freeze or None,
             "model.weights": str(self.weights) if self.weights is not None else None,
+            "model.labels": str(self.labels) if self.labels is not None else None,
+            "model.ema": self.ema or None,
             "optim.lr": self.lr,
             "train.epochs": self.epochs,
             "train.batch_size": self.batch_size,

@@ -130,6 +130,10 @@ class Family(ABC):
         """Whether `weights_file` would find them here, without the network."""
         return "absent"
 
+    def weights_revision(self, file: Path) -> str:
+        """Which version of a repository a file of `weights_file` is from; empty where files have no versions."""
+        return ""
+
     @abstractmethod
     def build(self, name: str, *, num_classes: int, arguments: Mapping[str, Any]) -> nn.Module:
         """An untrained network, on the current default device.

@@ -61,6 +61,15 @@ def fetch_file(address: str, file: str, progress: DownloadProgress | None = None
         raise ModelError(f"can't fetch {file} of {repo}: {said}", hint="check the name and the network") from exc
 
 
+def revision_of(file: Path) -> str:
+    """The commit of the repository that a file in the cache is from, as the cache's folders tell; empty elsewhere.
+
+    A repository's file is `models--ORG--NAME/snapshots/COMMIT/FILE`.
+    """
+    folders = file.parts[:-1]
+    return folders[folders.index("snapshots") + 1] if "snapshots" in folders[:-1] else ""
+
+
 def _bar(progress: DownloadProgress | None) -> Any:
     """huggingface_hub's way to tell of a download: a bar of tqdm, which shows nothing here and passes the bytes on."""
     from tqdm.std import tqdm

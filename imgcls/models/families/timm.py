@@ -29,7 +29,7 @@ from imgcls.models.families.family import (
     WeightsState,
     state_of,
 )
-from imgcls.models.families.hub import INSTALL, cached_file, fetch_file
+from imgcls.models.families.hub import INSTALL, cached_file, fetch_file, revision_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -96,6 +96,10 @@ class Timm(Family):
             return "absent"
         digits = path.resolve().name
         return state_of(path, digits if SHA256.fullmatch(digits) else "")
+
+    def weights_revision(self, file: Path) -> str:
+        """The commit on the hub."""
+        return revision_of(file)
 
     def build(self, name: str, *, num_classes: int, arguments: Mapping[str, Any]) -> nn.Module:
         """As timm builds it, without weights."""

@@ -20,6 +20,8 @@ def with_whole_paths(recipe: Recipe) -> Recipe:
     model: dict[str, str] = {}
     if recipe.model.weights:
         model["weights"] = whole_spec(recipe.model.weights)
+    if recipe.model.labels:
+        model["labels"] = str(Path(recipe.model.labels).absolute())
     if not is_architecture(recipe.model.name):
         model["name"] = whole_spec(recipe.model.name)
     return with_whole_source(recipe.model_copy(update={"model": recipe.model.model_copy(update=model)}))
@@ -47,6 +49,8 @@ def open_start(recipe: Recipe, *, progress: DownloadProgress | None = None) -> S
         model.arguments or {},
         pretrained=model.pretrained if isinstance(model.pretrained, str) else "",
         weights=model.weights,
+        labels=model.labels,
+        ema=model.ema,
         progress=progress,
     )
 
