@@ -12,6 +12,7 @@ from imgcls.models.heads import (
     HeadNetwork,
     backbone_parameters,
     head_name,
+    head_names,
     head_of,
     reorder_head,
 )
@@ -73,3 +74,30 @@ def test_outputs_in_another_order():
     before_BK = network(images_BCHW)
     reorder_head(network, [2, 0, 1, 3])
     assert_close(network(images_BCHW), before_BK[:, [2, 0, 1, 3]], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("deit_tiny_distilled_patch16_224", {"img_size": 32, "depth": 1}), ("levit_128s", {})]
+)
+def test_both_heads_of_a_distilled_network(name, settings):
+    pytest.importorskip("timm")
+    torch.manual_seed(0)
+    network = build_network(f"timm/{name}", num_classes=4, arguments=settings).eval()
+    images_BCHW = torch.randn(3, 3, *((32, 32) if settings else (224, 224)))
+    first, second = head_names(network)
+    for path in (first, second):
+        # One that begins with zeros would hide the other's order.
+        nn.init.normal_(network.get_submodule(path).weight)
+    with torch.no_grad():
+        before_BK = network(images_BCHW)
+        features = FeatureRecorder(network)(images_BCHW)
+        assert features.shape[:2] == (3, 2)
+        assert_close(HeadNetwork(network)(features), before_BK, rtol=0, atol=1e-6)
+        reorder_head(network, [2, 0, 1, 3])
+        assert_close(network(images_BCHW), before_BK[:, [2, 0, 1, 3]], rtol=0, atol=1e-6)
+    # A frozen backbone leaves both to be trained.
+    backbone = {id(parameter) for parameter in backbone_parameters(network)}
+    moved = {key for key, parameter in network.named_parameters() if id(parameter) not in backbone}
+    assert moved == {f"{path}.{key}" for path in (first, second) for key in ("weight", "bias")}
+    replace(network, 9)
+    assert network(images_BCHW).shape == (3, 9)

@@ -33,6 +33,8 @@ def test_a_checkpoint_brings_its_network_and_its_preprocessing(run, tmp_path, ke
         "name": "cnn",
         "pretrained": False,
         "weights": str(run / "best.pt"),
+        "labels": "",
+        "ema": False,
         "arguments": {"widths": [4], "depth": 1},
     }
     data = recipe.data

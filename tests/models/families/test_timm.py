@@ -1,16 +1,12 @@
 """timm's networks and those of the hub, from a server of this machine in the hub's place, beside plain timm scripts."""
 
 import hashlib
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from local_hub import REVISION, random_network
 from PIL import Image
 from torch.testing import assert_close
 
@@ -21,10 +17,7 @@ from imgcls.models.loading import load_model
 from imgcls.models.registry import find_checkpoint, is_architecture, list_models, model_names, weights_are_here
 
 timm = pytest.importorskip("timm")
-safetensors = pytest.importorskip("safetensors.torch")
-constants = pytest.importorskip("huggingface_hub.constants")
 
-REVISION = "a" * 40
 QUICK = ["resnet10t", "test_vit", "mobilenetv4_conv_small_050"]
 FAMILIES = [
     *QUICK, "convnext_atto", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "efficientnet_b0", "regnetx_002",
@@ -32,69 +25,6 @@ FAMILIES = [
     "maxvit_rmlp_pico_rw_256", "fastvit_t8",
     "hiera_tiny_224",
 ]  # fmt: skip
-
-
-class Hub:
-    """The hub as huggingface_hub asks it: a HEAD for the revision and the digest, then a GET."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.requests: list[str] = []
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self, *, body: bool) -> None:
-                repo, _resolve, rest = self.path.removeprefix("/").partition("/resolve/")
-                name = rest.partition("/")[2]
-                content = hub.files.get(f"{repo}/{name}")
-                hub.requests.append(f"{self.command} {repo}/{name}")
-                self.send_response(404 if content is None else 200)
-                if content is None:
-                    self.send_header("X-Error-Code", "EntryNotFound" if any(
-                        each.startswith(f"{repo}/") for each in hub.files) else "RepoNotFound")  # fmt: skip
-                else:
-                    self.send_header("X-Repo-Commit", REVISION)
-                    self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-                self.send_header("Content-Length", str(len(content or b"")))
-                self.end_headers()
-                if body and content is not None:
-                    self.wfile.write(content)
-
-            def do_GET(self) -> None:
-                self.answer(body=True)
-
-            def do_HEAD(self) -> None:
-                self.answer(body=False)
-
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    def publish(self, repo: str, network: torch.nn.Module, folder: Path, config: dict[str, Any] | None = None) -> None:
-        safetensors.save_model(network, folder / "published.safetensors")
-        self.files[f"{repo}/model.safetensors"] = (folder / "published.safetensors").read_bytes()
-        if config is not None:
-            self.files[f"{repo}/config.json"] = json.dumps(config).encode()
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path) -> Iterator[Hub]:
-    served = Hub()
-    monkeypatch.setenv("HF_ENDPOINT", served.url)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-    yield served
-    served.server.shutdown()
-    served.server.server_close()
-
-
-def random_network(name: str, **settings: Any) -> torch.nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(len(name))
-        network: torch.nn.Module = timm.create_model(name, **settings).eval()
-    return network
 
 
 @pytest.fixture
@@ -117,7 +47,7 @@ def test_equal_to_a_plain_timm_script(hub, tmp_path, photo, name):
         assert model.network.bfloat16()(inputs_BCHW.bfloat16()).shape == (1, len(model.classes))
     content = hub.files[f"{theirs.pretrained_cfg['hf_hub_id']}/model.safetensors"]
     assert model.weights_sha256 == hashlib.sha256(content).hexdigest()
-    assert REVISION in str(model.weights_path)
+    assert model.describe()["weights_revision"] == REVISION
     # A new head is put in as timm does it, and nothing else changes.
     network, origin = load_start(f"timm/{name}", {}, pretrained=f"timm/{name}").network_for(("ant", "bee"))
     assert num_outputs(network) == 2
