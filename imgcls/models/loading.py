@@ -232,6 +232,7 @@ def save_loaded(model: LoadedModel, path: Path) -> None:
             f"{model.weights_path} can't become a checkpoint: it holds a graph, not a network's weights",
             hint="export the checkpoint that it came from",
         )
+    told = {key: value for key, value in model.describe().items() if key.startswith("weights_")}
     stored = Checkpoint(
         model_name=model.network_name or model.name,
         model_arguments=model.arguments,
@@ -241,11 +242,6 @@ def save_loaded(model: LoadedModel, path: Path) -> None:
         metrics=model.metrics,
         recipe=model.recipe,
         images=model.images,
-        start={
-            "model": model.name,
-            "weights": model.weights_path.name,
-            "weights_sha256": model.weights_sha256,
-            **({"weights_revision": model.weights_revision} if model.weights_revision else {}),
-        },
+        start={"model": model.name, "weights": model.weights_path.name, **told},
     )
     save_checkpoint(stored, path)
