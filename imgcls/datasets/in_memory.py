@@ -15,7 +15,8 @@ from torch import Tensor
 from imgcls.datasets.labelled_images import Batch, DataDescription, SkippedImage
 from imgcls.datasets.stored_images import StoredImages
 from imgcls.errors import ImageError, ImageErrorKind
-from imgcls.images.transform import Transform
+from imgcls.images import time_limit
+from imgcls.images.transform import Pixels, Transform
 
 Progress = Callable[[int, int], None]
 # Images per job of the thread pool: a job for each of 60,000 thumbnails would cost as much as decoding it.
@@ -136,11 +137,11 @@ def decode_all(
 
     def decode(indices: Sequence[int]) -> list[Unreadable]:
         failed = []
-        for index in indices:
-            try:
-                pixels_MCHW[index] = transform.crop(images.image(index)).transpose(2, 0, 1)
-            except ImageError as exc:
-                failed.append(Unreadable(index, exc.kind, exc.message))
+        for index, found in zip(indices, crops_within(images, indices, transform), strict=True):
+            if isinstance(found, ImageError):
+                failed.append(Unreadable(index, found.kind, found.message))
+            else:
+                pixels_MCHW[index] = found.transpose(2, 0, 1)
         return failed
 
     failed: list[Unreadable] = []
@@ -160,6 +161,25 @@ def decode_all(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return PixelStore(torch.from_numpy(pixels_MCHW), tuple(sorted(failed)))
+
+
+def crops_within(images: StoredImages, indices: Sequence[int], transform: Transform) -> list[Pixels | ImageError]:
+    """Images after a transform's geometry, or why there are none; each has its time to decode, as in a prediction.
+
+    Args:
+        images: what to decode.
+        indices: which of them, a batch at a time.
+        transform: its geometry.
+    """
+
+    def crop(index: int) -> Pixels | ImageError:
+        try:
+            return images.crop(index, transform)
+        except ImageError as exc:
+            # Its traceback would keep the pixels.
+            return ImageError(exc.kind, exc.message)
+
+    return time_limit.map_within(crop, indices, time_limit.IMAGE_LIMIT_SEC)
 
 
 def _fits(device: torch.device, num_bytes: int) -> bool:

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from imgcls.datasets.fingerprints import fingerprint, fingerprints_of_files
-from imgcls.images.decoding import decode_image
-from imgcls.images.transform import Transform
+from imgcls.images.decoding import DecodeOptions, decoded_image
+from imgcls.images.transform import Pixels, Transform
 
 
 class StoredImages(Protocol):
@@ -26,8 +26,8 @@ class StoredImages(Protocol):
     def __len__(self) -> int:
         """How many there are, readable or not."""
 
-    def image(self, index: int) -> Image.Image:
-        """Decode one: mode RGB, upright.
+    def crop(self, index: int, transform: Transform) -> Pixels:
+        """Decode one and apply a transform's geometry: uint8, shape (H, W, 3).
 
         Raises:
             ImageError: it can't be decoded.
@@ -74,9 +74,11 @@ class FileImages:
     def __len__(self) -> int:
         return len(self.files)
 
-    def image(self, index: int) -> Image.Image:
+    def crop(self, index: int, transform: Transform) -> Pixels:
         """See `Images`."""
-        return decode_image(self.path(index)).image
+        options = DecodeOptions(depth_bits=transform.depth_bits, background_rgb=transform.background_rgb)
+        with decoded_image(self.path(index), options) as decoded:
+            return transform.crop(decoded.image)
 
     def path(self, index: int) -> Path:
         """See `Images`."""
@@ -124,9 +126,9 @@ class ArrayImages:
     def __len__(self) -> int:
         return len(self.pixels_NCHW)
 
-    def image(self, index: int) -> Image.Image:
+    def crop(self, index: int, transform: Transform) -> Pixels:
         """See `Images`."""
-        return Image.fromarray(np.ascontiguousarray(self.pixels_NCHW[index].transpose(1, 2, 0)))
+        return transform.crop(Image.fromarray(np.ascontiguousarray(self.pixels_NCHW[index].transpose(1, 2, 0))))
 
     def path(self, index: int) -> Path:
         """The folder: the images have no files of their own."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from imgcls.datasets.in_memory import Unreadable
+from imgcls.datasets.in_memory import Unreadable, crops_within
 from imgcls.datasets.labelled_images import Batch, DataDescription, SkippedImage
 from imgcls.datasets.stored_images import StoredImages
 from imgcls.errors import DataError, ImageError
@@ -143,20 +143,25 @@ class _GivenOrder:
 
 
 class _CroppedImages(Dataset[Any]):
-    """What a worker holds: it opens one image at a time."""
+    """What a worker holds: it opens one image at a time, and the loader asks for a batch of them."""
 
     def __init__(self, images: StoredImages, rows_N: Tensor, transform: Transform) -> None:
         self.images = images
         self.rows_N = rows_N
         self.transform = transform
 
+    def __getitems__(self, positions: list[int]) -> list[tuple[int, Tensor | Unreadable]]:
+        rows = [int(self.rows_N[position]) for position in positions]
+        found = crops_within(self.images, rows, self.transform)
+        return [
+            (position, Unreadable(row, each.kind, each.message))
+            if isinstance(each, ImageError)
+            else (position, torch.from_numpy(each.transpose(2, 0, 1).copy()))
+            for position, row, each in zip(positions, rows, found, strict=True)
+        ]
+
     def __getitem__(self, position: int) -> tuple[int, Tensor | Unreadable]:
-        row = int(self.rows_N[position])
-        try:
-            pixels_HWC = self.transform.crop(self.images.image(row))
-        except ImageError as exc:
-            return position, Unreadable(row, exc.kind, exc.message)
-        return position, torch.from_numpy(pixels_HWC.transpose(2, 0, 1).copy())
+        return self.__getitems__([position])[0]
 
 
 def _leave_the_group(_worker: int) -> None:

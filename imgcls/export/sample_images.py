@@ -45,7 +45,8 @@ def folder_pixels(folder: Path, transform: Transform, *, most: int = MOST_IMAGES
     pixels = []
     for path in paths[::step]:
         try:
-            pixels.append(transform.crop(decode_image(path).image))
+            image = decode_image(path, depth_bits=transform.depth_bits, background_rgb=transform.background_rgb).image
+            pixels.append(transform.crop(image))
         except ImageError:
             continue
     if not pixels:

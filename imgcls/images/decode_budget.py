@@ -4,11 +4,16 @@ An image's size is known from its header, before its pixels take any memory.
 """
 
 import contextlib
+import os
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from PIL import Image
 
+from imgcls.errors import ImageError
 from imgcls.host.resources import available_bytes
 
 # Of the memory that is free when the first image is decoded.
@@ -21,6 +26,16 @@ RGB_BYTES = 4
 DECODED_TWICE = frozenset({"WEBP", "AVIF", "HEIF", "JXL", "JPEG2000", "TIFF", "GIF"})
 
 
+@dataclass(eq=False)
+class _Share:
+    """What one image needs: waiting, held, or given up."""
+
+    num_bytes: int
+    thread: int
+    is_held: bool = False
+    is_given_up: bool = False
+
+
 class ByteBudget:
     """Bytes that several threads share; who finds too few waits, in turn; one that is too large for all goes alone.
 
@@ -30,34 +45,91 @@ class ByteBudget:
 
     def __init__(self, total: int | None = None) -> None:
         self._total = total
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all threads, as a forked process must: it has none of them."""
         self._used = 0
-        self._next_ticket = self._serving = 0
+        self._waiting: deque[_Share] = deque()
+        self._shares: dict[int, _Share] = {}
+        self._waited_sec: dict[int, float] = {}
+        self._waits_since: dict[int, float] = {}
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
     def reserve(self, num_bytes: int) -> Iterator[None]:
-        """Hold so many bytes while the block runs."""
+        """Hold so many bytes while the block runs; one at a time for each thread.
+
+        Raises:
+            ImageError: the thread was given up while it waited.
+        """
         with self._changed:
             if self._total is None:
                 self._total = max(LEAST_BYTES, int(available_bytes() * MEMORY_SHARE))
-            num_bytes = min(num_bytes, self._total)
-            ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
-            total = self._total
-            # In turn, so that a large image is not passed by small ones for ever.
-            self._changed.wait_for(lambda: self._serving == ticket and self._used + num_bytes <= total)
-            self._serving += 1
-            self._used += num_bytes
+            share = _Share(min(num_bytes, self._total), threading.get_ident())
+            self._shares[share.thread] = share
+            self._waiting.append(share)
+            self._wait_in_turn(share, self._total)
+            if share.is_given_up:
+                raise ImageError("too_large", "given up while other images took the memory")
+            self._waiting.popleft()
+            share.is_held = True
+            self._used += share.num_bytes
             self._changed.notify_all()
         try:
             yield
         finally:
             with self._changed:
-                self._used -= num_bytes
-                self._changed.notify_all()
+                self._let_go(share)
+
+    def give_up(self, thread: int) -> None:
+        """Count no more on a thread that was left behind, so that what it holds or waits for holds up nobody.
+
+        Args:
+            thread: its `threading.get_ident()`.
+        """
+        with self._changed:
+            share = self._shares.get(thread)
+            if share is None:
+                return
+            share.is_given_up = True
+            if share in self._waiting:
+                self._waiting.remove(share)
+            self._let_go(share)
+
+    def waited_sec(self, thread: int) -> float:
+        """How long a thread has waited for bytes so far, in all."""
+        with self._changed:
+            since = self._waits_since.get(thread)
+            now = 0.0 if since is None else time.monotonic() - since
+            return self._waited_sec.get(thread, 0.0) + now
+
+    def _wait_in_turn(self, share: _Share, total: int) -> None:
+        def may_begin() -> bool:
+            # In turn, so that a large image is not passed by small ones for ever.
+            is_next = bool(self._waiting) and self._waiting[0] is share
+            return share.is_given_up or (is_next and self._used + share.num_bytes <= total)
+
+        if may_begin():
+            return
+        began = self._waits_since[share.thread] = time.monotonic()
+        self._changed.wait_for(may_begin)
+        del self._waits_since[share.thread]
+        self._waited_sec[share.thread] = self._waited_sec.get(share.thread, 0.0) + time.monotonic() - began
+
+    def _let_go(self, share: _Share) -> None:
+        if share.is_held:
+            share.is_held = False
+            self._used -= share.num_bytes
+        if self._shares.get(share.thread) is share:
+            del self._shares[share.thread]
+        self._changed.notify_all()
 
 
 # Of the process, as its memory is.
 DECODING = ByteBudget()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=DECODING.reset)
 
 
 def decoding_bytes(image: Image.Image) -> int:

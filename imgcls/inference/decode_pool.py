@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from imgcls.errors import ImageError, ImageErrorKind
+from imgcls.images.decode_budget import DECODING
 from imgcls.images.frames import MOST_FRAMES
 from imgcls.images.sources import Source
+from imgcls.images.time_limit import DecodeClock
 from imgcls.inference.decoder import Decoded, Decoder, FrameCursor
 from imgcls.inference.download_pool import DownloadPool, Fetched
 from imgcls.inference.open_inputs import OpenImage
@@ -21,9 +23,6 @@ from imgcls.outputs.record import RecordError
 
 # What a download may take beyond its limit before it is given up: looking up a host's name can't be cut short.
 FETCH_GRACE_SEC = 5.0
-# What counts against an image's limit is its own computing, so that neighbours that take all cores don't make it late.
-# One that waits instead, for a disk that doesn't answer, is given up after so many times its limit.
-WAITING_TIMES = 4
 
 
 @dataclass(eq=False)
@@ -35,7 +34,7 @@ class DecodeTask:
         decoded: its pixels or the reason why not, once `done` is set.
         content: what its URL gave, until it is decoded.
         started: time.monotonic() when a thread took it up, to fetch it or to decode it; None while it waits for one.
-        computing: what the thread that decodes it has computed since then; None where nobody counts.
+        clock: of the thread that decodes it, once there is one.
         is_fetching: whether it has not been fetched yet.
         cursor: which of its frames this is, where each is asked for.
         is_given_up: whether its thread was left behind, to end when it is through with it.
@@ -45,7 +44,7 @@ class DecodeTask:
     decoded: Decoded | None = None
     content: bytes | None = None
     started: float | None = None
-    computing: Callable[[], float] | None = None
+    clock: DecodeClock | None = None
     is_fetching: bool = False
     cursor: FrameCursor | None = None
     is_given_up: bool = False
@@ -144,6 +143,8 @@ class DecodePool:
                 _fail(task, "download_failed", f"not done after {self._fetch_limit_sec:g} s")
             else:
                 _fail(task, "corrupt_image", f"decoding took more than {self._time_limit_sec:g} s")
+                if task.clock is not None:
+                    DECODING.give_up(task.clock.thread)
                 self._start_thread()
         return True
 
@@ -157,13 +158,12 @@ class DecodePool:
     def _patience_sec(self, task: DecodeTask) -> float:
         # A download ends by itself in time; only one that doesn't is ended from here.
         limit_sec = self._fetch_limit_sec + FETCH_GRACE_SEC if task.is_fetching else self._time_limit_sec
-        started, computing = task.started, task.computing
+        started, clock = task.started, task.clock
         if started is None:
             return limit_sec
-        elapsed_sec = time.monotonic() - started
-        if computing is None:
-            return max(limit_sec - elapsed_sec, 0.0)
-        return max(min(limit_sec - computing(), limit_sec * WAITING_TIMES - elapsed_sec), 0.0)
+        if clock is not None:
+            return clock.patience_sec(limit_sec)
+        return max(limit_sec - (time.monotonic() - started), 0.0)
 
     def _end_download(self, task: DecodeTask, fetched: Fetched) -> None:
         with self._lock:
@@ -181,7 +181,7 @@ class DecodePool:
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None and not self._is_closed:
-            task.computing = _thread_clock()
+            task.clock = DecodeClock()
             task.started = time.monotonic()
             decoded = self._decoder.decode(task.given, content=task.content, cursor=task.cursor)
             with self._lock:
@@ -191,24 +191,6 @@ class DecodePool:
                 task.done.set()
             # An idle thread must not keep the last image in memory.
             del task, decoded
-
-
-def _thread_clock() -> Callable[[], float] | None:
-    """Tells other threads how many seconds this one computes from now on; None where the system doesn't count them."""
-    try:
-        clock = time.pthread_getcpuclockid(threading.get_ident())
-        began = time.clock_gettime(clock)
-    except (AttributeError, OSError):
-        return None
-
-    def elapsed_sec() -> float:
-        try:
-            return time.clock_gettime(clock) - began
-        except OSError:
-            # The thread has ended.
-            return 0.0
-
-    return elapsed_sec
 
 
 def _start(task: DecodeTask) -> None:
