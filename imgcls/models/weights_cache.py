@@ -47,7 +47,7 @@ def cached_weights(
     except DownloadError as exc:
         raise ModelError(
             f"the weights of {entry.name!r} are not here and can't be downloaded from {exc.url}: {exc.reason}",
-            hint=f"put that file at {path}",
+            hint=("unset IMGCLS_OFFLINE, or " if cache_folders.is_offline() else "") + f"put that file at {path}",
         ) from exc
     except OutputError as exc:
         raise OutputError(

@@ -166,6 +166,9 @@ def test_no_network_is_said(tiny: PretrainedEntry, monkeypatch: pytest.MonkeyPat
     result = run("--fetch", "tiny")
     assert (result.exit_code, result.stdout) == (6, "")
     assert server.requests == []
+    # What would mend this command, and nothing of other ones.
+    assert "unset IMGCLS_OFFLINE, or put that file at" in result.stderr
+    assert "-m " not in result.stderr
 
 
 def test_a_bundled_model_shows_what_its_checkpoint_says(

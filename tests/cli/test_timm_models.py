@@ -117,6 +117,16 @@ def test_hf_hub_offline_is_heeded(published: str, hub: Hub, photos: Path) -> Non
     assert (offline.returncode, offline.stdout, len(hub.requests)) == (0, fetched.stdout, asked)
 
 
+def test_fetched_ahead_its_size_is_told_and_then_it_is_here(published: str, hub: Hub) -> None:
+    result = CliRunner().invoke(app, ["models", "--fetch", REPOSITORY, "-f", "json"])
+    assert result.exit_code == 0, result.output
+    size_mib = len(hub.files[f"{REPOSITORY}/model.safetensors"]) / 2**20
+    assert f"downloading the weights of {REPOSITORY} ({size_mib:.0f} MiB)" in result.stderr
+    (listed,) = json.loads(result.stdout)["models"]
+    assert (listed["name"], listed["weights"]) == (REPOSITORY, "here")
+    assert hashlib.sha256(Path(listed["path"]).read_bytes()).hexdigest() == published
+
+
 def test_the_catalogue_is_listed_by_pattern() -> None:
     import timm
 
