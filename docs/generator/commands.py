@@ -7,7 +7,8 @@ from typing import Any
 
 import typer
 
-from imgcls.cli.app import app
+from imgcls.cli.app import load_command
+from imgcls.cli.commands import COMMANDS
 
 HEADING = """# Commands
 
@@ -19,8 +20,7 @@ OWN_PANEL = "Options"
 
 def commands() -> dict[str, Any]:
     """Every visible command by its name, sorted."""
-    group: Any = typer.main.get_command(app)
-    return {name: command for name, command in sorted(group.commands.items()) if not command.hidden}
+    return {name: load_command(name) for name in sorted(COMMANDS)}
 
 
 def commands_page() -> str:

@@ -1,34 +1,26 @@
 """The `imgcls` command: its subcommands, and the one place where an error becomes an exit code."""
 
 import functools
+import importlib
 import os
 import signal
 import traceback
 from collections.abc import Callable
 from types import FrameType
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any, ParamSpec
 
 import typer
 
 from imgcls._version import __version__
 from imgcls.cli import console, interrupts, startup, style
 from imgcls.cli.broken_packages import typed_import_failures
+from imgcls.cli.commands import COMMANDS
 from imgcls.cli.unusable_paths import typed_path_failures
 from imgcls.distributed.launch import Launch, read_launch
 from imgcls.errors import ExitCode, ImgclsError, OutputError, UsageError
 from imgcls.host.resources import obey_core_limit
 
 P = ParamSpec("P")
-
-app = typer.Typer(
-    name="imgcls",
-    cls=style.Group,
-    help="Classify images from the command line: check the machine, train, evaluate, predict.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 
 class Terminated(BaseException):
@@ -131,6 +123,42 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
+def load_command(name: str) -> Any:
+    """A command, of those in `COMMANDS`, as Typer runs it: its module is imported now."""
+    entry = COMMANDS[name]
+    module = importlib.import_module(entry.module)
+    single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    single.command(name, cls=style.Command, epilog=module.EXAMPLE)(
+        guarded(getattr(module, entry.function), name=name, together=entry.together)
+    )
+    return typer.main.get_command(single)
+
+
+class Commands(style.Group):
+    """All commands; the module of one is imported once it is asked for by name, and none for the list of them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.commands.update({name: style.Command(name, help=entry.summary) for name, entry in COMMANDS.items()})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As Typer's, with the real command in its place."""
+        if args and args[0] in COMMANDS:
+            self.commands[args[0]] = load_command(args[0])
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    name="imgcls",
+    cls=Commands,
+    help="Classify images from the command line: check the machine, train, evaluate, predict.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
 @app.callback()
 def root(
     version: Annotated[
@@ -138,34 +166,6 @@ def root(
     ] = False,
 ) -> None:
     """Classify images from the command line: check the machine, train, evaluate, predict."""
-
-
-def _register() -> None:
-    # Imported here, light as they are, because each of them needs what stands above.
-    from imgcls.cli import compare, env_check, export, models, recipes
-    from imgcls.cli.evaluate import command as evaluate
-    from imgcls.cli.predict import command as predict
-    from imgcls.cli.train import command as train
-    from imgcls.cli.tune import command as tune
-
-    together = ("train", "eval")
-    for name, module, function in (
-        ("env-check", env_check, env_check.env_check),
-        ("train", train, train.train),
-        ("tune", tune, tune.tune),
-        ("compare", compare, compare.compare),
-        ("eval", evaluate, evaluate.evaluate),
-        ("predict", predict, predict.predict),
-        ("export", export, export.export),
-        ("models", models, models.models),
-        ("recipes", recipes, recipes.recipes),
-    ):
-        app.command(name, cls=style.Command, epilog=module.EXAMPLE)(
-            guarded(function, name=name, together=name in together)
-        )
-
-
-_register()
 
 
 def main() -> None:

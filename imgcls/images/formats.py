@@ -7,6 +7,7 @@ would are not on the list.
 
 import contextlib
 import ctypes
+import functools
 import importlib
 import io
 import sys
@@ -19,8 +20,10 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from imgcls.errors import ImageError
 
-# Known by their first bytes, and loaded in a few milliseconds: nearly every image is one of these.
-COMMON = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+# Known by their first bytes; nearly every image is one of these. A group is loaded where the one before it didn't
+# know a file: that spares the first image some milliseconds.
+FIRST = ("JPEG", "PNG")
+SECOND = ("GIF", "WEBP", "BMP", "TIFF")
 # Known by their first bytes.
 # fmt: off
 OTHERS = (
@@ -33,8 +36,19 @@ VAGUE = ("PCD", "SPIDER", "TGA")
 # An optional package each, which adds a format to Pillow; see `extra_formats`.
 PLUGINS = {"HEIF": ("pillow_heif", "heif"), "JXL": ("pillow_jxl", "jxl")}
 
+# Bits, photometric and sample format of TIFFs that Pillow can decode and doesn't offer: as mode and raw mode.
+LITTLE, BIG = b"II", b"MM"
+MORE_TIFFS = {
+    (LITTLE, 1, (3,), 1, (64,), ()): ("F", "F;64F"),
+    (BIG, 1, (3,), 1, (64,), ()): ("F", "F;64BF"),
+    (BIG, 1, (1,), 1, (32,), ()): ("I", "I;32B"),
+    (LITTLE, 0, (1,), 1, (32,), ()): ("I", "I;32"),
+    (BIG, 0, (1,), 1, (32,), ()): ("I", "I;32B"),
+    (BIG, 0, (1,), 1, (16,), ()): ("I;16B", "I;16B"),
+    (LITTLE, 0, (1,), 1, (12,), ()): ("I;16", "I;12"),
+}
+
 _lock = threading.Lock()
-_all_formats: tuple[str, ...] = ()
 
 
 def open_image(source: Path | io.BytesIO) -> ImageFile.ImageFile:
@@ -44,24 +58,22 @@ def open_image(source: Path | io.BytesIO) -> ImageFile.ImageFile:
         UnidentifiedImageError: it is of none of them.
         OSError: the file can't be read.
     """
-    _load_common()
-    try:
-        return Image.open(source, formats=COMMON)
-    except UnidentifiedImageError:
-        return Image.open(source, formats=all_formats())
+    for load in (_load_first, _load_second):
+        with contextlib.suppress(UnidentifiedImageError):
+            return Image.open(source, formats=load())
+    return Image.open(source, formats=all_formats())
 
 
+@functools.cache
 def all_formats() -> tuple[str, ...]:
     """Pillow's names of the formats that can be read here, in the order in which they are asked."""
-    global _all_formats
+    second = _load_second()
     with _lock:
-        if not _all_formats:
-            Image.init()
-            for package, _extra in PLUGINS.values():
-                with contextlib.suppress(ImportError):
-                    _register(importlib.import_module(package))
-            _all_formats = tuple(name for name in (*COMMON, *OTHERS, *VAGUE) if name in Image.OPEN)
-        return _all_formats
+        Image.init()
+        for package, _extra in PLUGINS.values():
+            with contextlib.suppress(ImportError):
+                _register(importlib.import_module(package))
+    return tuple(name for name in (*FIRST, *second, *OTHERS, *VAGUE) if name in Image.OPEN)
 
 
 def _register(plugin: ModuleType) -> None:
@@ -71,42 +83,25 @@ def _register(plugin: ModuleType) -> None:
         register()
 
 
-def _load_common() -> None:
-    if _commons_are_loaded():
-        return
+@functools.cache
+def _load_first() -> tuple[str, ...]:
     with _lock:
-        from PIL import (
-            BmpImagePlugin,
-            GifImagePlugin,
-            JpegImagePlugin,
-            MpoImagePlugin,
-            PngImagePlugin,
-            TiffImagePlugin,
-            WebPImagePlugin,
-        )
+        from PIL import JpegImagePlugin, PngImagePlugin
 
-        assert all((BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin))
-        # What the formats are named in, and Pillow's reader doesn't know: bits, photometric and sample format.
-        little, big = b"II", b"MM"
-        for key, modes in {
-            (little, 1, (3,), 1, (64,), ()): ("F", "F;64F"),
-            (big, 1, (3,), 1, (64,), ()): ("F", "F;64BF"),
-            (big, 1, (1,), 1, (32,), ()): ("I", "I;32B"),
-            (little, 0, (1,), 1, (32,), ()): ("I", "I;32"),
-            (big, 0, (1,), 1, (32,), ()): ("I", "I;32B"),
-            (big, 0, (1,), 1, (16,), ()): ("I;16B", "I;16B"),
-            (little, 0, (1,), 1, (12,), ()): ("I;16", "I;12"),
-        }.items():
+        assert JpegImagePlugin.JpegImageFile.format, PngImagePlugin.PngImageFile.format
+    return FIRST
+
+
+@functools.cache
+def _load_second() -> tuple[str, ...]:
+    with _lock:
+        from PIL import BmpImagePlugin, GifImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+        assert all((BmpImagePlugin, GifImagePlugin, WebPImagePlugin))
+        for key, modes in MORE_TIFFS.items():
             TiffImagePlugin.OPEN_INFO.setdefault(key, modes)
         _silence_libtiff()
-
-
-def _commons_are_loaded() -> bool:
-    # The last one that `_load_common` needs; each is in place before it, as imports of one thread are in order.
-    return bool(_silenced) and all(name in Image.OPEN for name in COMMON)
-
-
-_silenced: list[bool] = []
+    return SECOND
 
 
 def _silence_libtiff() -> None:
@@ -114,7 +109,6 @@ def _silence_libtiff() -> None:
 
     The library that Pillow's wheels bring is open already; where it is linked otherwise, its words stay.
     """
-    _silenced.append(True)
     package = Path(PIL.__file__).parent
     folders = (package.parent / "pillow.libs", package / ".dylibs")
     names = [path for folder in folders if folder.is_dir() for path in folder.glob("libtiff*")]

@@ -9,7 +9,8 @@ from labelled_data import write_classes
 from pages import PAGES, Example, blocks, imgcls_calls, name_of, shell_examples
 from tiny_model import save_image
 
-from imgcls.cli.app import app
+from imgcls.cli.app import app, load_command
+from imgcls.cli.commands import COMMANDS
 
 GROUP = typer.main.get_command(app)
 EXAMPLES = [example for page in PAGES for example in shell_examples(page)]
@@ -24,8 +25,8 @@ def parse(words: tuple[str, ...]) -> None:
         GROUP.make_context("imgcls", [words[0]], resilient_parsing=True)
         assert words[0] in {spelling for param in GROUP.params for spelling in param.opts}
         return
-    assert words[0] in GROUP.commands, f"there is no command {words[0]!r}"
-    GROUP.commands[words[0]].make_context(words[0], list(words[1:]), parent=typer.Context(GROUP))
+    assert words[0] in COMMANDS, f"there is no command {words[0]!r}"
+    load_command(words[0]).make_context(words[0], list(words[1:]), parent=typer.Context(GROUP))
 
 
 @pytest.mark.parametrize("example", dict.fromkeys(EXAMPLES), ids=str)

@@ -1,0 +1,71 @@
+"""The commands and their modules, as plain values: the list of them is shown without importing any."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CommandEntry:
+    """A command.
+
+    Attributes:
+        module: where it is.
+        function: its name there; `EXAMPLE` beside it stands below its help.
+        summary: the first paragraph of its docstring, which a test compares.
+        together: whether several processes that torchrun started can share its work.
+    """
+
+    module: str
+    function: str
+    summary: str
+    together: bool = False
+
+
+COMMANDS = {
+    "env-check": CommandEntry(
+        "imgcls.cli.env_check",
+        "env_check",
+        "Check this machine: what is installed, whether it works, what to do where it doesn't.",
+    ),
+    "train": CommandEntry(
+        "imgcls.cli.train.command",
+        "train",
+        "Train a network on CIFAR-10 or on your own images. Ctrl-C saves; --resume continues.",
+        together=True,
+    ),
+    "tune": CommandEntry(
+        "imgcls.cli.tune.command",
+        "tune",
+        "Search for the recipe with the best validation accuracy, and write it as a TOML file for train. Ctrl-C saves.",
+    ),
+    "compare": CommandEntry(
+        "imgcls.cli.compare",
+        "compare",
+        "Show training runs beside each other, the best first: figures, time, and in which settings they differ.",
+    ),
+    "eval": CommandEntry(
+        "imgcls.cli.evaluate.command",
+        "evaluate",
+        "Measure a model on labelled images: loss, top-1, top-5, accuracy per class and the confusion matrix.",
+        together=True,
+    ),
+    "predict": CommandEntry(
+        "imgcls.cli.predict.command",
+        "predict",
+        "Name the most probable classes of any image: one record per input, also for those that can't be read.",
+    ),
+    "export": CommandEntry(
+        "imgcls.cli.export",
+        "export",
+        "Write a model as ONNX or as a torch.export program, load the file again, and compare its answers on images.",
+    ),
+    "models": CommandEntry(
+        "imgcls.cli.models",
+        "models",
+        "List what --model accepts beside paths: parameters, size, published accuracy, whether the weights are here.",
+    ),
+    "recipes": CommandEntry(
+        "imgcls.cli.recipes",
+        "recipes",
+        "List the recipes and search spaces that --config and --space take by name, with their figures; or print one.",
+    ),
+}
