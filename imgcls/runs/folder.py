@@ -1,5 +1,6 @@
 """The folder that a run leaves behind: config.toml, metrics.jsonl, best.pt, last.pt, result.json."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from imgcls.errors import OutputError, UsageError
+from imgcls.errors import DataError, OutputError, UsageError
 from imgcls.host.files import output_error, write_text
 from imgcls.runs import metrics
 from imgcls.runs.new_folder import LAUNCH_NAME, LOCK_NAME, make_folder, same_text
@@ -61,7 +62,13 @@ class RunFolder:
             path: of the folder; None for a new one.
             config: the resolved recipe that would be written there.
         """
-        return same_text(path, "config.toml", config)
+        found = same_text(path, "config.toml", config)
+        # An epoch is measured before its weights are saved; with weights, or more epochs, there is something to lose.
+        if path is not None and found and not any((path / name).exists() for name in ("best.pt", "last.pt")):
+            with contextlib.suppress(DataError):
+                if len(metrics.read_metrics(path)) <= 1:
+                    return (*found, metrics.NAME)
+        return found
 
     @classmethod
     def reopen(cls, path: Path) -> Self:

@@ -7,9 +7,19 @@ from pathlib import Path
 
 import pytest
 from labelled_data import write_classes
+from run_events import epoch_end
 from tiny_model import save_image
 
+from imgcls.recipes.loading import load_recipe, recipe_text
+from imgcls.runs.folder import RunFolder
+
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+
+RECIPE = """
+model = { name = "mlp", arguments = { hidden = [4] } }
+data = { image_px = 8, val_fraction = 0.5 }
+train = { epochs = 1, batch_size = 2 }
+"""
 
 
 @pytest.fixture
@@ -18,6 +28,10 @@ def folder(tmp_path: Path, tiny_model: Path) -> Path:
     save_image(tmp_path / "a.png")
     write_classes(tmp_path / "data", {"cat": 2, "dog": 2})
     (tmp_path / "m.pt").write_bytes(tiny_model.read_bytes())
+    (tmp_path / "small.toml").write_text(RECIPE)
+    with RunFolder.create(tmp_path / "run", name="cnn") as run:
+        run.write_config(recipe_text(load_recipe()))
+        run.append_metrics(epoch_end(1).to_dict())
     return tmp_path
 
 
@@ -31,6 +45,9 @@ ANSWERS = [
     ["models", "-q"],
     ["recipes", "cnn", "-q"],
     ["train", "--print-config"],
+    *(["compare", "run", "-f", format_] for format_ in ("table", "json")),
+    ["env-check", "--device", "cpu", "-f", "json"],
+    ["train", "-c", "small.toml", "--data", "data", "--device", "cpu", "-q"],
 ]
 
 
