@@ -31,6 +31,8 @@ from imgcls.runs.comparison import compare_runs
 from imgcls.runs.metrics import read_metrics, read_result
 from imgcls.tuning.space_file import load_space
 
+pytestmark = pytest.mark.slow
+
 thorough = settings(
     max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
