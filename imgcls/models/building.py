@@ -18,6 +18,10 @@ from imgcls.models.state_dicts import FoundWeights, fit_names
 DIFFERENCES_SHOWN = 3
 # Wider, deeper and larger than any network.
 MAX_ARGUMENT, MAX_ARGUMENTS = 1 << 16, 256
+# What `torch.nn.init` makes its values with: in place, of the same shape.
+FILLING = frozenset(
+    getattr(Tensor, name) for name in ("normal_", "uniform_", "fill_", "zero_", "erfinv_", "mul_", "add_", "clamp_")
+)
 BOUNDS_HINT = "check the arguments in [model], or use another checkpoint"
 
 
@@ -150,6 +154,9 @@ class _Unallocated(TorchFunctionMode):
         options = dict(kwargs or {})
         if func is torch.empty and options.get("device") is None:
             options["device"] = "meta"
+        # Where there is no memory there is nothing to fill, and torch takes most of the time for doing nothing.
+        if func in FILLING and args[0].is_meta:
+            return args[0]
         return func(*args, **options)
 
 

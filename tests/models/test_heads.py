@@ -34,14 +34,15 @@ def shapes(network):
 def test_the_head_is_what_depends_on_the_number_of_classes(name):
     arguments = WITHOUT_SECOND_OUTPUTS.get(name)
     one, other = (build_unallocated(name, num_classes=num_classes, arguments=arguments) for num_classes in (4, 9))
-    differing = {key for key, shape in shapes(one).items() if shapes(other)[key] != shape}
+    shapes_of_other = shapes(other)
+    differing = {key for key, shape in shapes(one).items() if shapes_of_other[key] != shape}
     path = head_name(one)
     assert differing == {f"{path}.{key}" for key, _ in head_of(one).named_parameters()}
     backbone = {id(parameter) for parameter in backbone_parameters(one)}
     assert {key for key, parameter in one.named_parameters() if id(parameter) not in backbone} == differing
     before = [key for key in one.state_dict() if key not in differing]
     replace(one, 9)
-    assert shapes(one) == shapes(other)
+    assert shapes(one) == shapes_of_other
     assert [key for key in one.state_dict() if key not in differing] == before
 
 
