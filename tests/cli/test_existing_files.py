@@ -18,7 +18,7 @@ MODEL = ("-m", "best.pt")
 REFUSED = {
     "predict": ("predict", "data", *MODEL, "-f", "jsonl", "-o", "old.jsonl"),
     "predict html": ("predict", "data", *MODEL, "--html", "old.html"),
-    "export": ("export", *MODEL, "-o", "old.pt"),
+    "export": ("export", "best.pt", "-o", "old.pt"),
 }
 REPLACED = {
     "eval": ("eval", *MODEL, "--data", "data", "-o", "old.txt"),
