@@ -1,9 +1,9 @@
 """Where pretraining pays: efficientnet-lite0 on few images a class of CIFAR-10, beside `cnn.toml` from scratch.
 
 The same training images for all three: the head alone (`--freeze`), the head first and then all layers (what
-`imgcls train --data DIR` does), both at 96 px, and `cnn.toml` at 32 px from random weights, with more epochs and smaller
-batches than it has for all of CIFAR-10. Nothing is chosen by validation: each run keeps its last epoch, and is measured
-once on the same test images.
+`imgcls train --data DIR` does), both at 96 px, and `cnn.toml` at 32 px from random weights, with more epochs and
+smaller batches than it has for all of CIFAR-10. Nothing is chosen by validation: each run keeps its last epoch, and is
+measured once on the same test images.
 
     python benchmarks/pretraining_pays.py --data DIR       DIR holds train/<class>/ and test/<class>/; 30 minutes
 """
