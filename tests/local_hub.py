@@ -25,7 +25,7 @@ class Hub:
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
-            def answer(self, *, body: bool) -> None:
+            def answer(self, *, with_content: bool) -> None:
                 repo, _resolve, rest = self.path.removeprefix("/").partition("/resolve/")
                 name = rest.partition("/")[2]
                 content = hub.files.get(f"{repo}/{name}")
@@ -39,14 +39,14 @@ class Hub:
                     self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
                 self.send_header("Content-Length", str(len(content or b"")))
                 self.end_headers()
-                if body and content is not None:
+                if with_content and content is not None:
                     self.wfile.write(content)
 
             def do_GET(self) -> None:
-                self.answer(body=True)
+                self.answer(with_content=True)
 
             def do_HEAD(self) -> None:
-                self.answer(body=False)
+                self.answer(with_content=False)
 
             def log_message(self, *_arguments: Any) -> None:
                 pass

@@ -3,6 +3,7 @@
 Shapes: N images, H height, W width, C channels (3).
 """
 
+import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,8 +64,11 @@ def hold_out(images_NHWC: Pixels, *, most: int) -> tuple[Pixels, Pixels]:
     Returns:
         The first and the second kind; the second is empty where all images are the same.
     """
-    _, first = np.unique(images_NHWC.reshape(len(images_NHWC), -1), axis=0, return_index=True)
-    distinct_NHWC = images_NHWC[np.sort(first)]
+    # numpy's `unique` takes rows of a few thousand values at most, and an image has 150,528.
+    first: dict[bytes, int] = {}
+    for index, image in enumerate(images_NHWC):
+        first.setdefault(hashlib.sha256(image.tobytes()).digest(), index)
+    distinct_NHWC = images_NHWC[list(first.values())]
     count = min(most, max(len(distinct_NHWC) // 2, 1))
     shaping = np.linspace(0, len(distinct_NHWC) - 1, count).round().astype(int)
     return distinct_NHWC[shaping], np.delete(distinct_NHWC, shaping, axis=0)

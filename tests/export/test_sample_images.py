@@ -47,3 +47,10 @@ def test_what_shapes_a_model_does_not_judge_it(count, most, sizes):
     both = {image.tobytes() for image in (*shaping, *judging)}
     assert both == {image.tobytes() for image in images}
     assert len(both) == count
+
+
+def test_images_as_large_as_networks_take_are_held_out_once_each():
+    images_NHWC = np.random.default_rng(4).integers(0, 256, (6, 224, 224, 3), dtype=np.uint8)
+    shaping, judging = hold_out(np.concatenate([images_NHWC, images_NHWC[::-1]]), most=128)
+    assert (len(shaping), len(judging)) == (3, 3)
+    assert {image.tobytes() for image in (*shaping, *judging)} == {image.tobytes() for image in images_NHWC}
