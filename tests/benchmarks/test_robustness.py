@@ -29,6 +29,12 @@ def test_the_folder_is_the_same_for_a_seed(tmp_path):
     assert set(OTHERS) <= set(first)
 
 
+def test_the_last_digits_of_probabilities_may_differ():
+    assert robustness.same({"p": [0.5, "a"]}, {"p": [0.5 + 1e-8, "a"]})
+    for other in ({"p": [0.51, "a"]}, {"p": [0.5, "b"]}, {"p": [0.5]}, {"q": [0.5, "a"]}):
+        assert not robustness.same({"p": [0.5, "a"]}, other)
+
+
 def test_faults_are_told(tmp_path):
     files = [tmp_path / "a", tmp_path / "b"]
     records = [{"input": str(file), "status": "ok"} for file in files]
