@@ -30,6 +30,10 @@ POLL_SEC = 0.02
 TOLERANCE = 1e-6
 
 
+# PyTorch's Triton asks it where libcuda is when it is imported, before any file is opened.
+SYSTEM_QUERIES = ("ldconfig",)
+
+
 @dataclass
 class Outcome:
     """One run of `imgcls predict`.
@@ -95,7 +99,7 @@ def programs_below(pid: int) -> set[str]:
                 words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
                 # A moment after its fork a child still has its parent's words; one that has ended has its name only.
                 name = Path(f"/proc/{child}/comm").read_text().strip()
-                if not name.startswith("python"):
+                if not name.startswith("python") and name not in SYSTEM_QUERIES:
                     found.add(os.fsdecode(b" ".join(words)).strip()[:100] or name)
                 found |= programs_below(int(child))
     except OSError:
