@@ -23,7 +23,7 @@ from imgcls.inference.backends.torch_backend import TorchBackend
 from imgcls.models.building import build_network
 from imgcls.models.checkpoint import load_checkpoint
 from imgcls.models.loading import LoadedModel, load_model
-from imgcls.recipes.schema import TrainSettings
+from imgcls.recipes.optimization import TrainSettings
 
 PATIENCE_SEC = 300
 

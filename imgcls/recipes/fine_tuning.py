@@ -7,8 +7,9 @@ from typing import Any
 from imgcls.models.families.bundled import OWN
 from imgcls.models.registry import WITHOUT_DOWNLOAD, find_checkpoint, find_family, weights_are_here
 from imgcls.recipes.loading import load_recipe, parse_assignment
+from imgcls.recipes.model_and_data import DataSettings
 from imgcls.recipes.resolving import is_cifar10
-from imgcls.recipes.schema import DataSettings, Recipe
+from imgcls.recipes.schema import Recipe
 
 # The shipped recipe that such a run takes.
 RECIPE = "finetune"

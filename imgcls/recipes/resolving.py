@@ -16,7 +16,8 @@ from imgcls.models.registry import (
     unknown_model_message,
     whole_spec,
 )
-from imgcls.recipes.schema import DataSettings, ModelSettings, Recipe
+from imgcls.recipes.model_and_data import DataSettings, ModelSettings
+from imgcls.recipes.schema import Recipe
 
 # Mean and standard deviation of CIFAR-10's training pixels.
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)

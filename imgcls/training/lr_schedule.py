@@ -2,7 +2,7 @@
 
 import math
 
-from imgcls.recipes.schema import ScheduleSettings
+from imgcls.recipes.optimization import ScheduleSettings
 
 # torch.optim.lr_scheduler.OneCycleLR's own defaults.
 ONE_CYCLE_START = 1 / 25

@@ -10,7 +10,7 @@ from torch.optim import SGD, AdamW, Muon, Optimizer
 
 from imgcls.errors import ConfigError
 from imgcls.models.heads import backbone_parameters
-from imgcls.recipes.schema import OptimSettings
+from imgcls.recipes.optimization import OptimSettings
 
 # torchvision's names of what timm's networks list in `no_weight_decay`: ViT's token and positions, Swin's tables, logit
 # scales and the small network of its positions; ConvNeXt's layer scale, which has but one dimension in timm.

@@ -5,7 +5,7 @@ from torch import nn
 from imgcls.errors import ConfigError
 from imgcls.models.building import build_network, build_unallocated
 from imgcls.models.heads import head_name
-from imgcls.recipes.schema import OptimSettings, ScheduleSettings
+from imgcls.recipes.optimization import OptimSettings, ScheduleSettings
 from imgcls.training.lr_schedule import rate_factor
 from imgcls.training.optimizer import Optimisers, as_matrix, weight_matrices
 

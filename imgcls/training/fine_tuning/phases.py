@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from imgcls.recipes.schema import AugmentSettings, Recipe
+from imgcls.recipes.optimization import AugmentSettings
+from imgcls.recipes.schema import Recipe
 
 # Flipping has two outcomes, both of which can be kept; the others change nothing alone.
 HARMLESS = ("flip", "padding", "policy_ops", "policy_magnitude")

@@ -17,7 +17,7 @@ from imgcls.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoin
 from imgcls.models.heads import FeatureRecorder
 from imgcls.models.loading import load_model
 from imgcls.recipes.loading import load_recipe
-from imgcls.recipes.schema import OptimSettings
+from imgcls.recipes.optimization import OptimSettings
 from imgcls.runs.events import EpochEnd, FeatureProgress, Score, Started
 from imgcls.training.early_stopping import is_out_of_patience
 from imgcls.training.fine_tuning import features
