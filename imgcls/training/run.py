@@ -90,7 +90,9 @@ def train(
     should_stop = or_after(should_stop, max_sec)
     on_event = on_event or notebook_progress() or (lambda _event: None)
     given = recipe
-    recipe = processes.from_first(lambda: with_whole_source(resolve_recipe(given)) if given is not None else None)
+    recipe = processes.from_first(lambda: resolve_recipe(given) if given is not None else None)
+    # Each in its own working folder: another machine may have the same data elsewhere.
+    recipe = with_whole_source(recipe) if recipe is not None else None
     choice = choose_device_of(device, processes.launch)
     if resume is None and recipe is not None and processes.launch is not None and processes.launch.restarts:
         launch, base = processes.launch.name, name or recipe.model.name

@@ -173,7 +173,9 @@ def test_print_config_is_toml_and_nothing_else(imgcls):
     values = tomllib.loads(result.stdout)
     assert values["optim"]["lr"] == 0.3
     assert values["data"]["source"] == 'odd "name"'
-    assert values["model"] == {"name": "mlp", "pretrained": False, "weights": "", "arguments": {"image_px": 64}}
+    assert values["model"] == {
+        "name": "mlp", "pretrained": False, "weights": "", "labels": "", "ema": False, "arguments": {"image_px": 64},
+    }  # fmt: skip
     assert not Path("runs").exists()
 
 

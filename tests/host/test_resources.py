@@ -175,10 +175,10 @@ def test_memory_of_a_machine_that_tells_nothing(groups, tmp_path):
 def test_every_part_counts_the_cores_that_taskset_leaves():
     code = (
         "from imgcls.host.resources import available_cores; from imgcls.environment.system import check_cores\n"
-        "from imgcls.models.onnx import session; from imgcls.inference import pipeline\n"
+        "from imgcls.models.onnx import session; from imgcls.inference import predictor\n"
         "from imgcls.datasets import opening, per_process\n"
         "import json; print(json.dumps([available_cores(), check_cores().data['usable'], "
-        "*(module.available_cores() for module in (session, pipeline, opening, per_process))]))"
+        "*(module.available_cores() for module in (session, predictor, opening, per_process))]))"
     )
     first = str(min(os.sched_getaffinity(0)))
     run = subprocess.run(["taskset", "-c", first, sys.executable, "-c", code], capture_output=True, check=True)

@@ -163,8 +163,8 @@ def test_an_ema_is_taken_only_when_asked(network, tmp_path):
 def test_other_numbers_of_classes_need_names(network, tmp_path):
     path = tmp_path / "model.pth"
     torch.save(network.state_dict(), path)
-    for labels, known in ((None, 1000), (("ant", "bee"), 2)):
-        with pytest.raises(ModelError, match=f"has 3 classes, and {known} names are known") as caught:
+    for labels, known in ((None, "1,000"), (("ant", "bee"), 2)):
+        with pytest.raises(ModelError, match=f"has 3 classes, and {known} names? known") as caught:
             load_model(NAME, weights=path, labels=labels)
         assert (caught.value.exit_code, "--labels FILE" in caught.value.hint) == (ExitCode.MODEL, True)
 

@@ -14,6 +14,7 @@ from tiny_model import save_image
 from imgcls import Classifier, load_classifier
 from imgcls.errors import ImageError
 from imgcls.outputs.record import ImageRecord, Prediction, failed_record, file_version
+from imgcls.outputs.report.thumbnails import THUMBNAIL_PX
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_a_notebook_shows_the_image_and_a_bar_for_each_class(classifier, tmp_pat
     html = record._repr_html_()
     shown = image_in(html)
     assert shown is not None
-    assert shown.size == (96, 48)
+    assert shown.size == (THUMBNAIL_PX, THUMBNAIL_PX // 2)
     red, green, blue = shown.convert("RGB").getpixel((40, 20))
     assert red > 230
     assert max(green, blue) < 40

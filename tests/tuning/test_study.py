@@ -12,6 +12,7 @@ from labelled_data import write_cifar10, write_classes
 from tiny_runs import stop_after
 
 from imgcls.errors import ConfigError, DataError, DeviceError, OutputError, UsageError
+from imgcls.models import building
 from imgcls.recipes.loading import load_recipe
 from imgcls.runs.events import EpochEnd
 from imgcls.training.run import train
@@ -184,7 +185,7 @@ def test_a_study_goes_on_only_as_it_began(photos, space, tmp_path):
         tune(resume=tmp_path / "study")
 
 
-def test_values_that_cannot_be_trained_with_do_not_end_the_search(photos, space, tmp_path):
+def test_values_that_cannot_be_trained_with_do_not_end_the_search(photos, space, tmp_path, monkeypatch):
     text = """
     [optim]
     lr = [0.01, 100.0]
@@ -193,6 +194,8 @@ def test_values_that_cannot_be_trained_with_do_not_end_the_search(photos, space,
     """
     # Decay at such a rate makes every weight some thousand times larger in every step.
     settings = ("optim.name=sgd", "optim.weight_decay=10", "optim.lr=0.01", "schedule.shape=constant")
+    # Beyond what a network may ask for, so that it takes no memory to find that there is too little.
+    monkeypatch.setattr(building, "MAX_ARGUMENT", 10**13)
     result = tune(recipe_for(photos, *settings, epochs=4), space(text), output=tmp_path / "study", num_trials=12)
     reasons = {}
     for trial in result.trials:
@@ -220,7 +223,10 @@ def test_values_that_cannot_be_trained_with_do_not_end_the_search(photos, space,
         ("[train]\nresolution = [[[0.5, 8]], [[0.6, 8]]]", (), ConfigError, "refused, train.resolution doesn't go"),
     ],
 )
-def test_a_search_in_which_nothing_can_be_trained_says_why(photos, space, tmp_path, text, settings, error, said):
+def test_a_search_in_which_nothing_can_be_trained_says_why(
+    photos, space, tmp_path, monkeypatch, text, settings, error, said
+):
+    monkeypatch.setattr(building, "MAX_ARGUMENT", 10**13)
     settings = ("optim.name=sgd", "schedule.shape=constant", *settings)
     with pytest.raises(error, match="none of 2 trials could be trained to its end; the last, trial 1: ") as caught:
         tune(recipe_for(photos, *settings, epochs=4), space(text), output=tmp_path / "study", num_trials=2)

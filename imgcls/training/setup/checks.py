@@ -63,7 +63,7 @@ def _check_sizes(recipe: Recipe, sizes_px: list[tuple[int, int]]) -> None:
         network = build_unallocated(name, num_classes=2, arguments=recipe.model.arguments).to("meta")
         network.train(not recipe.finetune.freeze)
     except ModelError as exc:
-        if size_argument(name) is None:
+        if size_argument(name) is None or exc.__cause__ is None:
             raise
         said = str(exc.__cause__).partition("\n")[0]
         raise ConfigError(

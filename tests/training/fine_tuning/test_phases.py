@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.testing import assert_close
 
 from imgcls.datasets.opening import open_dataset
+from imgcls.datasets.stored_images import FileImages
 from imgcls.errors import ConfigError
 from imgcls.evaluation.metrics import evaluate_network
 from imgcls.images.transform import Transform
@@ -188,7 +189,7 @@ def test_patience_begins_when_all_weights_move():
     assert is_out_of_patience(best, Score(7, 0.8, 0.1), patience=3, since=4)
 
 
-def test_streamed_images_are_decoded_once_and_damaged_ones_left_out(photos, earlier, tmp_path):
+def test_streamed_images_are_decoded_once_and_damaged_ones_left_out(photos, earlier, tmp_path, monkeypatch):
     import shutil
 
     folder = tmp_path / "photos"
@@ -199,8 +200,10 @@ def test_streamed_images_are_decoded_once_and_damaged_ones_left_out(photos, earl
     transform = Transform(PX, PX)
     streamed = open_dataset(str(folder), transform=transform, max_memory_mib=0, workers=0)
     opened = []
-    original = streamed.train._images.image
-    streamed.train._images.image = lambda index: opened.append(index) or original(index)
+    original = FileImages.crop
+    monkeypatch.setattr(
+        FileImages, "crop", lambda images, index, made: opened.append(index) or original(images, index, made)
+    )
     epochs = []
     result = train(recipe, output=tmp_path / "run", dataset=streamed, on_event=epochs.append)
     assert sum(isinstance(event, EpochEnd) for event in epochs) == 4
