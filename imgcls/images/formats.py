@@ -33,7 +33,7 @@ OTHERS = (
 # fmt: on
 # Without a signature of their own: they would take other formats' files, so they are asked last.
 VAGUE = ("PCD", "SPIDER", "TGA")
-# An optional package each, which adds a format to Pillow; see `extra_formats`.
+# An optional package each, which adds a format to Pillow.
 PLUGINS = {"HEIF": ("pillow_heif", "heif"), "JXL": ("pillow_jxl", "jxl")}
 
 # Bits, photometric and sample format of TIFFs that Pillow can decode and doesn't offer: as mode and raw mode.
