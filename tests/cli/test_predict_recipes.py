@@ -109,4 +109,5 @@ def test_a_slurm_array(machine):
     assert [machine.run(recipe, SLURM_ARRAY_TASK_ID=str(task)) for task in (*tasks, 1)] == [0] * 4
     shares = [(machine.root / f"results-{task}.jsonl").read_text().splitlines() for task in tasks]
     assert sorted(json.loads(line)["input"] for share in shares for line in share) == names
-    assert all(shares)
+    # Paths decide the shares, and this folder's name differs each time: one share may be empty, but none holds all.
+    assert max(map(len, shares)) < len(names)
