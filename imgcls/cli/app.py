@@ -12,10 +12,12 @@ from typing import Annotated, Any, ParamSpec
 import typer
 
 from imgcls._version import __version__
-from imgcls.cli import console, interrupts, startup, style
-from imgcls.cli.broken_packages import typed_import_failures
+from imgcls.cli import console
 from imgcls.cli.commands import COMMANDS
-from imgcls.cli.unusable_paths import typed_path_failures
+from imgcls.cli.help import style
+from imgcls.cli.process import interrupts, startup
+from imgcls.cli.process.broken_packages import typed_import_failures
+from imgcls.cli.process.unusable_paths import typed_path_failures
 from imgcls.distributed.launch import Launch, read_launch
 from imgcls.errors import ExitCode, ImgclsError, OutputError, UsageError
 from imgcls.host.resources import obey_core_limit

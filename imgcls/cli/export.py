@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgcls.cli import console, foreign_model, options
-from imgcls.cli.completion import complete_model
+from imgcls.cli.help.completion import complete_model
 from imgcls.errors import OutputError, UsageError
 from imgcls.host.terminal_text import counted
 

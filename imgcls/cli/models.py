@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgcls.cli import console, options
-from imgcls.cli.completion import complete_model
+from imgcls.cli.help.completion import complete_model
 from imgcls.errors import ModelError
 from imgcls.host.digests import forget_digests
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imgcls.cli.completion import complete_device, complete_model
+from imgcls.cli.help.completion import complete_device, complete_model
 
 
 class ReportFormat(StrEnum):

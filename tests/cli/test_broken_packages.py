@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import imgcls
-from imgcls.cli.broken_packages import typed_import_failures
+from imgcls.cli.process.broken_packages import typed_import_failures
 from imgcls.errors import ExitCode
 
 SOURCES = str(Path(imgcls.__file__).parents[1])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imgcls.cli.completion import complete_device, complete_model, complete_setting
+from imgcls.cli.help.completion import complete_device, complete_model, complete_setting
 from imgcls.models.registry import model_names
 
 

@@ -6,7 +6,7 @@ import sys
 SCRIPT = """
 import atexit, threading
 import {module}
-from imgcls.cli import startup
+from imgcls.cli.process import startup
 atexit.register(print, "exit function")
 def work():
     # Over as soon as the interpreter has begun to wait for its threads.

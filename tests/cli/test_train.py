@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from imgcls.cli.app import app
-from imgcls.cli.durations import parse_duration
+from imgcls.cli.max_time import parse_duration
 from imgcls.cli.train.lines import clock
 from imgcls.errors import UsageError
 from imgcls.models.checkpoint import load_checkpoint

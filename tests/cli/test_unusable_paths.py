@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from unprivileged import WITHOUT_POWERS
 
-from imgcls.cli.unusable_paths import typed_path_failures
+from imgcls.cli.process.unusable_paths import typed_path_failures
 from imgcls.errors import ExitCode, ModelError
 
 IMAGE = Path(__file__).parents[2] / "examples" / "ship.jpg"

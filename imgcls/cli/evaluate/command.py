@@ -10,7 +10,7 @@ import typer
 
 from imgcls.cli import console, foreign_model, options
 from imgcls.cli.evaluate.options import AnswerOptions, MeasureOptions, Order
-from imgcls.cli.option_groups import grouped
+from imgcls.cli.help.option_groups import grouped
 from imgcls.errors import ExitCode
 
 if TYPE_CHECKING:

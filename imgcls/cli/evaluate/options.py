@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imgcls.cli import options
-from imgcls.cli.completion import complete_model
+from imgcls.cli.help.completion import complete_model
 from imgcls.errors import UsageError
 
 

@@ -6,8 +6,7 @@ import time
 import typer
 
 from imgcls.cli import console, options
-from imgcls.cli.interrupts import noted_interruptions
-from imgcls.cli.option_groups import grouped
+from imgcls.cli.help.option_groups import grouped
 from imgcls.cli.predict import messages
 from imgcls.cli.predict.decoding import DecodingOptions, Truncated
 from imgcls.cli.predict.inputs import InputOptions
@@ -15,6 +14,7 @@ from imgcls.cli.predict.limits import LimitOptions
 from imgcls.cli.predict.model import ForeignOptions, ModelOptions, SpeedOptions, load_model
 from imgcls.cli.predict.output import OutputOptions
 from imgcls.cli.predict.progress import progress_bar
+from imgcls.cli.process.interrupts import noted_interruptions
 from imgcls.errors import ExitCode
 
 EXAMPLE = "Example: imgcls predict coffee.jpg   or: imgcls predict shots/ -f jsonl -o results.jsonl --resume"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgcls.cli import console, foreign_model, options, startup
+from imgcls.cli import console, foreign_model, options
+from imgcls.cli.process import startup
 
 if TYPE_CHECKING:
     from imgcls.inference.backends.backend import LoadedBackend

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from imgcls.cli import console, interrupts, options
-from imgcls.cli.durations import parse_duration
-from imgcls.cli.interrupts import CODES_BY_NAME, SavesOnSignal
-from imgcls.cli.option_groups import grouped
+from imgcls.cli import console, options
+from imgcls.cli.help.option_groups import grouped
+from imgcls.cli.max_time import parse_duration
+from imgcls.cli.process import interrupts
+from imgcls.cli.process.interrupts import CODES_BY_NAME, SavesOnSignal
 from imgcls.cli.train.options import RecipeOptions, RunOptions
 from imgcls.cli.train.start import read_recipe
 from imgcls.errors import ProcessLostError, UsageError

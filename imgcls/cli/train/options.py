@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from imgcls.cli import options
-from imgcls.cli.completion import complete_model, complete_setting
+from imgcls.cli.help.completion import complete_model, complete_setting
+from imgcls.cli.max_time import max_time_option
 
 START = "Initial weights"
 RECIPE = "Recipe settings used most"
@@ -134,15 +135,7 @@ Resume = Annotated[
         rich_help_panel=RUN,
     ),
 ]
-MaxTime = Annotated[
-    str | None,
-    typer.Option(
-        "--max-time",
-        help="Save and end with code 0 after this time; --resume continues with the full time.",
-        metavar="30m|1h30m|90s",
-        rich_help_panel=RUN,
-    ),
-]
+MaxTime = Annotated[str | None, max_time_option(RUN)]
 TensorBoard = Annotated[
     bool,
     typer.Option("--tensorboard", help="Also write RUN/tensorboard, for tensorboard --logdir.", rich_help_panel=RUN),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from imgcls.cli import console, options
-from imgcls.cli.durations import parse_duration
-from imgcls.cli.interrupts import SavesOnSignal
-from imgcls.cli.option_groups import grouped
+from imgcls.cli.help.option_groups import grouped
+from imgcls.cli.max_time import parse_duration
+from imgcls.cli.process.interrupts import SavesOnSignal
 from imgcls.cli.tune.options import SearchOptions, StudyOptions
 from imgcls.errors import UsageError
 from imgcls.host.terminal_text import counted

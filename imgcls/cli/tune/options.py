@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from imgcls.cli.max_time import max_time_option
 from imgcls.cli.train import options as of_train
 
 STUDY = "Study folder and time"
@@ -60,15 +61,7 @@ Resume = Annotated[
         rich_help_panel=STUDY,
     ),
 ]
-MaxTime = Annotated[
-    str | None,
-    typer.Option(
-        "--max-time",
-        help="Save and end with code 0 after this time; --resume continues with the full time.",
-        metavar="30m|1h30m|90s",
-        rich_help_panel=STUDY,
-    ),
-]
+MaxTime = Annotated[str | None, max_time_option(STUDY)]
 
 
 @dataclass(frozen=True)

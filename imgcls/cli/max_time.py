@@ -1,7 +1,10 @@
-"""Lengths of time as people write them: 90, 90s, 30m, 1h30m, 2d."""
+"""`--max-time`, and lengths of time as people write them: 90, 90s, 30m, 1h30m, 2d."""
 
 import math
 import re
+from typing import Any
+
+import typer
 
 from imgcls.errors import UsageError
 
@@ -30,3 +33,13 @@ def parse_duration(text: str, *, option: str) -> float:
             f"{option} takes a length of time above 0, not {text!r}", hint=f"for example: {option} 30m, 1h30m or 90s"
         )
     return seconds
+
+
+def max_time_option(panel: str) -> Any:
+    """The option, in a panel of a command's help."""
+    return typer.Option(
+        "--max-time",
+        help="Save and end with code 0 after this time; --resume continues with the full time.",
+        metavar="30m|1h30m|90s",
+        rich_help_panel=panel,
+    )
