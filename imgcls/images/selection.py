@@ -13,7 +13,7 @@ from pathlib import Path
 
 from imgcls.errors import UsageError
 from imgcls.images.input_lists import check_stdin_use, read_list
-from imgcls.images.signatures import looks_like_image
+from imgcls.images.signatures import begins_like_image, looks_like_image
 from imgcls.images.sources import STDIN, Source, iterate_sources
 from imgcls.images.walking import PassedOver, WalkRules, has_image_suffix
 
@@ -93,7 +93,11 @@ def walk_rules(include: Iterable[str], exclude: Iterable[str], *, any_suffix: bo
             return any(_matches(path, pattern) for pattern in wanted) and enters(path)
         return enters(path) and (has_image_suffix(path) or (any_suffix and looks_like_image(path)))
 
-    return WalkRules(accepts, enters)
+    def accepts_start(name: str, start: bytes) -> bool:
+        return enters(name) and (has_image_suffix(name) or begins_like_image(start))
+
+    # Patterns are about names alone, in an archive as in a folder.
+    return WalkRules(accepts, enters, accept_start=accepts_start if any_suffix and not wanted else None)
 
 
 class SelectedSources(Iterator[Source]):
@@ -138,7 +142,11 @@ class SelectedSources(Iterator[Source]):
         raise StopIteration
 
     def _is_new(self, source: Source) -> bool:
-        if self._newer_than_ns is None or source.path is None:
+        if self._newer_than_ns is None:
+            return True
+        if source.version is not None:
+            return source.version[1] > self._newer_than_ns
+        if source.path is None:
             return True
         try:
             return source.path.stat().st_mtime_ns > self._newer_than_ns
@@ -157,7 +165,7 @@ class InputSelection:
         include, exclude: patterns on the names that folders and patterns hold.
         shard: `I/N`, or None.
         newer_than: an age, a date or a file, or None.
-        max_stdin_bytes: stdin may give as an image; None for any number.
+        max_stdin_bytes: stdin and members of archives may give as an image; None for any number.
         any_suffix: folders and patterns give images of any name, found by their first bytes.
     """
 
@@ -190,7 +198,7 @@ class InputSelection:
         return SelectedSources(
             itertools.chain(
                 iterate_sources(self.arguments, rules=rules, max_stdin_bytes=self.max_stdin_bytes),
-                iterate_sources(names, rules=rules, has_patterns=False),
+                iterate_sources(names, rules=rules, has_patterns=False, max_stdin_bytes=self.max_stdin_bytes),
             ),
             shard=parse_shard(self.shard) if self.shard else None,
             newer_than_ns=parse_newer_than(self.newer_than) if self.newer_than else None,

@@ -31,7 +31,7 @@ OTHERS = (
     (b"%PDF", "a PDF document; convert its pages to PNG"),
     (b"\xd7\xcd\xc6\x9a", "a Windows metafile (WMF), drawing commands rather than pixels; convert it to PNG"),
     (b"\x01\0\0\0", "a Windows metafile (EMF), drawing commands rather than pixels; convert it to PNG"),
-    (b"PK\3\4", "a zip archive; unpack it first"),
+    (b"PK\3\4", "a zip archive; its images are read where its name ends with .zip"),
     (b"\x1f\x8b", "gzip data; unpack it first"),
     (b"BZh", "bzip2 data; unpack it first"),
     (b"\xfd7zXZ\0", "xz data; unpack it first"),
@@ -71,9 +71,13 @@ def looks_like_image(path: str) -> bool:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - called for every file of a folder
             return False
         with open(path, "rb") as file:  # noqa: PTH123 - likewise
-            prefix = file.read(16)
+            return begins_like_image(file.read(16))
     except (OSError, ValueError):
         return False
+
+
+def begins_like_image(prefix: bytes) -> bool:
+    """Whether these are the first 16 bytes of an image."""
     if prefix[4:8] == b"ftyp":
         return prefix[8:12] in (*HEIF_BRANDS, *AVIF_BRANDS)
     if prefix[:4] == b"RIFF":

@@ -6,18 +6,25 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote, unquote_to_bytes
 
 from imgcls.errors import DataError, ImageError
 from imgcls.host.urls import without_secrets
+from imgcls.images.archives.names import SEPARATOR, archive_suffix, expand_braces, has_braces, member_name, split_member
 from imgcls.images.data_uris import decode_data_uri, is_data_uri
 from imgcls.images.walking import Found, WalkRules, has_image_suffix, match_pattern, walk_folder
+
+if TYPE_CHECKING:
+    from imgcls.images.archives.members import Member
+    from imgcls.images.archives.reading import ArchiveEntry
 
 GLOB_CHARACTERS = frozenset("*?[")
 STDIN = "-"
 BLOCK_BYTES = 1 << 20
 FILE_URI = "file://"
+# Where nobody says how large a member of an archive may be: as much as a download.
+MAX_MEMBER_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,9 @@ class Source:
         path: of a file, or None.
         url: `http://` or `https://`, or empty.
         content: an encoded image's bytes, or None.
+        member: of an archive, or None.
+        version: size in bytes and modification time in nanoseconds since 1970, where they are known without a file of
+            its own: a member's size, and its archive's time.
         failure: why it can't even be tried, such as a folder that can't be listed, or None.
         is_old: whether it is wanted only where an earlier run has a record of it.
         first_frame: where each frame of a file is asked for, the first that is still wanted.
@@ -39,6 +49,8 @@ class Source:
     path: Path | None = None
     url: str = ""
     content: bytes | None = None
+    member: "Member | None" = None
+    version: tuple[int, int] | None = None
     failure: ImageError | None = None
     is_old: bool = False
     first_frame: int = 0
@@ -68,9 +80,10 @@ def iterate_sources(
         stdin: where `-` reads an image's bytes.
         rules: what folders and patterns hold; by default the suffix must be an image's.
         has_patterns: whether `*`, `?` and `[` in the name of something that isn't there stand for other names.
-        max_stdin_bytes: stdin may give; None for any number.
+        max_stdin_bytes: stdin may give, and a member of an archive may have; None for any number.
     """
     rules = rules or WalkRules(has_image_suffix)
+    max_member_bytes = MAX_MEMBER_BYTES if max_stdin_bytes is None else max_stdin_bytes
     for argument in arguments:
         if argument == STDIN:
             yield _read_stdin(stdin or standard_input(), max_stdin_bytes)
@@ -83,7 +96,7 @@ def iterate_sources(
             # As a path it would mean the current folder, which `"$UNSET"` in a script never does.
             yield Source("", failure=ImageError("not_found", "the name is empty"))
         else:
-            yield from _expand_path(argument, rules, has_patterns=has_patterns)
+            yield from _expand_path(argument, rules, max_member_bytes, has_patterns=has_patterns)
 
 
 def _read_data_uri(uri: str) -> Source:
@@ -118,40 +131,95 @@ def _read_stdin(stdin: BinaryIO, max_bytes: int | None) -> Source:
     return Source(STDIN, content=bytes(content))
 
 
-def _expand_path(argument: str, rules: WalkRules, *, has_patterns: bool) -> Iterator[Source]:
+def _expand_path(argument: str, rules: WalkRules, max_member_bytes: int, *, has_patterns: bool) -> Iterator[Source]:
     path = path_of(argument)
     # os.path.isdir answers False where Path.is_dir raises, such as for a name that is too long.
     if os.path.isdir(path):  # noqa: PTH112
-        yield from _expand_folder(argument, path, rules)
-    elif not has_patterns or GLOB_CHARACTERS.isdisjoint(str(path)) or os.path.lexists(path):
+        yield from _expand_folder(argument, path, rules, max_member_bytes)
+    elif os.path.lexists(path):
+        yield from _expand_file(given_name(argument), path, rules, max_member_bytes)
+    elif (split := split_member(argument)) and os.path.isfile(archive := path_of(split[0])):  # noqa: PTH113
+        yield _find_member(given_name(split[0]), archive, split[1], max_member_bytes)
+    elif has_patterns and has_braces(argument):
+        for each in expand_braces(argument):
+            yield from _expand_path(each, rules, max_member_bytes, has_patterns=True)
+    elif not has_patterns or GLOB_CHARACTERS.isdisjoint(str(path)):
         yield Source(given_name(argument), path=path)
     else:
-        yield from _expand_pattern(argument, path, rules)
+        yield from _expand_pattern(argument, path, rules, max_member_bytes)
 
 
-def _expand_folder(name: str, folder: Path, rules: WalkRules) -> Iterator[Source]:
+def _expand_file(name: str, path: Path, rules: WalkRules, max_member_bytes: int) -> Iterator[Source]:
+    """The file itself, or the images of an archive."""
+    # os.path.isfile answers False where Path.is_file raises.
+    if archive_suffix(path.name) and os.path.isfile(path):  # noqa: PTH113
+        yield from _expand_archive(name, path, rules, max_member_bytes)
+    else:
+        yield Source(name, path=path)
+
+
+def _expand_archive(name: str, path: Path, rules: WalkRules, max_member_bytes: int) -> Iterator[Source]:
+    # Few runs have archives, and tarfile and zipfile take a twentieth of a small run's time.
+    from imgcls.images.archives.reading import read_archive
+
+    modified_ns = path.stat().st_mtime_ns
+    is_empty = True
+    for entry in read_archive(path, rules, max_bytes=max_member_bytes):
+        is_empty = False
+        yield _member_source(name, entry, modified_ns)
+    if is_empty:
+        rules.passed_over.empty.append(name)
+
+
+def _member_source(archive: str, entry: "ArchiveEntry", modified_ns: int) -> Source:
+    if not entry.name:
+        return Source(archive, failure=entry.failure)
+    version = None if entry.failure else (entry.size_bytes, modified_ns)
+    name = member_name(archive, entry.name)
+    return Source(name, member=entry.member, version=version, failure=entry.failure)
+
+
+def _find_member(name: str, path: Path, wanted: str, max_member_bytes: int) -> Source:
+    """One member that is named outright, whatever its suffix."""
+    from imgcls.images.archives.reading import read_archive
+
+    full_name = f"{name}{SEPARATOR}{wanted}"
+    modified_ns = path.stat().st_mtime_ns
+    rules = WalkRules(lambda member: member_name(name, member) == full_name)
+    for entry in read_archive(path, rules, max_bytes=max_member_bytes):
+        if member_name(name, entry.name) == full_name or not entry.name:
+            found = _member_source(name, entry, modified_ns)
+            return found if entry.name else Source(full_name, failure=entry.failure)
+    return Source(full_name, failure=ImageError("not_found", "no such member in the archive"))
+
+
+def _expand_folder(name: str, folder: Path, rules: WalkRules, max_member_bytes: int) -> Iterator[Source]:
     is_empty = True
     for found in walk_folder(folder, rules):
         is_empty = False
-        yield Source(_joined(name, found), path=None if found.failure else found.path, failure=found.failure)
+        if found.failure:
+            yield Source(_joined(name, found), failure=found.failure)
+        else:
+            yield from _expand_file(_joined(name, found), found.path, rules, max_member_bytes)
     if is_empty:
         rules.passed_over.empty.append(given_name(name))
 
 
-def _expand_pattern(argument: str, path: Path, rules: WalkRules) -> Iterator[Source]:
+def _expand_pattern(argument: str, path: Path, rules: WalkRules, max_member_bytes: int) -> Iterator[Source]:
     # A URI's percent signs are names' characters once it is decoded.
     pattern = str(path) if argument.startswith(FILE_URI) else argument
     walks_folders = "**" not in path.parts
+    names_archives = bool(archive_suffix(path.name))
     found = False
     for match in match_pattern(pattern, rules):
         file = Path(match)
         if os.path.isdir(file):  # noqa: PTH112
             if walks_folders and rules.enters(str(file)):
                 found = True
-                yield from _expand_folder(match, file, rules)
-        elif rules.accept(str(file)):
+                yield from _expand_folder(match, file, rules, max_member_bytes)
+        elif rules.accept(str(file)) or (names_archives and rules.enters(str(file))):
             found = True
-            yield Source(given_name(match), path=file)
+            yield from _expand_file(given_name(match), file, rules, max_member_bytes)
     if not found:
         yield Source(given_name(argument), failure=ImageError("not_found", "no image matches the pattern"))
 

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from imgcls.errors import ImageError, ImageErrorKind
 
@@ -50,11 +50,34 @@ class WalkRules:
         accept: a filter on the paths of files.
         enters: a filter on the paths of folders.
         passed_over: counts what isn't taken.
+        accept_start: a filter on the names of an archive's members and their first bytes; None where `accept` judges
+            them, by their names.
     """
 
     accept: Callable[[str], bool]
     enters: Callable[[str], bool] = lambda _path: True
     passed_over: PassedOver = field(default_factory=PassedOver)
+    accept_start: Callable[[str, bytes], bool] | None = None
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether a member's first bytes matter."""
+        return self.accept_start is not None
+
+    def may_take_member(self, name: str) -> bool:
+        """Whether a member has to be looked at."""
+        return self.accept_start is not None or self.takes_member(name, b"")
+
+    def takes_member(self, name: str, start: bytes) -> bool:
+        """Whether a member of an archive is taken.
+
+        Args:
+            name: its path inside.
+            start: its first bytes, where `looks_inside`.
+        """
+        if not all(self.enters(str(folder)) for folder in PurePosixPath(name).parents if folder.name):
+            return False
+        return self.accept(name) if self.accept_start is None else self.accept_start(name, start)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from imgcls.images.frames import FrameFile
 from imgcls.images.sources import Source
 from imgcls.images.transform import Pixels, Transform
 from imgcls.inference.open_inputs import OpenImage, outcome_of
-from imgcls.outputs.record import FileVersion, RecordError, file_version
+from imgcls.outputs.record import FileVersion, RecordError, source_version
 from imgcls.outputs.report.thumbnails import make_thumbnail
 
 
@@ -112,7 +112,7 @@ class Decoder:
             content: what its URL gave, where it has one.
             cursor: which of its frames, where each is asked for; None for the first alone.
         """
-        version = file_version(given.path) if isinstance(given, Source) else None
+        version = source_version(given) if isinstance(given, Source) else None
         outcome = outcome_of(lambda: self._crop(given, content, cursor))
         if cursor is not None:
             return Decoded(given.name, outcome, version, cursor.frame, cursor.num_frames)
@@ -156,5 +156,7 @@ def _encoded(source: Source) -> Path | bytes:
         raise ImageError("download_failed", "it was not fetched")
     if source.content is not None:
         return source.content
+    if source.member is not None:
+        return source.member.read()
     assert source.path is not None
     return source.path

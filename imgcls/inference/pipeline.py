@@ -14,6 +14,7 @@ import functools
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -33,6 +34,8 @@ INPUT_PAUSE_SEC = 0.005
 BATCH_PATIENCE_SEC = 2.0
 # Records kept from an earlier run cost no batch a place, but no answer waits for more than so many of them.
 MAX_ITEMS = 1024
+# Of members of compressed archives that wait to be decoded; one that is larger waits alone.
+MAX_HELD_BYTES = 256 * 2**20
 
 Item = DecodeTask | KeptRecord
 Record = ImageRecord | KeptRecord
@@ -99,6 +102,7 @@ class _Reader:
         self._pool = pool
         self._all_frames = all_frames
         self._next_frame: DecodeTask | None = None
+        self._holding: deque[tuple[DecodeTask, int]] = deque()
         self._items: queue.Queue[Item | BaseException | None] = queue.Queue(maxsize=depth)
         self._stopped = threading.Event()
         threading.Thread(target=self._read, name="read inputs", daemon=True).start()
@@ -130,12 +134,27 @@ class _Reader:
         last: BaseException | None = None
         try:
             for entry in self._inputs:
-                item = entry if isinstance(entry, KeptRecord) else self._pool.submit(entry, all_frames=self._all_frames)
-                if not self._put(item):
+                item = entry if isinstance(entry, KeptRecord) else self._submit(entry)
+                if item is None or not self._put(item):
                     return
         except BaseException as exc:
             last = exc
         self._put(last)
+
+    def _submit(self, source: Source) -> DecodeTask | None:
+        """Hand an input to the decoding threads, once they have dealt with enough of what is held in memory."""
+        num_bytes = source.member.held_bytes if source.member else 0
+        while num_bytes and sum(held for _task, held in self._holding) + num_bytes > MAX_HELD_BYTES and self._holding:
+            if self._holding[0][0].done.wait(POLL_SEC):
+                self._holding.popleft()
+            elif self._stopped.is_set():
+                return None
+        task = self._pool.submit(source, all_frames=self._all_frames)
+        if num_bytes:
+            self._holding.append((task, num_bytes))
+            while self._holding and self._holding[0][0].done.is_set():
+                self._holding.popleft()
+        return task
 
     def _put(self, item: Item | BaseException | None) -> bool:
         while not self._stopped.is_set():

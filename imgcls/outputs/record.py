@@ -4,9 +4,12 @@ import base64
 import html
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from imgcls.errors import ImageError, ImageErrorKind
+
+if TYPE_CHECKING:
+    from imgcls.images.sources import Source
 
 # What only some records say, in every format: a key of JSON where it is known, a column of CSV and Parquet always. A
 # new one is a field of `ImageRecord` and an entry here.
@@ -65,6 +68,11 @@ def file_version(path: Path | None) -> FileVersion | None:
     except (OSError, ValueError):
         return None
     return FileVersion(status.st_size, status.st_mtime_ns)
+
+
+def source_version(source: "Source") -> FileVersion | None:
+    """Which version of its file an input is; None where there is no such file, or nothing tells."""
+    return file_version(source.path) if source.version is None else FileVersion(*source.version)
 
 
 @dataclass(frozen=True, slots=True)

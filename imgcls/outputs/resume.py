@@ -18,7 +18,7 @@ from imgcls.images.sources import Source
 from imgcls.outputs.formats.format import Layout, OutputFormat, Reader, Span
 from imgcls.outputs.formats.values import version_of
 from imgcls.outputs.journal import part_path
-from imgcls.outputs.record import KeptRecord, file_version
+from imgcls.outputs.record import KeptRecord, source_version
 
 
 class Found(NamedTuple):
@@ -116,7 +116,7 @@ class EarlierRecords:
         return found
 
     def _find(self, source: Source, name: str, frame: int) -> Found:
-        version = file_version(source.path)
+        version = source_version(source)
         is_known = False
         # As a plain int it would turn the whole array into floats, at each look-up.
         key = np.uint64(hash_name(_framed(name, frame)))

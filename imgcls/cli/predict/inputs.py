@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imgcls.images.archives.names import archive_suffix, is_streamed
+
 if TYPE_CHECKING:
     from imgcls.images.selection import InputSelection
 
@@ -18,7 +20,10 @@ class InputOptions:
 
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(help="Files, folders, glob patterns, URLs, or - for one image on stdin.", metavar="INPUT..."),
+        typer.Argument(
+            help="Files, folders, archives (.tar, .zip), glob patterns, URLs, or - for one image on stdin.",
+            metavar="INPUT...",
+        ),
     ] = None
     files_from: Annotated[
         str | None,
@@ -115,7 +120,8 @@ class InputOptions:
     def come_once(self) -> bool:
         """Whether the inputs can't be walked through twice, as stdin and pipes can't."""
         from_pipe = self.files_from is not None and not os.path.isfile(self.files_from)  # noqa: PTH113
-        return from_pipe or "-" in (self.inputs or ())
+        # A compressed archive could be, but unpacking it costs about as much as decoding its images.
+        return from_pipe or any(each == "-" or is_streamed(each) for each in self.inputs or ())
 
     @property
     def may_be_many(self) -> bool:
@@ -124,4 +130,5 @@ class InputOptions:
             return True
         only = self.inputs[0]
         # Unlike Path.is_file, this is never an error: a name may be too long, or lead where nobody may look.
-        return not (only == "-" or "://" in only or os.path.isfile(only))  # noqa: PTH113
+        is_one = "://" in only or os.path.isfile(only)  # noqa: PTH113
+        return not (only == "-" or (is_one and not archive_suffix(only)))

@@ -33,7 +33,10 @@ class LimitOptions:
     url_max_mib: Annotated[
         float,
         typer.Option(
-            "--url-max-mib", min=0.001, help="Refuse larger downloads, and more on stdin.", rich_help_panel=PANEL
+            "--url-max-mib",
+            min=0.001,
+            help="Refuse larger downloads and members of archives, and more on stdin.",
+            rich_help_panel=PANEL,
         ),
     ] = 64.0
     allow_private_urls: Annotated[

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from imgcls.cli import console
+from imgcls.images.archives.names import archive_suffix
 
 if TYPE_CHECKING:
     from imgcls.images.walking import PassedOver
@@ -38,8 +39,10 @@ def say_what_was_passed_over(passed_over: "PassedOver", *, any_suffix: bool) -> 
             else "not images by their suffix (--any-suffix looks inside)"
         )
         console.message(f"passed over: {', '.join(words)}; {why}")
+        if any(archive_suffix(f"_{suffix}") for suffix in passed_over.suffixes):
+            console.message("archives are read where they are named, or match a pattern: 'shards/*.tar'")
     for name in passed_over.empty[:MAX_NAMED]:
-        console.warn(f"no images in the folder {name}")
+        console.warn(f"no images in {'' if archive_suffix(name) else 'the folder '}{name}")
     if len(passed_over.empty) > MAX_NAMED:
         console.warn(f"no images in {len(passed_over.empty) - MAX_NAMED:,} folders more")
 

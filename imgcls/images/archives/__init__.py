@@ -1,0 +1,1 @@
+"""Archives as inputs: their members, one after the other, without unpacking anything."""
