@@ -20,6 +20,7 @@ LEVELS = {
     "evaluation": 1,
     "inference": 1,
     "export": 1,
+    "twins": 1,
     "environment": 1,
     "runs": 2,
     "outputs": 2,
@@ -34,7 +35,15 @@ LEVELS = {
 }
 # A search is made of training runs, which measure themselves with the figures that `eval` prints; what a run leaves
 # behind holds its recipe.
-ALLOWED = {("tuning", "training"), ("training", "evaluation"), ("runs", "recipes")}
+# A twin is an export of its own making, and whatever answers asks for one.
+ALLOWED = {
+    ("tuning", "training"),
+    ("training", "evaluation"),
+    ("runs", "recipes"),
+    ("inference", "twins"),
+    ("evaluation", "twins"),
+    ("twins", "export"),
+}
 # The package itself offers the rooms, lazily; `python -m imgcls` is the command line.
 FRONT_DOORS = {"__init__", "__main__"}
 # A process of its own, started by `env-check`, whose stdout is a pipe to its parent.

@@ -10,6 +10,14 @@ import typer
 from imgcls.cli.help.completion import complete_device, complete_model
 
 
+class Runtime(StrEnum):
+    """What runs the network."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    ONNX = "onnx"
+
+
 class ReportFormat(StrEnum):
     """How commands with one answer print it."""
 
@@ -50,6 +58,14 @@ Device = Annotated[
         metavar="DEVICE",
         show_default=True,
         autocompletion=complete_device,
+    ),
+]
+RuntimeOption = Annotated[
+    Runtime,
+    typer.Option(
+        "--runtime",
+        help="torch, onnx (the model's ONNX twin, checked against it), or auto: the twin on a CPU where there is one.",
+        show_default=True,
     ),
 ]
 Workers = Annotated[

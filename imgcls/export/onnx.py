@@ -8,7 +8,7 @@ import contextlib
 import io
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,7 +77,7 @@ def export_onnx(
         calibration, held_out = hold_out(found, most=CALIBRATED)
         images = held_out if len(held_out) else drawn
     on_step("tracing the network")
-    plain = _to_onnx(model)
+    plain = to_onnx_bytes(model)
     torch_outputs = outputs_of(model)
     expected = in_batches(torch_outputs, images)
     runs: dict[str, Outputs] = {"torch": torch_outputs}
@@ -86,7 +86,7 @@ def export_onnx(
         path = part
         if precision != "fp32":
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imgcls-"))) / "fp32.onnx"
-        _write(path, plain, _card(model, "fp32"))
+        write_onnx(path, plain, model)
         on_step("comparing its answers")
         files = {"fp32": _opened(path, runs, "fp32")}
         parities = {"fp32": compare(expected, in_batches(runs["fp32"], images))}
@@ -94,7 +94,7 @@ def export_onnx(
         if precision != "fp32":
             on_step(f"converting to {precision}")
             smaller = to_fp16(plain) if calibration is None else to_int8(path, INPUT, calibration, model.transform)
-            _write(part, smaller, _card(model, precision))
+            write_onnx(part, smaller, model, precision=precision)
             files[precision] = _opened(part, runs, precision)
             parities[precision] = compare(expected, in_batches(runs[precision], images))
         times = median_ms(runs, images)
@@ -129,7 +129,13 @@ def check_exportable(model: LoadedModel) -> None:
         )
 
 
-def _to_onnx(model: LoadedModel) -> bytes:
+def to_onnx_bytes(model: LoadedModel) -> bytes:
+    """A model's network as a whole ONNX file of float32.
+
+    Raises:
+        ModelError: it can't be expressed as ONNX.
+        DeviceError: the `onnx` extra isn't installed.
+    """
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -164,8 +170,24 @@ def _to_onnx(model: LoadedModel) -> bytes:
     return serialised
 
 
-def _card(model: LoadedModel, precision: str) -> ModelCard:
-    return ModelCard(
+def write_onnx(
+    path: Path,
+    exported: bytes,
+    model: LoadedModel,
+    *,
+    precision: Precision = "fp32",
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a file that says what it is, with its weights laid out to be mapped into memory.
+
+    Args:
+        path: the file.
+        exported: a whole ONNX file, as `to_onnx_bytes` gives it or made smaller since.
+        model: where it came from.
+        precision: of its arithmetic.
+        metadata: to be kept beside the description.
+    """
+    card = ModelCard(
         name=model.name,
         classes=model.classes,
         transform=model.transform,
@@ -176,11 +198,8 @@ def _card(model: LoadedModel, precision: str) -> ModelCard:
         metrics=model.metrics,
         versions=versions(PACKAGES),
     )
-
-
-def _write(path: Path, model: bytes, card: ModelCard) -> None:
     with path.open("wb") as file:
-        file.writelines(laid_out(model, {CARD_KEY: card.to_json()}))
+        file.writelines(laid_out(exported, {CARD_KEY: card.to_json(), **(metadata or {})}))
 
 
 def _opened(path: Path, runs: dict[str, Outputs], name: str) -> OnnxModel:

@@ -59,6 +59,7 @@ def run_batch(
     settings: StreamSettings,
     *,
     device: str = "cpu",
+    runtime: str = "torch",
     limits: ErrorLimits = ErrorLimits(),
     may_be_empty: Callable[[], bool] = lambda: False,
     on_record: Callable[[ImageRecord | KeptRecord, Summary], None] = lambda _record, _summary: None,
@@ -71,6 +72,7 @@ def run_batch(
         destination: where records go; `check` it before the model is loaded.
         settings: of the stream; `should_stop` ends the run early with all that is done kept.
         device: named in the manifest beside the output.
+        runtime: likewise, `torch` or `onnxruntime`.
         limits: on failed inputs.
         may_be_empty: asked after a run without any input whether that is no error, as for a shard of a short list.
         on_record: called after each record is written.
@@ -91,6 +93,7 @@ def run_batch(
         backend.classes,
         backend.transform,
         device,
+        runtime=runtime,
         top_k=settings.top_k,
         threshold=settings.threshold,
         fast_decode=settings.fast_decode,

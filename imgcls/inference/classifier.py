@@ -9,7 +9,7 @@ from imgcls.errors import UsageError
 from imgcls.host.terminal_text import counted
 from imgcls.images.sources import STDIN, iterate_sources
 from imgcls.images.transform import Transform
-from imgcls.inference.backends.backend import Backend, LoadOptions, Precision, load_backend
+from imgcls.inference.backends.backend import Backend, LoadOptions, Precision, Runtime, load_backend
 from imgcls.inference.pipeline import StreamSettings, classify_stream
 from imgcls.inference.predictor import Predictor
 from imgcls.inference.settings import PredictSettings
@@ -121,6 +121,7 @@ def load_classifier(
     activation: "Activation | None" = None,
     output_name: str | None = None,
     ema: bool = False,
+    runtime: Runtime = "auto",
 ) -> Classifier:
     """Load a model to classify with.
 
@@ -136,6 +137,8 @@ def load_classifier(
             graph doesn't show it.
         output_name: which of its outputs to read.
         ema: take the exponential moving average that the file of `weights` holds.
+        runtime: `torch`; `onnx` for the model's ONNX twin, made now if need be and checked against the network; `auto`
+            for the twin on a CPU where the cache has one (`imgcls models --fetch NAME` makes it).
     Raises:
         ModelError: no such model, or its weights are missing, damaged or can't be downloaded.
         DeviceError: the device isn't there or has no such arithmetic, or onnxruntime isn't installed.
@@ -151,5 +154,6 @@ def load_classifier(
         activation=activation,
         output_name=output_name,
         ema=ema,
+        runtime=runtime,
     )
     return Classifier(load_backend(str(model), options).backend)

@@ -129,6 +129,11 @@ class Destination:
             self._check_free(self.path, "--output")
             self._check_free(part_path(self.target or self.path), "--output")
 
+    def has_earlier_records(self) -> bool:
+        """Whether an earlier run has left something that `resume` may keep."""
+        target = self.target
+        return target is not None and any(os.path.exists(path) for path in (target, part_path(target)))  # noqa: PTH110
+
     def without_outputs(self, sources: Iterable[Source]) -> Iterator[Source]:
         """The same inputs, as long as none of them is an output of this run.
 

@@ -139,6 +139,7 @@ class Manifest:
             "settings": self.origin.digest,
             "options": self.origin.options,
             "device": self.origin.device,
+            "runtime": self.origin.runtime,
             "versions": self.origin.versions,
         }
         if summary is not None:

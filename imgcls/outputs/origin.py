@@ -23,6 +23,7 @@ class Origin:
         fast_decode: whether JPEGs were scaled while they were decoded.
         max_pixels: larger images were refused.
         decoding: further options of decoding that were asked for, by name; those that shape answers.
+        runtime: what ran the network, `torch` or `onnxruntime`; no part of the digest, as both give the same answers.
     """
 
     model: dict[str, Any]
@@ -34,6 +35,7 @@ class Origin:
     fast_decode: bool
     max_pixels: int
     decoding: dict[str, Any] = field(default_factory=dict)
+    runtime: str = "torch"
 
     @property
     def digest(self) -> str:

@@ -16,7 +16,6 @@ from imgcls.errors import DataError, DeviceError, ModelError, UsageError
 from imgcls.export.onnx import export_onnx
 from imgcls.export.parity import in_batches, outputs_of
 from imgcls.export.sample_images import hold_out
-from imgcls.inference.backends.onnx_backend import OnnxBackend
 from imgcls.inference.backends.torch_backend import TorchBackend
 from imgcls.models.loading import LoadedModel, load_model
 from imgcls.models.onnx.model import CARD_KEY, OnnxModel
@@ -48,7 +47,7 @@ def photos(tmp_path):
 @pytest.mark.parametrize("count", [1, 3, 7])
 def test_the_file_answers_as_the_model_at_any_batch(cnn, exported, count):
     pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
-    found = OnnxBackend(exported[0]).probabilities(pixels)
+    found = OnnxModel(exported[0]).probabilities(pixels)
     np.testing.assert_allclose(found, TorchBackend(cnn, torch.device("cpu")).probabilities(pixels), atol=1e-5)
 
 
@@ -119,7 +118,7 @@ def test_eight_bits_are_calibrated_on_the_folder(cnn, photos, tmp_path):
     calibration, pixels = hold_out(pixels, most=128)
     assert not {image.tobytes() for image in calibration} & {image.tobytes() for image in pixels}
     difference = np.abs(
-        OnnxBackend(tmp_path / "m.onnx").probabilities(pixels)
+        OnnxModel(tmp_path / "m.onnx").probabilities(pixels)
         - TorchBackend(cnn, torch.device("cpu")).probabilities(pixels)
     ).max()
     assert report.written.parity.largest_difference == pytest.approx(difference, rel=0.05, abs=1e-6)
@@ -200,7 +199,7 @@ def test_a_network_of_torchvision(precision, photos, tmp_path):
     model = load_model("squeezenet1_1", weights=tmp_path / "squeezenet.pth")
     report = export_onnx(model, tmp_path / "m.onnx", precision=precision, folder=photos)
     assert report.written.parity.largest_difference < (1e-6 if precision == "fp32" else 1e-2)
-    backend = OnnxBackend(tmp_path / "m.onnx")
+    backend = OnnxModel(tmp_path / "m.onnx")
     assert backend.classes == model.classes
     assert backend.card.wordnet_ids == model.wordnet_ids
     pixels = np.stack([model.transform.crop(_open(path)) for path in sorted(photos.iterdir())])

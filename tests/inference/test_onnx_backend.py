@@ -24,14 +24,13 @@ from onnx_files import (
 from imgcls.errors import DeviceError, ModelError, UsageError
 from imgcls.images.transform import Transform
 from imgcls.inference.backends.backend import LoadOptions, load_backend
-from imgcls.inference.backends.onnx_backend import OnnxBackend
 from imgcls.models.loading import load_model
 from imgcls.models.onnx.answers import softmax
 from imgcls.models.onnx.model import OnnxModel
 
 
 def foreign(path, **settings):
-    return OnnxBackend(write_foreign(path, **settings), labels=LABELS, transform=TRANSFORM)
+    return OnnxModel(write_foreign(path, **settings), labels=LABELS, transform=TRANSFORM)
 
 
 def expected(pixels, scale=1.0):
@@ -42,13 +41,13 @@ def expected(pixels, scale=1.0):
 
 @pytest.mark.parametrize("count", [1, 3, 7])
 def test_own_file_answers_as_computed_by_hand_at_any_batch(tmp_path, count):
-    backend = OnnxBackend(write_own(tmp_path / "m.onnx", scale=0.05))
+    backend = OnnxModel(write_own(tmp_path / "m.onnx", scale=0.05))
     pixels = some_pixels(count)
     np.testing.assert_allclose(backend.probabilities(pixels), expected(pixels, 0.05), atol=1e-6)
 
 
 def test_own_file_says_all_about_itself(tmp_path):
-    backend = OnnxBackend(write_own(tmp_path / "m.onnx"))
+    backend = OnnxModel(write_own(tmp_path / "m.onnx"))
     assert backend.classes == LABELS
     assert backend.transform == TRANSFORM
     described = backend.describe()
@@ -61,8 +60,8 @@ def test_own_file_says_all_about_itself(tmp_path):
 def test_an_answer_has_the_same_bits_whatever_came_before_it(tmp_path):
     path = write_convolution(tmp_path / "m.onnx")
     pixels = some_pixels(8)
-    fresh = OnnxBackend(path, labels=LABELS, transform=TRANSFORM).probabilities(pixels)
-    used = OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
+    fresh = OnnxModel(path, labels=LABELS, transform=TRANSFORM).probabilities(pixels)
+    used = OnnxModel(path, labels=LABELS, transform=TRANSFORM)
     for _ in range(20):
         used.probabilities(some_pixels(8))
     np.testing.assert_array_equal(used.probabilities(pixels), fresh)
@@ -102,29 +101,29 @@ def test_a_model_that_takes_bytes_gets_them_as_they_are(tmp_path):
 def test_a_foreign_file_without_labels_says_what_to_add(tmp_path):
     path = write_foreign(tmp_path / "m.onnx")
     with pytest.raises(UsageError, match="class names and transform") as caught:
-        OnnxBackend(path)
+        OnnxModel(path)
     assert "--labels" in caught.value.hint
     with pytest.raises(UsageError, match="only predict takes such a file"):
         load_model(str(path))
     with pytest.raises(UsageError, match="its transform"):
-        OnnxBackend(path, labels=LABELS)
+        OnnxModel(path, labels=LABELS)
 
 
 def test_an_own_file_takes_no_other_labels(tmp_path):
     with pytest.raises(UsageError, match="its own labels"):
-        OnnxBackend(write_own(tmp_path / "m.onnx"), labels=LABELS)
+        OnnxModel(write_own(tmp_path / "m.onnx"), labels=LABELS)
 
 
 def test_a_wrong_number_of_labels_is_refused(tmp_path):
     path = write_foreign(tmp_path / "m.onnx")
     with pytest.raises(ModelError, match="12 outputs, but 2 labels"):
-        OnnxBackend(path, labels=("a", "b"), transform=TRANSFORM)
+        OnnxModel(path, labels=("a", "b"), transform=TRANSFORM)
 
 
 def test_another_size_is_refused(tmp_path):
     path = write_foreign(tmp_path / "m.onnx")
     with pytest.raises(UsageError, match="8 x 8, not 224 x 224") as caught:
-        OnnxBackend(path, labels=LABELS, transform=Transform(256, 224))
+        OnnxModel(path, labels=LABELS, transform=Transform(256, 224))
     assert "--size 8" in caught.value.hint
 
 
@@ -134,7 +133,7 @@ def test_a_changed_file_is_refused(tmp_path):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(ModelError, match="changed or damaged"):
-        OnnxBackend(path)
+        OnnxModel(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"\x08\x08", b"\x00" * 10_000])
@@ -142,19 +141,19 @@ def test_what_is_no_onnx_file_is_refused(tmp_path, content):
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"m\.onnx"):
-        OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
+        OnnxModel(path, labels=LABELS, transform=TRANSFORM)
 
 
 def test_a_file_that_was_cut_is_refused(tmp_path):
     path = write_own(tmp_path / "m.onnx")
     path.write_bytes(path.read_bytes()[:-700])
     with pytest.raises(ModelError, match="can't be read"):
-        OnnxBackend(path)
+        OnnxModel(path)
 
 
 def test_no_file_is_refused(tmp_path):
     with pytest.raises(ModelError, match="no such ONNX file"):
-        OnnxBackend(tmp_path / "m.onnx")
+        OnnxModel(tmp_path / "m.onnx")
 
 
 def test_a_model_of_something_else_is_refused(tmp_path):
@@ -164,7 +163,7 @@ def test_a_model_of_something_else_is_refused(tmp_path):
     path = tmp_path / "m.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     with pytest.raises(ModelError, match="not images"):
-        OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
+        OnnxModel(path, labels=LABELS, transform=TRANSFORM)
 
 
 def test_answers_that_are_no_numbers_are_an_error(tmp_path):
@@ -175,18 +174,18 @@ def test_answers_that_are_no_numbers_are_an_error(tmp_path):
 
 def test_devices(tmp_path):
     path = write_own(tmp_path / "m.onnx")
-    assert OnnxBackend(path, device="cpu").device == "cpu"
+    assert OnnxModel(path, device="cpu").device == "cpu"
     with pytest.raises(UsageError, match="unknown device 'tpu'"):
-        OnnxBackend(path, device="tpu")
+        OnnxModel(path, device="tpu")
     with pytest.raises(DeviceError, match="can't use 'xpu'"):
-        OnnxBackend(path, device="xpu")
+        OnnxModel(path, device="xpu")
 
 
 def test_without_onnxruntime_the_error_says_how_to_install_it(tmp_path, monkeypatch):
     path = write_own(tmp_path / "m.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(DeviceError, match="onnxruntime") as caught:
-        OnnxBackend(path)
+        OnnxModel(path)
     assert caught.value.hint == "pip install 'imgcls[onnx]'"
 
 

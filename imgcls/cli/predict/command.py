@@ -43,7 +43,10 @@ def predict(
     sources = selection.open(marks_old=target.resume)
     destination = target.destination((asked.files_from, model.model, model.weights, foreign.labels))
     destination.check()
-    loaded = load_model(model, speed, foreign, verbose=verbose)
+    # What an earlier run has done is no work, and where it was much, that run has made the twin.
+    is_new_work = not asked.come_once and not (target.resume and destination.has_earlier_records())
+    upcoming = selection.open if is_new_work else None
+    loaded = load_model(model, speed, foreign, upcoming=upcoming, verbose=verbose)
     target.prepare_stdout()
     started = time.monotonic()
     # Which old files have a record shows on the way.
@@ -74,6 +77,7 @@ def predict(
                 on_smaller_batch=messages.say_smaller_batch,
             ),
             device=loaded.device,
+            runtime=loaded.runtime,
             limits=limits.error_limits(),
             # An empty share of a list, or nothing new since yesterday, is no fault.
             may_be_empty=lambda: sources.num_left_out > 0,

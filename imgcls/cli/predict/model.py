@@ -10,6 +10,9 @@ from imgcls.cli import console, foreign_model, options
 from imgcls.cli.process import startup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from imgcls.images.sources import Source
     from imgcls.inference.backends.backend import LoadedBackend
 
 PANEL = "Speed against exactness"
@@ -38,6 +41,7 @@ class ModelOptions:
     device: options.Device = "auto"
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images the network sees at once.")] = 32
     workers: options.Workers = None
+    runtime: options.RuntimeOption = options.Runtime.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,21 @@ class ForeignOptions:
     output_name: foreign_model.OutputName = None
 
 
-def load_model(asked: ModelOptions, speed: SpeedOptions, foreign: ForeignOptions, *, verbose: bool) -> "LoadedBackend":
+def load_model(
+    asked: ModelOptions,
+    speed: SpeedOptions,
+    foreign: ForeignOptions,
+    *,
+    upcoming: "Callable[[], Iterable[Source]] | None",
+    verbose: bool,
+) -> "LoadedBackend":
     """Load the model, and say what is to be said of it.
 
     Args:
         asked: the model.
         speed: its precision.
         foreign: what it doesn't say of itself.
+        upcoming: gives the inputs, as often as it is asked; None where they come only once.
         verbose: whether to name it and its device.
     Raises:
         ImgclsError: it can't be loaded.
@@ -114,6 +126,9 @@ def load_model(asked: ModelOptions, speed: SpeedOptions, foreign: ForeignOptions
                 activation=foreign.activation.value if foreign.activation else None,
                 output_name=foreign.output_name,
                 ema=asked.ema,
+                runtime=asked.runtime.value,
+                upcoming=upcoming,
+                on_step=console.message,
             ),
         )
     for note in loaded.notes:

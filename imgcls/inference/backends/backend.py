@@ -5,7 +5,7 @@ A new backend is one file beside this one, with a function `load(model, options)
 Shapes: B batch, H height, W width, C channels (3), K classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from imgcls.errors import DeviceError
 from imgcls.images.transform import Floats, Pixels, Transform
+from imgcls.twins.runtime import Runtime
 
 if TYPE_CHECKING:
+    from imgcls.images.sources import Source
     from imgcls.models.onnx.answers import Activation
     from imgcls.models.onnx.input_options import InputOptions
 
 Precision = Literal["fp32", "bf16", "fp16"]
-# Which file runs a model file of this suffix; whatever else `--model` names is for PyTorch.
+# Which file runs a model file of this suffix; whatever else `--model` names is for PyTorch, or for its ONNX twin.
 MODULE_OF_SUFFIX = {".onnx": "onnx_backend"}
-DEFAULT_MODULE = "torch_backend"
+DEFAULT_MODULE = "twin_backend"
 
 
 class DeviceMemoryError(DeviceError):
@@ -80,17 +82,25 @@ class LoadedBackend(NamedTuple):
         device: where it runs.
         remark: model, device and file, for a person who asks.
         notes: what was chosen for a person who didn't say it, one sentence each.
+        runtime: what runs it, `torch` or `onnxruntime`.
     """
 
     backend: Backend
     device: str
     remark: str
     notes: tuple[str, ...] = ()
+    runtime: str = "torch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """How a model is to be loaded; `load_classifier` says what each of these means."""
+    """How a model is to be loaded; `load_classifier` says what most of these mean.
+
+    Attributes:
+        upcoming: gives the images that are to come, anew each time: they decide whether an ONNX twin is worth making,
+            and the first few check it; None where nobody knows them.
+        on_step: told, in a sentence, of what takes seconds.
+    """
 
     weights: Path | None = None
     device: str = "auto"
@@ -101,6 +111,9 @@ class LoadOptions:
     activation: "Activation | None" = None
     output_name: str | None = None
     ema: bool = False
+    runtime: Runtime = "auto"
+    upcoming: "Callable[[], Iterable[Source]] | None" = None
+    on_step: Callable[[str], None] = lambda _step: None
 
 
 def load_backend(model: str, options: LoadOptions | None = None) -> LoadedBackend:

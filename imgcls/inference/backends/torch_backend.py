@@ -1,6 +1,6 @@
 """Running a PyTorch network."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -106,8 +106,23 @@ def _no_memory(device: torch.device, what: str) -> DeviceMemoryError:
     return DeviceMemoryError(f"{device} has no memory for {what}", hint=elsewhere)
 
 
-def load(model: str, options: LoadOptions) -> LoadedBackend:
-    """A model that PyTorch runs, as a backend; see `load_backend`."""
+class LoadedNetwork(NamedTuple):
+    """A model in memory, and the device that it is for."""
+
+    model: LoadedModel
+    device: torch.device
+    reason: str
+
+    def on_its_device(self, precision: Precision, notes: tuple[str, ...] = ()) -> LoadedBackend:
+        """As a backend."""
+        model = self.model
+        remark = f"{model.id} on {self.device} ({self.reason}), weights from {model.weights_path}"
+        remark = "; ".join((remark, *model.remarks))
+        return LoadedBackend(TorchBackend(model, self.device, precision), str(self.device), remark, notes)
+
+
+def load_network(model: str, options: LoadOptions) -> LoadedNetwork:
+    """A model that PyTorch runs; see `load_backend`."""
     told = (options.transform, options.activation, options.output_name)
     if any(each is not None for each in told):
         raise UsageError(
@@ -118,9 +133,7 @@ def load(model: str, options: LoadOptions) -> LoadedBackend:
     loaded = load_model(
         model, weights=options.weights, labels=options.labels, ema=options.ema, progress=options.progress
     )
-    remark = f"{loaded.id} on {choice.device} ({choice.reason}), weights from {loaded.weights_path}"
-    remark = "; ".join((remark, *loaded.remarks))
-    return LoadedBackend(TorchBackend(loaded, choice.device, options.precision), str(choice.device), remark)
+    return LoadedNetwork(loaded, choice.device, choice.reason)
 
 
 def check_precision(precision: Precision, device: torch.device) -> None:

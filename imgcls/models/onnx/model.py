@@ -82,9 +82,32 @@ class OnnxModel:
         self._check_input()
 
     @property
+    def metadata(self) -> dict[str, str]:
+        """What the file says of itself, by key."""
+        return self._session.metadata
+
+    @property
     def id(self) -> str:
         """Name and first digits of the file's SHA-256."""
         return f"{self.card.name}@{self.sha256[:12]}"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels in the order of the outputs."""
+        return self.card.classes
+
+    @property
+    def transform(self) -> Transform:
+        """The preprocessing that the model was trained for."""
+        return self.card.transform
+
+    @property
+    def num_threads(self) -> int:
+        """Onnxruntime has threads of its own; see `Backend`."""
+        return 1
+
+    def use_threads(self, count: int) -> None:
+        """They stay as they are."""
 
     def describe(self) -> dict[str, Any]:
         """The `model` object of every JSON answer."""
