@@ -11,6 +11,8 @@ from imgcls.errors import ModelError
 from imgcls.host.digests import forget_digests
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from imgcls.models.families.family import ListedModel
 
 EXAMPLE = "Example: imgcls models resnet50   or: imgcls models --fetch resnet50"
@@ -28,7 +30,11 @@ def models(
     ] = None,
     fetch: Annotated[
         list[str] | None,
-        typer.Option("--fetch", help="Download these weights now; more names may follow.", metavar="NAME"),
+        typer.Option(
+            "--fetch",
+            help="Download these weights now, and make their ONNX twins; more names may follow.",
+            metavar="NAME",
+        ),
     ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Hash all weights anew; damaged ones end with code 6.")
@@ -91,6 +97,23 @@ def _fetch(listed: "list[ListedModel]") -> None:
             continue
         with console.download_progress(f"the weights of {each.name}") as progress:
             family.weights_file(family.entry(each.name), progress=progress)
+    from imgcls.host.accelerator_signs import may_have_accelerator
+    from imgcls.twins.runtime import can_make_twins
+
+    if can_make_twins() and not may_have_accelerator():
+        _make_twins(each.name for each in listed)
+
+
+def _make_twins(names: "Iterable[str]") -> None:
+    """So that the first photograph is answered without PyTorch; weights without a twin are fetched all the same."""
+    from imgcls.errors import ImgclsError
+    from imgcls.inference.backends.backend import LoadOptions, load_backend
+
+    for name in names:
+        try:
+            load_backend(name, LoadOptions(device="cpu", runtime="onnx", on_step=console.message))
+        except ImgclsError as exc:
+            console.warn(f"no ONNX twin of {name}, so PyTorch will be used: {exc.message}")
 
 
 def _table(listed: "list[ListedModel]") -> str:

@@ -18,8 +18,11 @@ from imgcls.evaluation.metrics import evaluate_network
 from imgcls.evaluation.report import EvalReport
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
 from imgcls.host.devices import choose_device
+from imgcls.images.transform import Pixels, Transform
 from imgcls.models.loading import LoadedModel, load_model
 from imgcls.models.onnx.network import OnnxNetwork, open_onnx_network
+from imgcls.twins.runtime import Runtime, TwinRequest, find_twin, make_wanted_twin
+from imgcls.twins.upcoming import COMPARED
 
 Split = Literal["train", "val", "test"]
 
@@ -42,6 +45,7 @@ def evaluate(
     strict: bool = False,
     allow_modified_data: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    runtime: Runtime = "auto",
 ) -> EvalReport:
     """Measure a model on labelled images: loss, top-1, top-5, each class, and the confusion matrix.
 
@@ -57,6 +61,8 @@ def evaluate(
         strict: a damaged image is an error; else it is skipped and listed in the report.
         allow_modified_data: accept CIFAR-10 files with other checksums than the published ones.
         progress: called with images done and in all.
+        runtime: `torch`; `onnx` for the model's ONNX twin; `auto` for the twin on a CPU where the cache has one or the
+            images are many.
     Raises:
         UsageError: an argument means nothing, or neither `data` nor the model names a data set.
         ModelError: no such model, or its weights are missing or damaged.
@@ -78,8 +84,15 @@ def evaluate(
         opening=opening,
         allow_modified=allow_modified_data,
     )
+    request = TwinRequest(
+        spec=str(model),
+        weights=Path(weights) if weights else None,
+        runtime=runtime,
+        device=str(place),
+        upcoming=UpcomingImages(found.images),
+    )
     return evaluate_model(
-        loaded,
+        with_twin(loaded, request),
         found.images,
         device=place,
         batch_size=batch_size,
@@ -107,6 +120,48 @@ def placed(model: LoadedModel, request: str, device: torch.device) -> tuple[Load
         _file, network = open_onnx_network(model.weights_path, device=str(device))
         model = replace(model, network=network)
     return model, torch.device("cpu")
+
+
+class UpcomingImages:
+    """Labelled images as what is to be answered; see `imgcls.twins.upcoming.Upcoming`.
+
+    Args:
+        images: opened with the model's own transform.
+    """
+
+    def __init__(self, images: LabelledImages) -> None:
+        self._images = images
+
+    def are_at_least(self, count: int) -> bool:
+        """By their number."""
+        return len(self._images) >= count
+
+    def first_pixels(self, transform: Transform) -> list[Pixels]:
+        """The first few, those that can be read."""
+        order = torch.arange(min(COMPARED, len(self._images)))
+        batches = self._images.batches(order, batch_size=COMPARED, device=torch.device("cpu"))
+        return [
+            image_HWC.numpy() for batch in batches for image_HWC in batch.images_BCHW.permute(0, 2, 3, 1).contiguous()
+        ]
+
+
+def with_twin(model: LoadedModel, request: TwinRequest) -> LoadedModel:
+    """The same model answered by its ONNX twin, where the request and the amount of work are for it.
+
+    Args:
+        model: on its way to the CPU, or an ONNX file, which stays as it is.
+        request: of the same model; its `device` is where the model is going to run.
+    Raises:
+        ImgclsError: `onnx` was asked for, and there is no way.
+    """
+    if isinstance(model.network, OnnxNetwork):
+        return model
+    found = find_twin(request)
+    if found.twin is None:
+        found = make_wanted_twin(request, model, found)
+    for note in found.notes:
+        request.on_step(note)
+    return model if found.twin is None else replace(model, network=OnnxNetwork(found.twin))
 
 
 def evaluate_model(

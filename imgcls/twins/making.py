@@ -5,28 +5,24 @@ Shapes: N images, H height, W width, C channels (3).
 
 import contextlib
 import gc
-import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from imgcls.errors import ImageError, OutputError
+from imgcls.errors import OutputError
 from imgcls.export.onnx import to_onnx_bytes, write_onnx
 from imgcls.export.parity import compare, in_batches, outputs_of
 from imgcls.export.sample_images import drawn_pixels
 from imgcls.host.files import output_error, replacing
-from imgcls.images.decoding import decode_image
-from imgcls.images.sources import Source
-from imgcls.images.transform import Floats, Pixels, Transform
+from imgcls.images.transform import Floats, Pixels
 from imgcls.models.loading import LoadedModel
 from imgcls.twins.cache import TWIN_KEY, Twin, open_twin, remember_failure, remove_former_twins, twin_path
 from imgcls.twins.identity import Identity
+from imgcls.twins.upcoming import Upcoming
 
-# Of the images that are to be classified, so many are compared beside the drawn ones.
-COMPARED = 8
 # Another process that makes the same twin is waited for; a large one takes a minute.
 LOCK_SEC = 300.0
 
@@ -35,7 +31,7 @@ def make_twin(
     model: LoadedModel,
     identity: Identity,
     *,
-    upcoming: Iterable[Source] = (),
+    upcoming: Upcoming,
     on_step: Callable[[str], None] = lambda _step: None,
 ) -> Path:
     """Make a model's twin and keep it in the cache, unless another process has just done so.
@@ -46,7 +42,7 @@ def make_twin(
     Args:
         model: as `load_model` gives it.
         identity: of the same model.
-        upcoming: what is to be classified, for the comparison.
+        upcoming: the images that are to be classified.
         on_step: told what is being done.
     Returns:
         The file.
@@ -79,10 +75,10 @@ def is_whole(identity: Identity) -> bool:
 
 
 def _make(
-    model: LoadedModel, identity: Identity, path: Path, upcoming: Iterable[Source], on_step: Callable[[str], None]
+    model: LoadedModel, identity: Identity, path: Path, upcoming: Upcoming, on_step: Callable[[str], None]
 ) -> None:
     exported = to_onnx_bytes(model)
-    images_NHWC = np.concatenate([drawn_pixels(model.transform), *_first_pixels(upcoming, model.transform)])
+    images_NHWC = np.stack([*drawn_pixels(model.transform), *upcoming.first_pixels(model.transform)])
     note = {"key": identity.key, "model": model.describe()}
     with replacing(path) as part:
         write_onnx(part, exported, model, metadata={TWIN_KEY: json.dumps(note)})
@@ -95,18 +91,6 @@ def _make(
 def _answers(path: Path, identity: Identity, images_NHWC: Pixels) -> Floats:
     twin = Twin(path, identity)
     return in_batches(lambda each: twin.run_normalised(twin.card.transform.normalise_array(each)), images_NHWC)
-
-
-def _first_pixels(upcoming: Iterable[Source], transform: Transform) -> Iterator[Pixels]:
-    found = 0
-    # Among the first few, as a folder of damaged files would be read to its end.
-    for source in itertools.islice(upcoming, 4 * COMPARED):
-        if source.path is None or found == COMPARED:
-            continue
-        with contextlib.suppress(ImageError):
-            image = decode_image(source.path, depth_bits=transform.depth_bits, background_rgb=transform.background_rgb)
-            yield transform.crop(image.image)[None]
-            found += 1
 
 
 @contextlib.contextmanager

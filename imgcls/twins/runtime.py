@@ -4,20 +4,18 @@ The command, `eval`, the Python API and a server ask here. Importing this import
 cache, neither does asking.
 """
 
-import contextlib
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from imgcls.errors import DeviceError, ImgclsError, ModelError
 from imgcls.host.accelerator_signs import may_have_accelerator
-from imgcls.images.sources import Source
 from imgcls.models.onnx.graph import INSTALL_HINT
 from imgcls.twins.cache import Twin, failure_of, has_former_twin, open_twin, remember_failure
 from imgcls.twins.identity import Identity, identify
+from imgcls.twins.upcoming import NothingKnown, Upcoming
 
 if TYPE_CHECKING:
     from imgcls.models.loading import LoadedModel
@@ -40,8 +38,7 @@ class TwinRequest:
         weights, labels, ema: as `load_model` takes them.
         runtime: what was asked for.
         device: what was asked for, such as `auto`.
-        upcoming: gives the images that are to come, anew each time, as far as they can be told: they are counted to
-            see whether a twin pays, and the first few are compared; None where nobody knows them.
+        upcoming: the images that are to come: they decide whether a twin pays, and the first few check it.
         on_step: told, in a sentence, when something is done that takes seconds.
     """
 
@@ -51,7 +48,7 @@ class TwinRequest:
     ema: bool = False
     runtime: Runtime = "auto"
     device: str = "auto"
-    upcoming: Callable[[], Iterable[Source]] | None = None
+    upcoming: Upcoming = field(default_factory=NothingKnown)
     on_step: Callable[[str], None] = lambda _step: None
 
     def identity(self) -> Identity | None:
@@ -123,7 +120,9 @@ def make_wanted_twin(request: TwinRequest, model: "LoadedModel", found: FoundTwi
         request.on_step(note)
     request.on_step(f"making the ONNX twin of {model.name}, once, for faster runs (--runtime torch goes without)")
     try:
-        fetch_twin(model, identity, upcoming=request.upcoming)
+        from imgcls.twins.making import make_twin
+
+        make_twin(model, identity, upcoming=request.upcoming)
         return FoundTwin(open_twin(identity, device=_device(request)))
     except ImgclsError as exc:
         if is_asked_for:
@@ -131,21 +130,6 @@ def make_wanted_twin(request: TwinRequest, model: "LoadedModel", found: FoundTwi
         if isinstance(exc, ModelError):
             remember_failure(identity, exc.message)
         return FoundTwin(None, notes=(f"no ONNX twin, so PyTorch is used: {exc.message}",))
-
-
-def fetch_twin(
-    model: "LoadedModel", identity: Identity, *, upcoming: Callable[[], Iterable[Source]] | None = None
-) -> Path:
-    """A model's twin, made if it isn't in the cache.
-
-    Raises:
-        ModelError: it can't be expressed as ONNX, or answers differently.
-        DeviceError: the `onnx` extra isn't installed.
-        OutputError: the cache can't be written.
-    """
-    from imgcls.twins.making import make_twin
-
-    return make_twin(model, identity, upcoming=upcoming() if upcoming else ())
 
 
 def can_make_twins() -> bool:
@@ -166,14 +150,8 @@ def _device(request: TwinRequest) -> str:
 
 
 def _pays(request: TwinRequest, model: "LoadedModel") -> bool:
-    if request.upcoming is None:
-        return False
     height, width = model.transform.size_px
-    count = max(PAYING_IMAGES * PAYING_SIDE_PX**2 // (height * width), 1)
-    # What goes wrong while counting goes wrong again, and is said, where the inputs are read for good.
-    with contextlib.suppress(Exception):
-        return sum(1 for _ in islice(request.upcoming(), count)) == count
-    return False
+    return request.upcoming.are_at_least(max(PAYING_IMAGES * PAYING_SIDE_PX**2 // (height * width), 1))
 
 
 def _missing(packages: Sequence[str]) -> list[str]:

@@ -55,7 +55,7 @@ def evaluate(measured: MeasureOptions, machine: options.Machine, answer: AnswerO
             _answer_to(answer.output if processes.is_first else None) as write,
             _whole_file(answer.confusion if processes.is_first else None) as write_confusion,
         ):
-            found = _measure(loaded, measured, place, machine.workers, processes)
+            found = _measure(loaded, measured, place, machine.workers, processes, labels)
             write(_text(found, answer, report.format_))
             write_confusion(found.confusion_csv())
     _warn(found)
@@ -69,13 +69,15 @@ def _measure(
     place: "torch.device",
     workers: int | None,
     processes: "Processes",
+    labels: tuple[str, ...] | None,
 ) -> "EvalReport":
     """Open the images and measure the model on them."""
     from imgcls.datasets.opening import Opening
     from imgcls.datasets.per_process import check_same_images, memory_for_each_mib, workers_for_each
     from imgcls.evaluation.data import open_data_for
-    from imgcls.evaluation.run import evaluate_model
+    from imgcls.evaluation.run import UpcomingImages, evaluate_model, with_twin
     from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
+    from imgcls.twins.runtime import TwinRequest
 
     memory_mib = memory_for_each_mib(processes)
     with processes.first_of_each_machine_first(), _progress("decoding") as decoding:
@@ -101,6 +103,19 @@ def _measure(
     tta = measured.tta
     if tta is not None and loaded.recipe.get("augment", {}).get("flip") == "off":
         console.warn(f"{loaded.name} was trained without horizontal flips, but --tta {tta} uses them")
+    # Several processes share the cores, which onnxruntime doesn't know.
+    if processes.count == 1:
+        request = TwinRequest(
+            spec=measured.spec,
+            weights=measured.weights,
+            labels=labels,
+            ema=measured.ema,
+            runtime=measured.runtime.value,
+            device=str(place),
+            upcoming=UpcomingImages(data.images),
+            on_step=console.message,
+        )
+        loaded = with_twin(loaded, request)
     with _progress("evaluating") as evaluating:
         return evaluate_model(
             loaded,

@@ -93,6 +93,7 @@ class MeasureOptions:
     labels: options.Labels = None
     ema: options.Ema = False
     batch_size: BatchSize = None
+    runtime: options.RuntimeOption = options.Runtime.AUTO
     tta: TestTime = None
     allow_modified_data: AllowModified = False
     strict: Strict = False

@@ -6,6 +6,7 @@ from imgcls.errors import UsageError
 from imgcls.inference.backends.backend import LoadedBackend, LoadOptions
 from imgcls.twins.cache import Twin
 from imgcls.twins.runtime import TwinRequest, find_twin, make_wanted_twin
+from imgcls.twins.upcoming import NothingKnown, UpcomingSources
 
 
 def load(model: str, options: LoadOptions) -> LoadedBackend:
@@ -20,7 +21,7 @@ def load(model: str, options: LoadOptions) -> LoadedBackend:
         ema=options.ema,
         runtime=options.runtime if is_plain and options.precision == "fp32" else "torch",
         device=options.device,
-        upcoming=options.upcoming,
+        upcoming=UpcomingSources(options.upcoming) if options.upcoming else NothingKnown(),
         on_step=options.on_step,
     )
     found = find_twin(request)
