@@ -113,7 +113,7 @@ def _make_twins(names: "Iterable[str]") -> None:
         try:
             load_backend(name, LoadOptions(device="cpu", runtime="onnx", on_step=console.message))
         except ImgclsError as exc:
-            console.warn(f"no ONNX twin of {name}, so PyTorch will be used: {exc.message}")
+            console.message(f"no ONNX twin of {name}, so PyTorch will be used: {exc.message}")
 
 
 def _table(listed: "list[ListedModel]") -> str:
