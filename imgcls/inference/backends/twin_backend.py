@@ -11,7 +11,7 @@ from imgcls.twins.upcoming import NothingKnown, UpcomingSources
 
 def load(model: str, options: LoadOptions) -> LoadedBackend:
     """A model as a backend; see `load_backend`. Imports torch only where there is no twin."""
-    is_plain = options.transform is options.activation is options.output_name is None
+    is_plain = all(each is None for each in (options.transform, options.activation, options.output_name))
     if options.precision != "fp32" and options.runtime == "onnx":
         raise UsageError(f"--precision {options.precision} is for PyTorch", hint="leave out --runtime onnx")
     request = TwinRequest(
