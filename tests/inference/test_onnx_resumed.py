@@ -7,8 +7,8 @@ import pytest
 from tiny_model import save_image, save_images
 
 from imgcls.export.onnx import export_onnx
-from imgcls.inference.backends.onnx_backend import OnnxBackend
 from imgcls.models.loading import load_model
+from imgcls.models.onnx.model import OnnxModel
 
 # Convolutions, whose weights onnxruntime may rearrange; so many images that a session would think it worth its while.
 NUM_IMAGES = 150
@@ -23,11 +23,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_first_answer_is_that_of_the_last(exported):
     pixels_BHWC = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
-    backend = OnnxBackend(exported)
+    backend = OnnxModel(exported)
     first = backend.probabilities(pixels_BHWC)
     for _ in range(NUM_IMAGES // 8):
         np.testing.assert_array_equal(backend.probabilities(pixels_BHWC), first)
-    np.testing.assert_array_equal(OnnxBackend(exported).probabilities(pixels_BHWC), first)
+    np.testing.assert_array_equal(OnnxModel(exported).probabilities(pixels_BHWC), first)
 
 
 @pytest.mark.parametrize("num_before", [1, 40, 100])

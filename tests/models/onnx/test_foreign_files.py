@@ -13,9 +13,9 @@ from onnx_files import LABELS, NUM_CLASSES, SIDE, TRANSFORM, ending_in, expected
 from imgcls import load_classifier
 from imgcls.errors import ConfigError, ModelError, UsageError
 from imgcls.images.transform import Transform
-from imgcls.inference.backends.onnx_backend import OnnxBackend
 from imgcls.models.model_card import ModelCard
 from imgcls.models.onnx.input_options import PRESETS, InputOptions
+from imgcls.models.onnx.model import OnnxModel
 
 SCALE = 0.05
 PIXELS = some_pixels(6)
@@ -95,7 +95,7 @@ ENDINGS = {
 @pytest.mark.parametrize("name", ENDINGS)
 def test_the_last_operator_decides_and_not_the_numbers(tmp_path, name):
     nodes, constants, expected = ENDINGS[name]
-    backend = OnnxBackend(write(tmp_path / "m.onnx", nodes, [out("y")], constants), labels=LABELS, transform=TRANSFORM)
+    backend = OnnxModel(write(tmp_path / "m.onnx", nodes, [out("y")], constants), labels=LABELS, transform=TRANSFORM)
     tolerance = 3e-3 if "quantised" in name or "half" in name else 1e-5
     np.testing.assert_allclose(backend.probabilities(PIXELS), expected, atol=tolerance)
     assert backend.describe().get("multi_label", False) == ("sigmoid" in name)
@@ -105,7 +105,7 @@ def test_logits_that_look_like_probabilities_are_still_logits(tmp_path):
     # Whatever the first batch looks like: rows of zero weights are all 0 and of bias 1/12 all sum up to 1.
     nodes = [node("Add", "logits twelfth", "y")]
     path = write(tmp_path / "m.onnx", nodes, [out("y")], [number("twelfth", [1 / 12] * 12)], scale=0.0)
-    backend = OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
+    backend = OnnxModel(path, labels=LABELS, transform=TRANSFORM)
     assert backend.describe()["activation"] == "softmax"
     np.testing.assert_allclose(backend.probabilities(PIXELS), 1 / 12, atol=1e-6)
 
@@ -122,18 +122,18 @@ def test_logits_that_look_like_probabilities_are_still_logits(tmp_path):
 def test_an_ending_that_shows_nothing_needs_a_word(tmp_path, nodes):
     path = write(tmp_path / "m.onnx", nodes, [out("y")], [number("hundred", 100)])
     with pytest.raises(UsageError, match="doesn't show whether") as caught:
-        OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
+        OnnxModel(path, labels=LABELS, transform=TRANSFORM)
     assert "--activation softmax" in caught.value.hint
-    told = OnnxBackend(path, labels=LABELS, transform=TRANSFORM, activation="softmax")
+    told = OnnxModel(path, labels=LABELS, transform=TRANSFORM, activation="softmax")
     np.testing.assert_allclose(told.probabilities(PIXELS).sum(axis=1), 1, atol=1e-5)
 
 
 def test_what_a_person_says_goes_before_the_graph(tmp_path):
     path = write(tmp_path / "m.onnx", *ENDINGS["logits"][:1], [out("y")])
-    backend = OnnxBackend(path, labels=LABELS, transform=TRANSFORM, activation="sigmoid")
+    backend = OnnxModel(path, labels=LABELS, transform=TRANSFORM, activation="sigmoid")
     np.testing.assert_allclose(backend.probabilities(PIXELS), SIGMOID, atol=1e-5)
     assert backend.describe()["multi_label"] is True
-    none = OnnxBackend(path, labels=LABELS, transform=TRANSFORM, activation="none")
+    none = OnnxModel(path, labels=LABELS, transform=TRANSFORM, activation="none")
     with pytest.raises(ModelError, match="no probabilities") as caught:
         none.probabilities(PIXELS)
     assert "--activation softmax" in caught.value.hint
@@ -160,12 +160,12 @@ def single_output(path, *nodes):
 
 def test_a_single_output_with_a_sigmoid_is_the_probability_of_the_second_class(tmp_path):
     path = single_output(tmp_path / "m.onnx", node("Sigmoid", "z", "y"))
-    backend = OnnxBackend(path, labels=("cat", "dog"), transform=TRANSFORM)
+    backend = OnnxModel(path, labels=("cat", "dog"), transform=TRANSFORM)
     np.testing.assert_allclose(
         backend.probabilities(PIXELS), np.stack([1 - SIGMOID[:, 0], SIGMOID[:, 0]], axis=1), atol=1e-5
     )
     assert "multi_label" not in backend.describe()
-    alone = OnnxBackend(path, labels=("dog",), transform=TRANSFORM)
+    alone = OnnxModel(path, labels=("dog",), transform=TRANSFORM)
     np.testing.assert_allclose(alone.probabilities(PIXELS), SIGMOID[:, :1], atol=1e-5)
     assert alone.describe()["multi_label"] is True
 
@@ -176,18 +176,18 @@ def test_a_single_output_that_shows_nothing_is_refused_with_what_to_say(tmp_path
     model.graph.initializer.append(number("one", [[1.0]]))
     onnx.save(model, path)
     with pytest.raises(UsageError, match="single output") as caught:
-        OnnxBackend(path, labels=("dog",), transform=TRANSFORM)
+        OnnxModel(path, labels=("dog",), transform=TRANSFORM)
     assert "--activation sigmoid" in caught.value.hint
     with pytest.raises(UsageError, match="always 1"):
-        OnnxBackend(path, labels=("dog",), transform=TRANSFORM, activation="softmax")
-    told = OnnxBackend(path, labels=("cat", "dog"), transform=TRANSFORM, activation="sigmoid")
+        OnnxModel(path, labels=("dog",), transform=TRANSFORM, activation="softmax")
+    told = OnnxModel(path, labels=("cat", "dog"), transform=TRANSFORM, activation="sigmoid")
     np.testing.assert_allclose(told.probabilities(PIXELS)[:, 1], SIGMOID[:, 0], atol=1e-5)
 
 
 def test_a_single_output_that_only_shows_when_it_answers_is_refused_then(tmp_path):
     path = shaped(tmp_path / "m.onnx", ("batch", "depth", 4, 4))
     options = InputOptions(mean=(0.5,), std=(0.5,), channels="grey")
-    backend = OnnxBackend(path, labels=("ink",), transform=options)
+    backend = OnnxModel(path, labels=("ink",), transform=options)
     with pytest.raises(ModelError, match="always 1") as caught:
         backend.probabilities(np.zeros((1, 4, 4, 3), np.uint8))
     assert "--activation sigmoid" in caught.value.hint
@@ -197,7 +197,7 @@ def test_a_single_output_that_only_shows_when_it_answers_is_refused_then(tmp_pat
 def test_answers_with_sides_of_one_are_rows(tmp_path, shape):
     target = [number("to", [-1, *shape[1:]], np.int64)]
     path = write(tmp_path / "m.onnx", [node("Reshape", "logits to", "y")], [out("y", shape)], target)
-    backend = OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
+    backend = OnnxModel(path, labels=LABELS, transform=TRANSFORM)
     np.testing.assert_allclose(backend.probabilities(PIXELS), SOFTMAX, atol=1e-5)
 
 
@@ -205,7 +205,7 @@ def test_answers_that_are_maps_are_refused(tmp_path):
     nodes = [node("Reshape", "logits to", "y")]
     path = write(tmp_path / "m.onnx", nodes, [out("y", ("batch", 3, 4))], [number("to", [-1, 3, 4], np.int64)])
     with pytest.raises(ModelError, match="no number for each class"):
-        OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
+        OnnxModel(path, labels=LABELS, transform=TRANSFORM)
 
 
 def test_of_several_outputs_the_likely_one_is_read_and_named(tmp_path):
@@ -216,19 +216,19 @@ def test_of_several_outputs_the_likely_one_is_read_and_named(tmp_path):
     ]
     outputs = [out("label", ("batch",), TensorProto.INT64), out("features"), out("logits"), out("probabilities")]
     path = write(tmp_path / "m.onnx", nodes, outputs)
-    backend = OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
+    backend = OnnxModel(path, labels=LABELS, transform=TRANSFORM)
     np.testing.assert_allclose(backend.probabilities(PIXELS), SOFTMAX, atol=1e-5)
     assert "'probabilities'" in backend.notes[0]
     assert "--output-name" in backend.notes[0]
     assert backend.describe()["output"] == "probabilities"
-    told = OnnxBackend(path, labels=LABELS, transform=TRANSFORM, output_name="logits")
+    told = OnnxModel(path, labels=LABELS, transform=TRANSFORM, output_name="logits")
     np.testing.assert_allclose(told.probabilities(PIXELS), SOFTMAX, atol=1e-5)
     assert (told.notes, told.describe()["activation"]) == ((), "softmax")
     with pytest.raises(UsageError, match="no output 'class'") as caught:
-        OnnxBackend(path, labels=LABELS, transform=TRANSFORM, output_name="class")
+        OnnxModel(path, labels=LABELS, transform=TRANSFORM, output_name="class")
     assert "label, features, logits, probabilities" in caught.value.hint
     with pytest.raises(ModelError, match="no number for each class in the output label"):
-        OnnxBackend(path, labels=LABELS, transform=TRANSFORM, output_name="label")
+        OnnxModel(path, labels=LABELS, transform=TRANSFORM, output_name="label")
 
 
 def test_files_of_azure_custom_vision(tmp_path):
@@ -250,7 +250,7 @@ def test_files_of_azure_custom_vision(tmp_path):
     ]
     path = write(tmp_path / "model.onnx", nodes, [names, loss])
     # The class names are in the file.
-    backend = OnnxBackend(path, transform=TRANSFORM)
+    backend = OnnxModel(path, transform=TRANSFORM)
     assert backend.classes == LABELS
     np.testing.assert_allclose(backend.probabilities(PIXELS), SOFTMAX, atol=1e-5)
     assert "'loss'" in backend.notes[0]
@@ -265,19 +265,19 @@ ULTRALYTICS = (
 
 def test_a_classifier_of_ultralytics_needs_no_options(tmp_path):
     path = write(tmp_path / "yolo.onnx", *ENDINGS["softmax"][:1], [out("y")], metadata=ULTRALYTICS)
-    backend = OnnxBackend(path)
+    backend = OnnxModel(path)
     assert backend.classes == LABELS
     assert backend.transform == Transform(SIDE, SIDE, (0, 0, 0), (1, 1, 1))
     assert backend.describe()["activation"] == "none"
     # What a person says wins.
-    assert OnnxBackend(path, transform=TRANSFORM).transform == TRANSFORM
+    assert OnnxModel(path, transform=TRANSFORM).transform == TRANSFORM
 
 
 @pytest.mark.parametrize("names", ["", "{", "{0: __import__('os')}", "[1]", "{1: 'a'}", "{0: ''}", "(" * 10_000])
 def test_names_that_mean_nothing_are_passed_over(tmp_path, names):
     path = write(tmp_path / "m.onnx", *ENDINGS["softmax"][:1], [out("y")], metadata=(("names", names),))
     with pytest.raises(UsageError, match="class names"):
-        OnnxBackend(path, transform=TRANSFORM)
+        OnnxModel(path, transform=TRANSFORM)
 
 
 @pytest.mark.parametrize("batch", [1, 4, 16])
@@ -291,7 +291,7 @@ def test_fixed_batches_types_and_layouts_are_handled_without_the_user(tmp_path, 
         channels_last=channels_last,
         scale=0.0002 if dtype == TensorProto.UINT8 else SCALE,
     )
-    backend = OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
+    backend = OnnxModel(path, labels=LABELS, transform=TRANSFORM)
     bytes_logits = PIXELS.transpose(0, 3, 1, 2).reshape(6, -1).astype(np.float64) @ weights(0.0002)
     of_bytes = np.exp(bytes_logits) / np.exp(bytes_logits).sum(axis=1, keepdims=True)
     expected = of_bytes if dtype == TensorProto.UINT8 else SOFTMAX
@@ -300,9 +300,9 @@ def test_fixed_batches_types_and_layouts_are_handled_without_the_user(tmp_path, 
 
 def test_a_file_that_takes_bytes_needs_neither_mean_nor_size(tmp_path):
     path = write(tmp_path / "m.onnx", *ENDINGS["softmax"][:1], [out("y")], dtype=TensorProto.UINT8)
-    backend = OnnxBackend(path, labels=LABELS, transform=InputOptions(channels="bgr"))
+    backend = OnnxModel(path, labels=LABELS, transform=InputOptions(channels="bgr"))
     assert backend.transform.size_px == (SIDE, SIDE)
-    other = OnnxBackend(path, labels=LABELS, transform=InputOptions(channels="rgb"))
+    other = OnnxModel(path, labels=LABELS, transform=InputOptions(channels="rgb"))
     np.testing.assert_array_equal(backend.probabilities(PIXELS), other.probabilities(PIXELS[..., ::-1]))
 
 
@@ -321,7 +321,7 @@ def shaped(path, shape, *nodes):
 def test_channels_and_scale_reach_the_model(tmp_path):
     path = shaped(tmp_path / "m.onnx", ("batch", 3, 4, 6))
     options = InputOptions(mean=(1.0, 2.0, 3.0), std=(2.0, 2.0, 2.0), channels="bgr", scale=255)
-    backend = OnnxBackend(path, labels=("b", "g", "r"), transform=options)
+    backend = OnnxModel(path, labels=("b", "g", "r"), transform=options)
     assert backend.transform.size_px == (4, 6)
     pixels = np.random.default_rng(0).integers(0, 30, (2, 4, 6, 3), dtype=np.uint8)
     means = (pixels.mean(axis=(1, 2))[:, ::-1] - [1, 2, 3]) / 2
@@ -333,7 +333,7 @@ def test_a_layout_that_the_shape_does_not_say_is_read_from_the_graph(tmp_path):
     turned = node("Transpose", "images", "x", perm=[0, 3, 1, 2])
     path = shaped(tmp_path / "m.onnx", ("batch", "a", "b", "c"), turned)
     options = InputOptions(mean=(0.0,) * 3, std=(1.0,) * 3, size="4x6")
-    backend = OnnxBackend(path, labels=("r", "g", "b"), transform=options)
+    backend = OnnxModel(path, labels=("r", "g", "b"), transform=options)
     pixels = np.zeros((1, 4, 6, 3), np.uint8)
     pixels[..., 2] = 255
     assert backend.probabilities(pixels)[0].argmax() == 2
@@ -342,12 +342,12 @@ def test_a_layout_that_the_shape_does_not_say_is_read_from_the_graph(tmp_path):
 def test_a_file_of_one_channel_gets_grey(tmp_path):
     path = shaped(tmp_path / "m.onnx", ("batch", 1, 4, 4))
     options = InputOptions(mean=(0.5,), std=(0.5,))
-    backend = OnnxBackend(path, labels=("ink",), transform=options, activation="sigmoid")
+    backend = OnnxModel(path, labels=("ink",), transform=options, activation="sigmoid")
     assert backend.transform.channels == "grey"
     white = np.full((1, 4, 4, 3), 255, np.uint8)
     np.testing.assert_allclose(backend.probabilities(white), [[1 / (1 + np.exp(-1))]], atol=1e-5)
     with pytest.raises(UsageError, match="not for grey"):
-        OnnxBackend(path, labels=("ink",), transform=InputOptions(preset="imagenet"), activation="sigmoid")
+        OnnxModel(path, labels=("ink",), transform=InputOptions(preset="imagenet"), activation="sigmoid")
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_a_file_of_one_channel_gets_grey(tmp_path):
 def test_each_hint_leads_on(tmp_path, options, error, words, hint):
     path = write(tmp_path / "m.onnx", *ENDINGS["softmax"][:1], [out("y")])
     with pytest.raises(error, match=words) as caught:
-        OnnxBackend(path, labels=LABELS, transform=options)
+        OnnxModel(path, labels=LABELS, transform=options)
     assert hint in caught.value.hint
 
 
@@ -387,17 +387,17 @@ def test_each_hint_leads_on(tmp_path, options, error, words, hint):
 def test_sizes(tmp_path, size, resize, expected):
     path = shaped(tmp_path / "m.onnx", ("batch", 3, "height", "width"))
     options = InputOptions(preset="imagenet", size=size, resize=resize, pad_rgb=(1, 2, 3), interpolation="box")
-    transform = OnnxBackend(path, labels=("r", "g", "b"), transform=options).transform
+    transform = OnnxModel(path, labels=("r", "g", "b"), transform=options).transform
     assert (transform.resize_px, *transform.size_px) == expected
     assert (transform.resize, transform.pad_rgb, transform.interpolation) == (resize, (1, 2, 3), "box")
 
 
 def test_a_height_and_a_width_that_the_file_has_are_no_resize_and_crop(tmp_path):
     path = shaped(tmp_path / "m.onnx", ("batch", 3, 4, 6))
-    transform = OnnxBackend(path, labels="rgb", transform=InputOptions(preset="imagenet", size="4,6")).transform
+    transform = OnnxModel(path, labels="rgb", transform=InputOptions(preset="imagenet", size="4,6")).transform
     assert (transform.resize_px, *transform.size_px) == (4, 4, 6)
     with pytest.raises(UsageError, match="4 x 6, not 224 x 224") as caught:
-        OnnxBackend(path, labels="rgb", transform=InputOptions(preset="imagenet"))
+        OnnxModel(path, labels="rgb", transform=InputOptions(preset="imagenet"))
     assert "--size 4x6" in caught.value.hint
 
 
@@ -433,9 +433,9 @@ def with_external_weights(folder: Path, scale: float) -> Path:
 
 
 def test_the_id_covers_weights_in_a_second_file(tmp_path):
-    first = OnnxBackend(with_external_weights(tmp_path / "a", SCALE), labels=LABELS, transform=TRANSFORM)
-    other = OnnxBackend(with_external_weights(tmp_path / "b", 2 * SCALE), labels=LABELS, transform=TRANSFORM)
-    same = OnnxBackend(with_external_weights(tmp_path / "c", SCALE), labels=LABELS, transform=TRANSFORM)
+    first = OnnxModel(with_external_weights(tmp_path / "a", SCALE), labels=LABELS, transform=TRANSFORM)
+    other = OnnxModel(with_external_weights(tmp_path / "b", 2 * SCALE), labels=LABELS, transform=TRANSFORM)
+    same = OnnxModel(with_external_weights(tmp_path / "c", SCALE), labels=LABELS, transform=TRANSFORM)
     assert (tmp_path / "a" / "m.onnx").read_bytes() == (tmp_path / "b" / "m.onnx").read_bytes()
     assert first.id == same.id != other.id
     assert first.describe()["weights_sha256"] != other.describe()["weights_sha256"]
@@ -446,7 +446,7 @@ def test_weights_that_are_not_there_are_named(tmp_path):
     path = with_external_weights(tmp_path / "a", SCALE)
     (tmp_path / "a" / "m.onnx.data").unlink()
     with pytest.raises(ModelError, match=r"in m\.onnx\.data can't be read"):
-        OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
+        OnnxModel(path, labels=LABELS, transform=TRANSFORM)
 
 
 @pytest.mark.parametrize("location", ["../secret", "/etc/hostname"])
@@ -458,7 +458,7 @@ def test_weights_outside_of_the_folder_are_refused(tmp_path, location):
             entry.value = location
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="outside of its folder"):
-        OnnxBackend(path, labels=LABELS, transform=TRANSFORM)
+        OnnxModel(path, labels=LABELS, transform=TRANSFORM)
 
 
 def test_damaged_files_are_model_errors_and_print_nothing(tmp_path, capfd):
@@ -473,7 +473,7 @@ def test_damaged_files_are_model_errors_and_print_nothing(tmp_path, capfd):
             damaged[place] = random.integers(256)
         path.write_bytes(damaged[: random.integers(len(damaged))] if random.random() < 0.1 else damaged)
         with contextlib.suppress(ModelError, UsageError):
-            OnnxBackend(path, labels=LABELS, transform=TRANSFORM).probabilities(PIXELS)
+            OnnxModel(path, labels=LABELS, transform=TRANSFORM).probabilities(PIXELS)
     assert capfd.readouterr().out == ""
 
 
@@ -498,7 +498,7 @@ def test_a_description_that_means_nothing_is_a_model_error(tmp_path, key, value)
     model.metadata_props.add(key="imgcls", value=json.dumps(card | {key: value}))
     onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(ModelError, match=r"m\.onnx"):
-        OnnxBackend(tmp_path / "m.onnx")
+        OnnxModel(tmp_path / "m.onnx")
 
 
 def test_a_description_that_is_nested_without_end_is_a_model_error():
