@@ -37,6 +37,8 @@ LEVELS = {
 # behind holds its recipe.
 # A twin is an export of its own making, and whatever answers asks for one.
 ALLOWED = {
+    # The command starts the server, and `predict --server` is one of its clients.
+    ("cli", "serving"),
     ("tuning", "training"),
     ("training", "evaluation"),
     ("runs", "recipes"),
@@ -48,7 +50,19 @@ ALLOWED = {
 FRONT_DOORS = {"__init__", "__main__"}
 # A process of its own, started by `env-check`, whose stdout is a pipe to its parent.
 OWN_PROCESS = {"environment/probing_process.py"}
-HEAVY = ("torch", "torchvision", "numpy", "PIL", "pydantic", "jinja2", "onnxruntime", "optuna")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "PIL",
+    "pydantic",
+    "jinja2",
+    "onnxruntime",
+    "optuna",
+    "fastapi",
+    "uvicorn",
+    "httpx",
+)
 SOURCES = sorted(ROOT.rglob("*.py"))
 
 
@@ -136,7 +150,7 @@ def test_prints_and_exits_are_found():
     assert len(list(prints_or_exits(ast.parse(code)))) == 5
 
 
-COMMANDS = [[], ["env-check"], ["train"], ["tune"], ["eval"], ["predict"]]
+COMMANDS = [[], ["env-check"], ["train"], ["tune"], ["eval"], ["predict"], ["serve"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -53,6 +53,12 @@ COMMANDS = {
         "predict",
         "Name the most probable classes of any image: one record per input, also for those that can't be read.",
     ),
+    "serve": CommandEntry(
+        "imgcls.cli.serve.command",
+        "serve",
+        "Answer images over HTTP with one model or several, in batches that form by themselves; with a page for "
+        "people.",
+    ),
     "export": CommandEntry(
         "imgcls.cli.export",
         "export",

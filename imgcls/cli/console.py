@@ -88,6 +88,11 @@ def message(text: str) -> None:
         _stderr_line(text)
 
 
+def log_line(text: str) -> None:
+    """Write lines of a server's log."""
+    _stderr_line(text)
+
+
 def warn(text: str) -> None:
     """Say something that the person must know, --quiet or not."""
     if not silent:

@@ -145,7 +145,15 @@ def download_file(
     _try_repeatedly(fetch, url, limits)
 
 
-def download_bytes(url: str, *, max_bytes: int, limits: Limits = DEFAULT_LIMITS, allow_private: bool = False) -> bytes:
+def download_bytes(
+    url: str,
+    *,
+    max_bytes: int,
+    limits: Limits = DEFAULT_LIMITS,
+    allow_private: bool = False,
+    public_only: bool = False,
+    allows: Callable[[str], bool] | None = None,
+) -> bytes:
     """Fetch a small file into memory.
 
     Args:
@@ -153,13 +161,17 @@ def download_bytes(url: str, *, max_bytes: int, limits: Limits = DEFAULT_LIMITS,
         max_bytes: refuse more, as soon as the server announces or sends it, be it compressed.
         limits: on time and tries.
         allow_private: whether a public server may redirect to this machine or to a private network.
+        public_only: whether even the first address must not be there.
+        allows: whether an address may be asked; None for any.
     Raises:
         DownloadError: as `download_file`, or more than `max_bytes`.
     """
 
     def fetch(deadline: Deadline) -> bytes:
         content = bytearray()
-        for chunk in _chunks(url, deadline, limits, allow_private=allow_private):
+        for chunk in _chunks(
+            url, deadline, limits, allow_private=allow_private, public_only=public_only, allows=allows
+        ):
             content += chunk.content
             if max(len(content), chunk.total or 0) > max_bytes:
                 raise DownloadError(url, f"more than {max_bytes:,} bytes", hint="fetch it yourself and name the file")
@@ -189,11 +201,26 @@ def _try_repeatedly(fetch: Callable[[Deadline], T], url: str, limits: Limits) ->
     raise AssertionError("limits.attempts is at least 1")
 
 
-def _chunks(url: str, deadline: Deadline, limits: Limits, *, allow_private: bool) -> Iterator[_Chunk]:
+def _chunks(
+    url: str,
+    deadline: Deadline,
+    limits: Limits,
+    *,
+    allow_private: bool,
+    public_only: bool = False,
+    allows: Callable[[str], bool] | None = None,
+) -> Iterator[_Chunk]:
     """What the server sends; first of all an empty chunk."""
     done, total = 0, None
     try:
-        with open_url(url, deadline=deadline, idle_sec=limits.idle_sec, allow_private=allow_private) as response:
+        with open_url(
+            url,
+            deadline=deadline,
+            idle_sec=limits.idle_sec,
+            allow_private=allow_private,
+            public_only=public_only,
+            allows=allows,
+        ) as response:
             if response.status >= 400:
                 reason = one_line(f"HTTP {response.status} {response.reason}")
                 if response.status in PASSING_STATUS:

@@ -84,7 +84,13 @@ class Deadline:
 
 @contextlib.contextmanager
 def open_url(
-    url: str, *, deadline: Deadline, idle_sec: float, allow_private: bool = False
+    url: str,
+    *,
+    deadline: Deadline,
+    idle_sec: float,
+    allow_private: bool = False,
+    public_only: bool = False,
+    allows: Callable[[str], bool] | None = None,
 ) -> Iterator[urllib3.BaseHTTPResponse]:
     """Open an address; proxies as the environment names them.
 
@@ -93,6 +99,8 @@ def open_url(
         deadline: cuts the connection, be it in the headers.
         idle_sec: the longest wait for a connection, and from one received byte to the next.
         allow_private: whether a public server may redirect to this machine or to a private network.
+        public_only: whether even the first address must not be there, as where somebody else chose it.
+        allows: whether an address may be asked, also one that a redirect leads to; None for any.
     Yields:
         The last answer, whatever its status, with nothing of its body read.
     Raises:
@@ -100,8 +108,10 @@ def open_url(
         urllib3.exceptions.HTTPError, OSError, ValueError: as urllib3 raises them; see `explain`.
     """
     url, user = urls.split_user(url)
-    was_public = False
+    was_public = public_only
     for _ in range(MAX_REDIRECTS + 1):
+        if allows is not None and not allows(url):
+            raise RefusedError("it redirects to a host that is not allowed")
         hop = _Hop(url, deadline, forbids_private=was_public and not allow_private)
         response = hop.request(user, idle_sec=idle_sec)
         try:

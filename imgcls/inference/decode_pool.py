@@ -38,6 +38,7 @@ class DecodeTask:
         is_fetching: whether it has not been fetched yet.
         cursor: which of its frames this is, where each is asked for.
         is_given_up: whether its thread was left behind, to end when it is through with it.
+        on_done: called once `done` is set, by whichever thread that does; must be quick.
     """
 
     given: Source | OpenImage
@@ -48,7 +49,13 @@ class DecodeTask:
     is_fetching: bool = False
     cursor: FrameCursor | None = None
     is_given_up: bool = False
+    on_done: "Callable[[DecodeTask], None] | None" = None
     done: threading.Event = field(default_factory=threading.Event)
+
+    def tell(self) -> None:
+        """Call `on_done`, where somebody waits so."""
+        if self.on_done is not None:
+            self.on_done(self)
 
 
 class DecodePool:
@@ -83,14 +90,21 @@ class DecodePool:
         for _ in range(num_threads):
             self._start_thread()
 
-    def submit(self, given: Source | OpenImage, *, all_frames: bool = False) -> DecodeTask:
+    def submit(
+        self,
+        given: Source | OpenImage,
+        *,
+        all_frames: bool = False,
+        on_done: Callable[[DecodeTask], None] | None = None,
+    ) -> DecodeTask:
         """Queue an input; returns at once.
 
         Args:
             given: the input.
             all_frames: whether `submit_next` will be asked for its further frames or pages.
+            on_done: called when it is through, by a thread of the pool or by one that calls `wait`.
         """
-        task = DecodeTask(given)
+        task = DecodeTask(given, on_done=on_done)
         if all_frames and isinstance(given, Source):
             task.cursor = FrameCursor(given.first_frame)
         if isinstance(given, Source) and given.url:
@@ -146,6 +160,7 @@ class DecodePool:
                 if task.clock is not None:
                     DECODING.give_up(task.clock.thread)
                 self._start_thread()
+        task.tell()
         return True
 
     def close(self) -> None:
@@ -172,9 +187,12 @@ class DecodePool:
             task.started, task.is_fetching = None, False
             if isinstance(fetched, ImageError):
                 _fail(task, fetched.kind, fetched.message)
-                return
-            task.content = fetched
-        self._tasks.put(task)
+            else:
+                task.content = fetched
+        if task.decoded is None:
+            self._tasks.put(task)
+        else:
+            task.tell()
 
     def _start_thread(self) -> None:
         threading.Thread(target=self._work, name="decode", daemon=True).start()
@@ -189,6 +207,7 @@ class DecodePool:
                     return
                 task.decoded, task.content = decoded, None
                 task.done.set()
+            task.tell()
             # An idle thread must not keep the last image in memory.
             del task, decoded
 

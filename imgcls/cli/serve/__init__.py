@@ -1,0 +1,1 @@
+"""`imgcls serve`: a trained model behind HTTP."""

@@ -1,0 +1,1 @@
+"""From admitted images to records: the queue, decoding, batches, and the models that are served."""

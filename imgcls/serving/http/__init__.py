@@ -1,0 +1,1 @@
+"""What stands between a socket and an answer: limits, authorization, request bodies, logs."""
