@@ -11,7 +11,7 @@ from serve_process import ServeProcess, noise, serving
 def served(tiny_model: Path) -> Iterator[ServeProcess]:
     """A server with the tiny model and small limits."""
     options = ("--max-body-mib", "1", "--max-files", "4", "--max-pixels", "1000000", "--header-timeout", "2")
-    with serving("-m", str(tiny_model), *options, "--body-timeout", "2") as server:
+    with serving("-m", str(tiny_model), "--runtime", "torch", *options, "--body-timeout", "2") as server:
         yield server
 
 

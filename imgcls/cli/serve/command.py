@@ -2,16 +2,18 @@
 
 import dataclasses
 import functools
+import itertools
 import signal
 from typing import TYPE_CHECKING
 
 import typer
 
-from imgcls.cli import console, foreign_model, options, startup
+from imgcls.cli import console, foreign_model, options
 from imgcls.cli.option_groups import grouped
 from imgcls.cli.predict.decoding import DecodingOptions, Truncated
 from imgcls.cli.predict.messages import say_smaller_batch
 from imgcls.cli.predict.model import ForeignOptions, SpeedOptions
+from imgcls.cli.process import startup
 from imgcls.cli.serve.options import (
     AddressOptions,
     BatchOptions,
@@ -26,7 +28,9 @@ from imgcls.errors import ExitCode
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
 
+    from imgcls.images.sources import Source
     from imgcls.inference.backends.backend import LoadedBackend
     from imgcls.serving.config import ServeConfig
     from imgcls.serving.engine.served_model import ServedModels
@@ -93,6 +97,14 @@ def bound_pillow(config: "ServeConfig") -> None:
     PredictLimits(max_pixels=config.limits.image_pixels).bound_pillow()
 
 
+def without_end() -> "Iterator[Source]":
+    """The images to come, as far as they can be told: more than any twin takes to pay."""
+    from imgcls.errors import ImageError
+    from imgcls.images.sources import Source
+
+    return itertools.repeat(Source("", failure=ImageError("not_found", "it has not come yet")))
+
+
 def _config(
     model: ModelOptions,
     where: AddressOptions,
@@ -133,6 +145,9 @@ def _config(
         activation=foreign.activation.value if foreign.activation else None,
         output_name=foreign.output_name,
         ema=model.ema,
+        runtime=model.runtime.value,
+        upcoming=without_end,
+        on_step=console.message,
     )
     settings = PredictSettings(
         top_k=model.top_k,

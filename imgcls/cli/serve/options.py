@@ -61,6 +61,7 @@ class ModelOptions:
             autocompletion=complete_device,
         ),
     ] = "auto"
+    runtime: options.RuntimeOption = options.Runtime.AUTO
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from imgcls.cli import console, interrupts
+from imgcls.cli import console
+from imgcls.cli.process import interrupts
 from imgcls.errors import DeviceError, ExitCode, ImgclsError, OutputError
 
 if TYPE_CHECKING:
