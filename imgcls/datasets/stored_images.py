@@ -5,8 +5,10 @@ Both are pickled into worker processes, so they hold plain values only.
 Shapes: N images, C channels (3), H height, W width.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -28,6 +30,13 @@ class StoredImages(Protocol):
 
     def crop(self, index: int, transform: Transform) -> Pixels:
         """Decode one and apply a transform's geometry: uint8, shape (H, W, 3).
+
+        Raises:
+            ImageError: it can't be decoded.
+        """
+
+    def whole(self, index: int) -> AbstractContextManager[Image.Image]:
+        """One as it is, upright and in RGB; the memory of its pixels is reserved for the block.
 
         Raises:
             ImageError: it can't be decoded.
@@ -80,6 +89,12 @@ class FileImages:
         with decoded_image(self.path(index), options) as decoded:
             return transform.crop(decoded.image)
 
+    @contextlib.contextmanager
+    def whole(self, index: int) -> Iterator[Image.Image]:
+        """See `Images`."""
+        with decoded_image(self.path(index), DecodeOptions()) as decoded:
+            yield decoded.image
+
     def path(self, index: int) -> Path:
         """See `Images`."""
         return self.root / self.files[index].name
@@ -128,7 +143,13 @@ class ArrayImages:
 
     def crop(self, index: int, transform: Transform) -> Pixels:
         """See `Images`."""
-        return transform.crop(Image.fromarray(np.ascontiguousarray(self.pixels_NCHW[index].transpose(1, 2, 0))))
+        with self.whole(index) as image:
+            return transform.crop(image)
+
+    @contextlib.contextmanager
+    def whole(self, index: int) -> Iterator[Image.Image]:
+        """See `Images`."""
+        yield Image.fromarray(np.ascontiguousarray(self.pixels_NCHW[index].transpose(1, 2, 0)))
 
     def path(self, index: int) -> Path:
         """The folder: the images have no files of their own."""
