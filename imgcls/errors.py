@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
     MODEL = 6
     DEVICE = 7
     OUTPUT = 8
+    FOUND = 9
     INTERRUPTED = 130
     CLOSED_PIPE = 141
     TERMINATED = 143

@@ -48,6 +48,11 @@ COMMANDS = {
         "Measure a model on labelled images: loss, top-1, top-5, accuracy per class and the confusion matrix.",
         together=True,
     ),
+    "check": CommandEntry(
+        "imgcls.cli.check.command",
+        "check",
+        "Find what is wrong with a data set: damaged and odd images, copies, leaks between splits, wrong labels.",
+    ),
     "predict": CommandEntry(
         "imgcls.cli.predict.command",
         "predict",

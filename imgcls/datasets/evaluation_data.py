@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from imgcls.datasets.checks.fixes import with_fixes
 from imgcls.datasets.fingerprints import SeenImages
 from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.datasets.opening import Opening, open_splits
@@ -34,6 +36,7 @@ def open_for_evaluation(
     seen: SeenImages | None = None,
     whole: bool = True,
     allow_modified: bool = False,
+    fixes: Path | None = None,
     check_classes: Callable[[tuple[str, ...]], object] | None = None,
     download_progress: DownloadProgress | None = None,
 ) -> EvaluationData:
@@ -48,6 +51,7 @@ def open_for_evaluation(
         seen: its images; those that validated are found again by what they hold, whatever they are called by now.
         whole: evaluate all of class folders alone, else only what training keeps for validation.
         allow_modified: as for `open_dataset`.
+        fixes: a list of images to leave out or to relabel, of the same training.
         check_classes: called with the data's classes before any image is decoded; raises where they can't be used.
         download_progress: called with bytes so far and in all.
     Raises:
@@ -70,6 +74,8 @@ def open_for_evaluation(
                 hint="--data DIR names images that it wasn't trained on; --split train measures those that it was",
             )
         raise DataError(f"{spec} has no {split} split", hint="leave out --split to evaluate what there is")
+    if fixes is not None:
+        data = with_fixes(data, fixes)
     if check_classes is not None:
         check_classes(data.classes)
     (images,) = open_splits(data, opening).values()

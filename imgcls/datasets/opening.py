@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from imgcls.datasets import decode_cache
-from imgcls.datasets.fingerprints import SeenImages
+from imgcls.datasets.checks.fixes import with_fixes
+from imgcls.datasets.fingerprints import UNKNOWN, SeenImages
 from imgcls.datasets.folder import LAYOUT_HINT
 from imgcls.datasets.folder_checks import nested_hint, unread
 from imgcls.datasets.in_memory import InMemoryImages, PixelStore, decode_all
@@ -80,6 +82,7 @@ def open_dataset(
     seen: SeenImages | None = None,
     allow_modified: bool = False,
     strict: bool = False,
+    fixes: Path | None = None,
     max_memory_mib: int | None = None,
     workers: int | None = None,
     splits: tuple[str, ...] = SPLITS,
@@ -98,6 +101,7 @@ def open_dataset(
         seen: the images of an earlier training, whose split is kept where images are carved.
         allow_modified: accept CIFAR-10 files with other checksums than the published ones.
         strict: a damaged image is an error; else it is skipped and counted.
+        fixes: a list of images to leave out or to relabel; see `checks.fixes`.
         max_memory_mib: for pixels; larger sets are streamed. None takes half of the memory that is free.
         workers: threads or processes that decode; None takes one a core.
         splits: which to open, among train, val and test.
@@ -116,6 +120,8 @@ def open_dataset(
         allow_modified=allow_modified,
         download_progress=download_progress,
     )
+    if fixes is not None:
+        data = with_fixes(data, fixes)
     if "train" in splits:
         if "train" not in data.splits:
             raise DataError(f"{spec} has no train folder", hint=LAYOUT_HINT)
@@ -131,6 +137,9 @@ def open_dataset(
     if "train" in opened:
         counts = opened["train"].labels_N.bincount(minlength=len(data.classes)).tolist()
         warnings += unread(data.classes, counts)
+        warnings += [
+            text for name in opened if name != "train" and (text := _leak(opened["train"], opened[name], name))
+        ]
     return Dataset(classes=data.classes, warnings=tuple(warnings), **opened)
 
 
@@ -169,6 +178,16 @@ def open_splits(data: ResolvedData, opening: Opening) -> dict[str, LabelledImage
             raise _all_unreadable(name, images)
         opened[name] = images
     return opened
+
+
+def _leak(train: LabelledImages, measured: LabelledImages, name: str) -> str:
+    """A sentence where images that measure are trained on too, byte for byte; else nothing."""
+    prints_N = measured.fingerprints()
+    count = int((torch.isin(prints_N, train.fingerprints()) & (prints_N != UNKNOWN)).sum())
+    if not count:
+        return ""
+    images = "1 image of {} is" if count == 1 else f"{count:,} images of {{}} are"
+    return f"{images.format(name)} in train too, the same bytes: accuracies say too much; imgcls check names them"
 
 
 def _open_pixels(images: StoredImages, opening: Opening, workers: int) -> PixelStore:

@@ -63,6 +63,7 @@ def open_data_for(
         seen=seen,
         whole=data is not None,
         allow_modified=allow_modified,
+        fixes=Path(trained_on["fixes"]) if data is None and trained_on.get("fixes") else None,
         check_classes=lambda classes: match_classes(classes, model.classes, wordnet_ids=model.wordnet_ids),
         download_progress=download_progress,
     )

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from imgcls.errors import ModelError
 from imgcls.images.transform import Floats, Pixels, Transform
+from imgcls.models.families.efficientnet_lite import weights_path
 from imgcls.models.heads import FeatureRecorder
 from imgcls.models.loading import LoadedModel, load_model
 
@@ -44,8 +44,9 @@ class FrozenFeatures:
 
 
 def load_frozen_features(device: torch.device) -> FrozenFeatures | None:
-    """The backbone that needs no download; None where its weights are not installed."""
-    try:
-        return FrozenFeatures(load_model(BACKBONE), device)
-    except ModelError:
-        return None
+    """The backbone that needs no download; None where its weights are not installed.
+
+    Raises:
+        ModelError: they are damaged.
+    """
+    return FrozenFeatures(load_model(BACKBONE), device) if weights_path().is_file() else None

@@ -88,6 +88,10 @@ class DataSettings(Section):
         default=False, description="take CIFAR-10 files whose checksums are not the published ones"
     )
     strict: bool = Field(default=False, description="refuse damaged images instead of skipping them")
+    fixes: str = Field(
+        default="",
+        description="a list of images to leave out or to give another class, as imgcls check --fix-list writes it",
+    )
 
     @field_validator("background")
     @classmethod

@@ -116,6 +116,15 @@ Strict = Annotated[
     bool,
     typer.Option("--strict", help="Refuse damaged images instead of skipping them.", rich_help_panel=RECIPE),
 ]
+DataFixes = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-fixes",
+        help="Leave out and relabel what this list says, as imgcls check --fix-list writes it; files stay.",
+        metavar="FILE",
+        rich_help_panel=RECIPE,
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -175,6 +184,7 @@ class RecipeOptions:
     set_: Set = None
     allow_modified_data: AllowModifiedData = False
     strict: Strict = False
+    data_fixes: DataFixes = None
     background: options.Background = None
     depth: options.Depth = None
 
@@ -184,6 +194,7 @@ class RecipeOptions:
             "data.source": self.data,
             "data.allow_modified": self.allow_modified_data or None,
             "data.strict": self.strict or None,
+            "data.fixes": str(self.data_fixes) if self.data_fixes is not None else None,
             "data.background": self.background,
             "data.depth_bits": self.depth,
             "model.name": self.model,

@@ -1,8 +1,8 @@
 """Whether two small images show the same picture: moved, mirrored, rescaled or encoded anew.
 
 The middle of one is looked for in the other, plain and mirrored, at every place that a shift allows; the score is the
-correlation of their pixels at the best place. Smooth images (sky, snow) correlate with each other whatever they show, so
-that the correlation of what remains after blurring counts too, as far as there is such detail.
+correlation of their pixels at the best place. Smooth images (sky, snow) correlate with each other whatever they show:
+there the correlation of what remains after blurring counts too, as far as there is such detail.
 
 Shapes: P pairs, T side of a thumbnail, M side of its middle, S shifts in one direction, C channels.
 """
@@ -57,9 +57,7 @@ def _at_best_shift(firsts_PTTC: Floats, seconds_PTTC: Floats) -> Floats:
     return scores_P
 
 
-def _in_detail(
-    firsts_PTTC: Floats, seconds_PTTC: Floats, shifts_P: np.ndarray[Any, np.dtype[np.int64]]
-) -> Floats:
+def _in_detail(firsts_PTTC: Floats, seconds_PTTC: Floats, shifts_P: np.ndarray[Any, np.dtype[np.int64]]) -> Floats:
     """The score in colour at one place of each pair."""
     side = firsts_PTTC.shape[1]
     across = np.arange(side - 2 * SHIFT_PX)
@@ -81,7 +79,9 @@ def _all_shifts(firsts_PTT: Floats, seconds_PTT: Floats) -> Floats:
     transformed = np.fft.rfft2(middle, s=(side, side)).conj() * np.fft.rfft2(seconds_PTT)
     products = np.fft.irfft2(transformed, s=(side, side))[:, shifts, shifts]
     sums, squares = _window_sums(seconds_PTT, length), _window_sums(seconds_PTT**2, length)
-    energies = np.maximum(squares - sums**2 / length**2, 1e-3) * np.maximum((middle**2).sum((1, 2)), 1e-3)[:, None, None]
+    energies = (
+        np.maximum(squares - sums**2 / length**2, 1e-3) * np.maximum((middle**2).sum((1, 2)), 1e-3)[:, None, None]
+    )
     found: Floats = (products / np.sqrt(energies)).astype(np.float32)
     return found
 
@@ -89,7 +89,12 @@ def _all_shifts(firsts_PTT: Floats, seconds_PTT: Floats) -> Floats:
 def _window_sums(images_PTT: Floats, length: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Sums over every square of that side."""
     sums = np.pad(images_PTT.astype(np.float64), ((0, 0), (1, 0), (1, 0))).cumsum(1).cumsum(2)
-    return sums[:, length:, length:] - sums[:, :-length, length:] - sums[:, length:, :-length] + sums[:, :-length, :-length]
+    return (
+        sums[:, length:, length:]
+        - sums[:, :-length, length:]
+        - sums[:, length:, :-length]
+        + sums[:, :-length, :-length]
+    )
 
 
 def _with_detail(whole_P: Floats, first_PMMC: Floats, second_PMMC: Floats) -> Floats:

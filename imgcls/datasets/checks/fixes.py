@@ -5,6 +5,7 @@ class `to`. Only the first three columns are read back.
 """
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from imgcls.datasets.checks.finding import Finding
+from imgcls.datasets.labelled_images import DataDescription
 from imgcls.datasets.resolving import ResolvedData, ResolvedSplit
 from imgcls.datasets.stored_images import FileImages
 from imgcls.errors import DataError
@@ -21,7 +23,8 @@ ACTIONS: tuple[Action, ...] = get_args(Action)
 COLUMNS = ("path", "action", "to", "kind", "reason", "score")
 # Copies within a class do little harm, and all else is for a person to decide; of a leak the measured side goes.
 PROPOSED: dict[str, Action] = {"unreadable": "drop", "leakage": "drop", "conflict": "drop", "label": "move"}
-LISTED = ("unreadable", "odd", "duplicate", "near_duplicate", "conflict", "leakage", "label")
+# Findings of images, the least serious first.
+URGENCY = ("odd", "near_duplicate", "duplicate", "label", "conflict", "leakage", "unreadable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,19 @@ class Fix:
 
     action: Action
     to: str = ""
+
+
+def with_fixes(data: ResolvedData, path: Path) -> ResolvedData:
+    """A data set as a list of fixes wants it; a warning says how many images that concerns.
+
+    Raises:
+        DataError: as `read_fixes` and `apply_fixes`.
+    """
+    applied = apply_fixes(data, read_fixes(path), path)
+    told = [f"{path}: {applied.num_dropped:,} images are left out, {applied.num_moved:,} have another class"]
+    if applied.unmet:
+        told.append(f"{path} names {len(applied.unmet):,} images that are not in the data, such as {applied.unmet[0]}")
+    return replace(applied.data, warnings=(*data.warnings, *told))
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,7 @@ def fix_list(findings: Iterable[Finding]) -> str:
     """The CSV for a person to edit: a row per image, the most serious finding of it first, with what is proposed."""
     rows: dict[str, Finding] = {}
     for finding in findings:
-        if finding.kind not in LISTED:
+        if finding.kind not in URGENCY:
             continue
         known = rows.get(finding.input)
         if known is None or _urgency(finding) > _urgency(known):
@@ -141,12 +157,19 @@ def apply_fixes(data: ResolvedData, fixes: Mapping[str, Fix], source: Path) -> A
             labels.append(label)
         if not rows:
             raise DataError(f"{source} drops every image of {name}", hint="keep some of them")
-        splits[name] = replace(split, rows=rows, labels=labels)
+        splits[name] = replace(split, rows=rows, labels=labels, description=_described(split, rows, labels))
     unmet = tuple(path for path in fixes if str(Path(path).absolute()) not in met)
     return AppliedFixes(replace(data, splits=splits), num_dropped, num_moved, unmet)
 
 
+def _described(split: ResolvedSplit, rows: list[int], labels: list[int]) -> DataDescription:
+    """The same where nothing was changed, else with a fingerprint of its own."""
+    told = split.description
+    if rows == list(split.rows) and labels == list(split.labels):
+        return told
+    digest = hashlib.sha256(f"{told.fingerprint}/{rows}/{labels}".encode()).hexdigest()
+    return replace(told, fingerprint=digest)
+
+
 def _urgency(finding: Finding) -> int:
-    return LISTED[::-1].index(finding.kind) if finding.kind in ("odd", "duplicate", "near_duplicate") else {
-        "unreadable": 100, "leakage": 90, "conflict": 80, "label": 70
-    }[finding.kind]  # fmt: skip
+    return URGENCY.index(finding.kind)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from imgcls.images.transform import Floats, Pixels
 
-# Neighbours of each image that are looked at, and how close they must be. Copies are among the first, whatever the data.
+# Neighbours of each image that are looked at, and how close they must be. Copies are among the first.
 NEIGHBOURS = 8
 LEAST_COSINE = 0.5
 # What the features are reduced to before they are compared with each other: the directions in which they vary most.

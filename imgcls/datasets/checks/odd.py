@@ -1,4 +1,4 @@
-"""Images that are no use as they are: tiny, very long, blank, dark, bright or blurred, beside the others of their set."""
+"""Images that are no use as they are: tiny, very long, blank, dark, bright or blurred, beside those of their set."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -58,7 +58,7 @@ class _Usual:
         self.side_px = float(np.median([min(look.width, look.height) for look in looks]))
         self.ratio = float(np.median([_ratio(look) for look in looks]))
         self.brightness = float(np.median([look.brightness for look in looks]))
-        sharp = np.log([max(look.sharpness, 1e-6) for look in looks if min(look.width, look.height) >= BLUR_PX] or [0])
+        sharp = np.log([max(look.sharpness, 1e-6) for look in looks if min(look.width, look.height) >= BLUR_PX] or [1])
         self.sharpness = float(np.median(sharp))
         self.deviation = max(MAD_TO_STD * _mad(sharp), 1e-3)
 

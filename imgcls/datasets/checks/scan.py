@@ -127,9 +127,7 @@ class _Image(NamedTuple):
     place: Place
 
 
-def scan_images(
-    data: ResolvedData, *, embed: Embed | None, workers: int, progress: Progress | None = None
-) -> Scan:
+def scan_images(data: ResolvedData, *, embed: Embed | None, workers: int, progress: Progress | None = None) -> Scan:
     """Decode every image once, and keep what the checks need.
 
     Args:
@@ -189,8 +187,7 @@ def _in_order(
             return ImageError(exc.kind, exc.message)
 
     def look_at_all(chunk: Sequence[_Image]) -> list[Result]:
-        found = time_limit.map_within(look, chunk, time_limit.IMAGE_LIMIT_SEC)
-        return [each for each in found]
+        return list(time_limit.map_within(look, chunk, time_limit.IMAGE_LIMIT_SEC))
 
     chunks = iter([images[start : start + CHUNK] for start in range(0, len(images), CHUNK)])
     with ThreadPoolExecutor(max(workers, 1), thread_name_prefix="check") as pool:

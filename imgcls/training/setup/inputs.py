@@ -28,7 +28,10 @@ def with_whole_paths(recipe: Recipe) -> Recipe:
 
 
 def with_whole_source(recipe: Recipe) -> Recipe:
-    """The same recipe with its images alone named so."""
+    """The same recipe with its images, and what is to be mended in them, alone named so."""
+    if recipe.data.fixes:
+        fixes = str(Path(recipe.data.fixes).expanduser().absolute())
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"fixes": fixes})})
     if recipe.data.source in ("", "cifar10"):
         return recipe
     return with_source(recipe, str(Path(recipe.data.source).expanduser().absolute()))
@@ -74,6 +77,7 @@ def open_data(
         seen=seen,
         allow_modified=recipe.data.allow_modified,
         strict=recipe.data.strict,
+        fixes=Path(recipe.data.fixes) if recipe.data.fixes else None,
         workers=workers,
         max_memory_mib=max_memory_mib,
         splits=splits,

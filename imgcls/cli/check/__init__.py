@@ -1,0 +1,1 @@
+"""`imgcls check`: its options, and its answer as a table."""
