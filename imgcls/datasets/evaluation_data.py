@@ -75,7 +75,7 @@ def open_for_evaluation(
             )
         raise DataError(f"{spec} has no {split} split", hint="leave out --split to evaluate what there is")
     if fixes is not None:
-        data = with_fixes(data, fixes)
+        data = with_fixes(data, fixes, is_whole=False)
     if check_classes is not None:
         check_classes(data.classes)
     (images,) = open_splits(data, opening).values()

@@ -17,6 +17,7 @@ from imgcls.datasets.labelled_images import DataDescription
 from imgcls.datasets.resolving import ResolvedData, ResolvedSplit
 from imgcls.datasets.stored_images import FileImages
 from imgcls.errors import DataError
+from imgcls.host.terminal_text import counted
 
 Action = Literal["keep", "drop", "move"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -40,16 +41,20 @@ class Fix:
     to: str = ""
 
 
-def with_fixes(data: ResolvedData, path: Path) -> ResolvedData:
+def with_fixes(data: ResolvedData, path: Path, *, is_whole: bool = True) -> ResolvedData:
     """A data set as a list of fixes wants it; a warning says how many images that concerns.
 
+    Args:
+        data: the splits.
+        path: the list.
+        is_whole: whether all splits are there, so that an image which isn't among them is nowhere.
     Raises:
         DataError: as `read_fixes` and `apply_fixes`.
     """
     applied = apply_fixes(data, read_fixes(path), path)
-    told = [f"{path}: {applied.num_dropped:,} images are left out, {applied.num_moved:,} have another class"]
-    if applied.unmet:
-        told.append(f"{path} names {len(applied.unmet):,} images that are not in the data, such as {applied.unmet[0]}")
+    told = [f"{path}: {counted(applied.num_dropped, 'image')} left out, {applied.num_moved:,} given another class"]
+    if applied.unmet and is_whole:
+        told.append(f"{path} names {counted(len(applied.unmet), 'image')} that the data lacks, as {applied.unmet[0]}")
     return replace(applied.data, warnings=(*data.warnings, *told))
 
 

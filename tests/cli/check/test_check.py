@@ -73,7 +73,7 @@ def test_a_list_of_fixes_is_written_edited_and_honoured(leaky: Path, tmp_path: P
     )
     trained = run("train", "--data", leaky, "--data-fixes", fixes, "-o", tmp_path / "run", *SMALL)
     assert trained.exit_code == 0, trained.stderr
-    assert "1 images are left out, 1 have another class" in trained.stderr
+    assert "1 image left out, 1 given another class" in trained.stderr
     assert "the same bytes" not in trained.stderr
     # What training was evaluated on, eval finds again, without the image that was left out.
     measured = run("eval", tmp_path / "run", "-f", "json")
