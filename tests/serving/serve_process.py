@@ -39,10 +39,10 @@ class ServeProcess:
 
     Args:
         arguments: of `imgcls serve`, without `--port`.
-        ready: whether to wait until it says where it is.
+        env: variables beside those of this process.
     """
 
-    def __init__(self, *arguments: str, ready: bool = True, env: dict[str, str] | None = None) -> None:
+    def __init__(self, *arguments: str, env: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "imgcls", "serve", "--port", "0", *arguments],
             stderr=subprocess.PIPE,
@@ -55,8 +55,10 @@ class ServeProcess:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         self.url = ""
-        if ready:
-            self.url = re.search(r" at (\S+)$", self.wait_for(r"^serving .* at "))[1]
+
+    def wait_until_ready(self) -> None:
+        """Until it says where it is."""
+        self.url = re.search(r" at (\S+)$", self.wait_for(r"^serving .* at "))[1]
 
     @property
     def pid(self) -> int:
@@ -132,9 +134,12 @@ class ServeProcess:
 
 @contextlib.contextmanager
 def serving(*arguments: str, **options: Any) -> Iterator[ServeProcess]:
-    """A server for a block."""
+    """A server for a block; with `ready=False` it may still be loading."""
+    is_ready = options.pop("ready", True)
     server = ServeProcess(*arguments, **options)
     try:
+        if is_ready:
+            server.wait_until_ready()
         yield server
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -14,7 +14,7 @@ from tiny_model import save_image
 def command_records(model, *paths):
     """What the command says to files."""
     run = subprocess.run(
-        [sys.executable, "-m", "imgcls", "predict", "-m", str(model), "--runtime", "torch", "-f", "json", "-q", *map(str, paths)],
+        [sys.executable, "-m", "imgcls", "predict", "-m", str(model), "-f", "json", "-q", *map(str, paths)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode in (0, 4), run.stderr

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgcls.cli import options
-from imgcls.cli.completion import complete_device, complete_model
+from imgcls.cli.help.completion import complete_device, complete_model
 from imgcls.errors import UsageError
 
 if TYPE_CHECKING:
