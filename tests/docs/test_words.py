@@ -32,7 +32,7 @@ FOLDERS = ("imgcls", "tests", "docs", "benchmarks", "configs", "examples", ".ci"
 # The same words in another sense, anywhere.
 OTHER_SENSES = re.compile(
     r"(?:request|response|redirect) bod(?:y|ies)|body of (?:a|an|the|every|each) (?:request|response|answer|redirect)"
-    r"|</?body|^\s*body\b.*\{|\.body\b|document\.body|body_lr_factor|exponential moving average",
+    r"|</?body|^\s*body\b.*\{|\.body\b|document\.body|body_lr_factor|exponential moving average|asyncio\.Runner",
     re.IGNORECASE,
 )
 # The same words in another sense, in these files: what HTTP sends, Python's syntax trees, another server's copy.
@@ -50,6 +50,7 @@ ALLOWED = {
         "tests/models/families/test_timm.py",
         "docs/generator/python_api.py",
     ),
+    "bodies": ("imgcls/serving/", "tests/serving/"),
     # In augmentation it names a stream of random numbers, which another name would change.
     "mirror": (
         "imgcls/models/weights_cache.py",

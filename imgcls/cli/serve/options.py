@@ -191,7 +191,10 @@ class LimitOptions:
         float, typer.Option("--header-timeout", min=0.01, help="Seconds for headers (408).", rich_help_panel=LIMITS)
     ] = 10.0
     body_timeout: Annotated[
-        float, typer.Option("--body-timeout", min=0.01, help="Seconds for a body (408).", rich_help_panel=LIMITS)
+        float,
+        typer.Option(
+            "--body-timeout", min=0.01, help="Seconds for the body of a request (408).", rich_help_panel=LIMITS
+        ),
     ] = 30.0
     keep_alive: Annotated[
         float,
