@@ -218,8 +218,8 @@ def serve(
         asyncio.get_running_loop().call_soon(on_ready)
         await server.serve(sockets=[listening])
 
-    with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
-        runner.run(run())
+    with asyncio.Runner(loop_factory=settings.get_loop_factory()) as loop:
+        loop.run(run())
     is_done = models.close(ENGINE_SEC)
     log.event("stopped", level="info" if is_done else "warning", unanswered=None if is_done else "some")
     if address.uds is not None:

@@ -40,6 +40,9 @@ ALLOWED = {
     "body": (
         "imgcls/host/",
         "imgcls/serving/",
+        "imgcls/cli/serve/",
+        "benchmarks/serving",
+        "docs/pages/guides/serving.md",
         "tests/host/",
         "tests/serving/",
         "tests/conftest.py",

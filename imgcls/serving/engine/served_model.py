@@ -12,7 +12,7 @@ from imgcls.inference.backends.backend import LoadedBackend, load_backend
 from imgcls.inference.predictor import Predictor
 from imgcls.serving.config import ServeConfig
 from imgcls.serving.engine.engine import Engine
-from imgcls.serving.engine.warm_up import classify_check_image, find_best_batch
+from imgcls.serving.engine.warm_up import best_batch, classify_check_image
 
 # What a model may still have in hand when another has taken its place.
 DRAIN_SEC = 60.0
@@ -134,7 +134,7 @@ class ServedModels:
             raise ModelError(f"{spec} can't classify an image: {exc}", hint=f"imgcls predict -m {spec} FILE") from exc
         if not record.predictions:
             raise ModelError(f"{spec} names no class", hint=f"imgcls predict -m {spec} FILE")
-        best = find_best_batch(predictor, config.batching.max_batch)
+        best = best_batch(loaded.device, config.batching.max_batch)
         return ServedModel(name, spec, loaded, Engine(predictor, config.batching, best_batch=best), time.time())
 
 
