@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Tiny networks gain nothing from threads, which wait for one another by spinning; set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-pytest_plugins = ("forked_cli", "local_hub", "tiny_model", "tiny_runs", "unprivileged")
+pytest_plugins = ("forked_cli", "local_hub", "s3_server", "tiny_model", "tiny_runs", "unprivileged")
 
 OUR_VARIABLES = ("IMGCLS_OFFLINE", "IMGCLS_WEIGHTS_URL", "IMGCLS_DEBUG")
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

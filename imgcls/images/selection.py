@@ -7,12 +7,13 @@ import itertools
 import re
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from imgcls.errors import UsageError
 from imgcls.images.input_lists import check_stdin_use, read_list
+from imgcls.images.object_storage.urls import StorageOptions
 from imgcls.images.signatures import begins_like_image, looks_like_image
 from imgcls.images.sources import STDIN, Source, iterate_sources
 from imgcls.images.walking import PassedOver, WalkRules, has_image_suffix
@@ -167,6 +168,7 @@ class InputSelection:
         newer_than: an age, a date or a file, or None.
         max_stdin_bytes: stdin and members of archives may give as an image; None for any number.
         any_suffix: folders and patterns give images of any name, found by their first bytes.
+        storage: how object storage is reached.
     """
 
     arguments: tuple[str, ...]
@@ -178,6 +180,7 @@ class InputSelection:
     newer_than: str | None = None
     max_stdin_bytes: int | None = None
     any_suffix: bool = False
+    storage: StorageOptions = field(default_factory=StorageOptions)
 
     def open(self, *, marks_old: bool = False) -> SelectedSources:
         """Check the options, then give the inputs, lazily and in order.
@@ -197,8 +200,12 @@ class InputSelection:
         rules = walk_rules(self.include, self.exclude, any_suffix=self.any_suffix)
         return SelectedSources(
             itertools.chain(
-                iterate_sources(self.arguments, rules=rules, max_stdin_bytes=self.max_stdin_bytes),
-                iterate_sources(names, rules=rules, has_patterns=False, max_stdin_bytes=self.max_stdin_bytes),
+                iterate_sources(
+                    self.arguments, rules=rules, max_stdin_bytes=self.max_stdin_bytes, storage=self.storage
+                ),
+                iterate_sources(
+                    names, rules=rules, has_patterns=False, max_stdin_bytes=self.max_stdin_bytes, storage=self.storage
+                ),
             ),
             shard=parse_shard(self.shard) if self.shard else None,
             newer_than_ns=parse_newer_than(self.newer_than) if self.newer_than else None,

@@ -13,6 +13,7 @@ from imgcls.errors import DataError, ImageError
 from imgcls.host.urls import without_secrets
 from imgcls.images.archives.names import SEPARATOR, archive_suffix, expand_braces, has_braces, member_name, split_member
 from imgcls.images.data_uris import decode_data_uri, is_data_uri
+from imgcls.images.object_storage.urls import StorageOptions, is_object_url, shown_url
 from imgcls.images.walking import Found, WalkRules, has_image_suffix, match_pattern, walk_folder
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Source:
         name: how its record calls it: the text as given, but for passwords, and below a folder joined to the folder's;
             valid Unicode always.
         path: of a file, or None.
-        url: `http://` or `https://`, or empty.
+        url: `http://`, `https://` or one of object storage, or empty.
         content: an encoded image's bytes, or None.
         member: of an archive, or None.
         version: size in bytes and modification time in nanoseconds since 1970, where they are known without a file of
@@ -68,6 +69,7 @@ def iterate_sources(
     rules: WalkRules | None = None,
     has_patterns: bool = True,
     max_stdin_bytes: int | None = None,
+    storage: StorageOptions | None = None,
 ) -> Iterator[Source]:
     """Expand arguments one after the other: files, folders, glob patterns, URLs, `-` for an image on stdin.
 
@@ -81,12 +83,17 @@ def iterate_sources(
         rules: what folders and patterns hold; by default the suffix must be an image's.
         has_patterns: whether `*`, `?` and `[` in the name of something that isn't there stand for other names.
         max_stdin_bytes: stdin may give, and a member of an archive may have; None for any number.
+        storage: how object storage is reached; None as its own tools do.
     """
     rules = rules or WalkRules(has_image_suffix)
     max_member_bytes = MAX_MEMBER_BYTES if max_stdin_bytes is None else max_stdin_bytes
     for argument in arguments:
         if argument == STDIN:
             yield _read_stdin(stdin or standard_input(), max_stdin_bytes)
+        elif is_object_url(argument):
+            yield from _expand_objects(
+                argument, rules, storage or StorageOptions(), max_member_bytes, has_patterns=has_patterns
+            )
         elif is_url(argument):
             url = valid_unicode(argument)
             yield Source(without_secrets(url), url=url)
@@ -97,6 +104,23 @@ def iterate_sources(
             yield Source("", failure=ImageError("not_found", "the name is empty"))
         else:
             yield from _expand_path(argument, rules, max_member_bytes, has_patterns=has_patterns)
+
+
+def _expand_objects(
+    argument: str, rules: WalkRules, storage: StorageOptions, max_member_bytes: int, *, has_patterns: bool
+) -> Iterator[Source]:
+    # fsspec takes a while to import.
+    from imgcls.images.object_storage.inputs import expand_object_url
+
+    for url in expand_braces(valid_unicode(argument)) if has_patterns else (valid_unicode(argument),):
+        for found in expand_object_url(url, rules, storage, max_bytes=max_member_bytes, has_patterns=has_patterns):
+            name = shown_url(found.url)
+            if found.entry is not None:
+                yield _member_source(name, found.entry, found.version[1] if found.version else 0)
+            elif found.failure is not None:
+                yield Source(name, failure=found.failure)
+            else:
+                yield Source(name, url=found.url, version=found.version)
 
 
 def _read_data_uri(uri: str) -> Source:

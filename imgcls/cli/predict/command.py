@@ -41,48 +41,49 @@ def predict(
     background_rgb = decoding.background_rgb
     selection = asked.selection(max_stdin_bytes=limits.max_bytes)
     sources = selection.open(marks_old=target.resume)
-    destination = target.destination((asked.files_from, model.model, model.weights, foreign.labels))
-    destination.check()
-    # What an earlier run has done is no work, and where it was much, that run has made the twin.
-    is_new_work = not asked.come_once and not (target.resume and destination.has_earlier_records())
-    upcoming = selection.open if is_new_work else None
-    loaded = load_model(model, speed, foreign, upcoming=upcoming, verbose=verbose)
-    target.prepare_stdout()
-    started = time.monotonic()
-    # Which old files have a record shows on the way.
-    countable = not asked.come_once and not (target.resume and asked.newer_than)
-    with contextlib.ExitStack() as stack:
-        interruption = stack.enter_context(noted_interruptions())
-        watches = asked.may_be_many and (destination.report_only or not target.has_table_on_screen)
-        on_record = stack.enter_context(progress_bar(selection.open if countable else None, is_wanted=watches))
-        result = run_batch(
-            loaded.backend,
-            sources,
-            destination,
-            StreamSettings(
-                top_k=model.top_k,
-                batch_size=model.batch_size,
-                num_threads=model.workers or None,
-                max_pixels=limits.max_pixels,
-                decode_limit_sec=limits.image_timeout,
-                fetch_limit_sec=limits.url_timeout,
-                threshold=model.threshold,
-                fast_decode=speed.fast_decode,
-                all_frames=asked.all_frames,
-                accepts_truncated=decoding.truncated is Truncated.ACCEPT,
-                background_rgb=background_rgb,
-                depth_bits=decoding.depth,
-                fetch=limits.fetch(),
-                should_stop=interruption.has_come,
-                on_smaller_batch=messages.say_smaller_batch,
-            ),
-            device=loaded.device,
-            runtime=loaded.runtime,
-            limits=limits.error_limits(),
-            # An empty share of a list, or nothing new since yesterday, is no fault.
-            may_be_empty=lambda: sources.num_left_out > 0,
-            on_record=on_record,
-        )
+    with target.uploading(asked.storage):
+        destination = target.destination((asked.files_from, model.model, model.weights, foreign.labels))
+        destination.check()
+        # What an earlier run has done is no work, and where it was much, that run has made the twin.
+        is_new_work = not asked.come_once and not (target.resume and destination.has_earlier_records())
+        upcoming = selection.open if is_new_work else None
+        loaded = load_model(model, speed, foreign, upcoming=upcoming, verbose=verbose)
+        target.prepare_stdout()
+        started = time.monotonic()
+        # Which old files have a record shows on the way.
+        countable = not asked.come_once and not (target.resume and asked.newer_than)
+        with contextlib.ExitStack() as stack:
+            interruption = stack.enter_context(noted_interruptions())
+            watches = asked.may_be_many and (destination.report_only or not target.has_table_on_screen)
+            on_record = stack.enter_context(progress_bar(selection.open if countable else None, is_wanted=watches))
+            result = run_batch(
+                loaded.backend,
+                sources,
+                destination,
+                StreamSettings(
+                    top_k=model.top_k,
+                    batch_size=model.batch_size,
+                    num_threads=model.workers or None,
+                    max_pixels=limits.max_pixels,
+                    decode_limit_sec=limits.image_timeout,
+                    fetch_limit_sec=limits.url_timeout,
+                    threshold=model.threshold,
+                    fast_decode=speed.fast_decode,
+                    all_frames=asked.all_frames,
+                    accepts_truncated=decoding.truncated is Truncated.ACCEPT,
+                    background_rgb=background_rgb,
+                    depth_bits=decoding.depth,
+                    fetch=limits.fetch(asked.storage),
+                    should_stop=interruption.has_come,
+                    on_smaller_batch=messages.say_smaller_batch,
+                ),
+                device=loaded.device,
+                runtime=loaded.runtime,
+                limits=limits.error_limits(),
+                # An empty share of a list, or nothing new since yesterday, is no fault.
+                may_be_empty=lambda: sources.num_left_out > 0,
+                on_record=on_record,
+            )
     messages.say_what_was_passed_over(sources.passed_over, any_suffix=asked.any_suffix)
     messages.say_how_it_ended(result, time.monotonic() - started, destination)
     if interruption.exit_code is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgcls.images.archives.names import archive_suffix, is_streamed
+from imgcls.images.object_storage.urls import StorageOptions, is_object_url
 
 if TYPE_CHECKING:
     from imgcls.images.selection import InputSelection
@@ -21,7 +22,7 @@ class InputOptions:
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Files, folders, archives (.tar, .zip), glob patterns, URLs, or - for one image on stdin.",
+            help="Files, folders, archives (.tar, .zip), patterns, URLs (also s3://), or - for one image on stdin.",
             metavar="INPUT...",
         ),
     ] = None
@@ -96,6 +97,27 @@ class InputOptions:
         ),
     ] = False
 
+    endpoint_url: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint-url",
+            help="Of s3://: another server than Amazon's, such as MinIO's.",
+            metavar="URL",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    anonymous: Annotated[
+        bool,
+        typer.Option(
+            "--anonymous", help="Ask object storage without credentials, as for public buckets.", rich_help_panel=PANEL
+        ),
+    ] = False
+
+    @property
+    def storage(self) -> StorageOptions:
+        """How object storage is reached."""
+        return StorageOptions(self.endpoint_url, self.anonymous)
+
     def selection(self, *, max_stdin_bytes: int) -> "InputSelection":
         """The inputs in the library's words.
 
@@ -114,14 +136,17 @@ class InputOptions:
             self.newer_than,
             max_stdin_bytes,
             self.any_suffix,
+            self.storage,
         )
 
     @property
     def come_once(self) -> bool:
         """Whether the inputs can't be walked through twice, as stdin and pipes can't."""
         from_pipe = self.files_from is not None and not os.path.isfile(self.files_from)  # noqa: PTH113
-        # A compressed archive could be, but unpacking it costs about as much as decoding its images.
-        return from_pipe or any(each == "-" or is_streamed(each) for each in self.inputs or ())
+        # A compressed archive could be, but unpacking it costs about as much as decoding its images; and listing a
+        # bucket costs money.
+        once = (each == "-" or is_streamed(each) or is_object_url(each) for each in self.inputs or ())
+        return from_pipe or any(once)
 
     @property
     def may_be_many(self) -> bool:
@@ -130,5 +155,5 @@ class InputOptions:
             return True
         only = self.inputs[0]
         # Unlike Path.is_file, this is never an error: a name may be too long, or lead where nobody may look.
-        is_one = "://" in only or os.path.isfile(only)  # noqa: PTH113
+        is_one = ("://" in only and not only.endswith("/")) or os.path.isfile(only)  # noqa: PTH113
         return not (only == "-" or (is_one and not archive_suffix(only)))

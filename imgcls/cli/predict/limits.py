@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from imgcls.images.object_storage.urls import StorageOptions
     from imgcls.inference.batch_run import ErrorLimits
 
 PANEL = "Limits"
@@ -70,8 +71,12 @@ class LimitOptions:
         # A record says all that matters here.
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
-    def fetch(self) -> Callable[[str], bytes]:
-        """What turns a URL into bytes, within the limits."""
+    def fetch(self, storage: "StorageOptions") -> Callable[[str], bytes]:
+        """What turns a URL into bytes, within the limits.
+
+        Args:
+            storage: how object storage is reached.
+        """
         from imgcls.images.download import fetch_image
 
         return functools.partial(
@@ -79,6 +84,7 @@ class LimitOptions:
             max_bytes=self.max_bytes,
             time_limit_sec=self.url_timeout,
             allow_private=self.allow_private_urls,
+            storage=storage,
         )
 
     def error_limits(self) -> "ErrorLimits":

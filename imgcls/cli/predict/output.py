@@ -1,5 +1,6 @@
 """Where `imgcls predict` writes its records, and how."""
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgcls.cli import console
+from imgcls.cli.predict.remote_output import remote_address, uploaded, working_path
 from imgcls.errors import OutputError
 from imgcls.outputs.formats import FORMATS
 
 if TYPE_CHECKING:
+    from imgcls.images.object_storage.urls import StorageOptions
     from imgcls.outputs.destination import Destination
 
 PANEL = "Output"
@@ -46,7 +49,7 @@ class OutputOptions:
         typer.Option(
             "--output",
             "-o",
-            help="Write here instead of to stdout; .gz and .zst compress.",
+            help="Write here (a file, or s3://...) instead of to stdout; .gz and .zst compress.",
             metavar="FILE",
             readable=False,
             rich_help_panel=PANEL,
@@ -84,8 +87,15 @@ class OutputOptions:
 
     @property
     def path(self) -> Path | None:
-        """The output; None for stdout."""
+        """The output; None for stdout. One in object storage is written here first."""
+        if self.remote_address is not None:
+            return working_path(self.remote_address)
         return None if self.output == Path("-") else self.output
+
+    @property
+    def remote_address(self) -> str | None:
+        """Of an output in object storage."""
+        return remote_address(self.output)
 
     @property
     def has_table_on_screen(self) -> bool:
@@ -115,6 +125,10 @@ class OutputOptions:
             csv_safe=self.csv_safe,
             reads=tuple(Path(each) for each in reads if each is not None),
         )
+
+    def uploading(self, storage: "StorageOptions") -> contextlib.AbstractContextManager[None]:
+        """Around a run; see `uploaded`."""
+        return uploaded(self.remote_address, storage, resume=self.resume, overwrite=self.overwrite)
 
     def prepare_stdout(self) -> None:
         """Make stdout ready for records, where they go there.

@@ -52,9 +52,7 @@ def read_archive(path: Path, rules: WalkRules, *, max_bytes: int) -> Iterator[Ar
             with path.open("rb") as file:
                 yield from read_tar(file, path.name, rules, max_bytes=max_bytes, path=path)
         else:
-            for found in walk_zip(path, max_bytes=max_bytes):
-                entry = ArchiveEntry(found.name, found.member, found.size_bytes, found.failure)
-                yield from _taken(entry, rules, max_bytes)
+            yield from read_zip(path, rules, max_bytes=max_bytes)
     except ArchiveError as exc:
         yield ArchiveEntry("", failure=ImageError("corrupt_image", f"the archive can't be read on: {exc}"))
     except PermissionError:
@@ -62,6 +60,18 @@ def read_archive(path: Path, rules: WalkRules, *, max_bytes: int) -> Iterator[Ar
     except OSError as exc:
         reason = exc.strerror or str(exc)
         yield ArchiveEntry("", failure=ImageError("corrupt_image", f"the archive can't be read: {reason}"))
+
+
+def read_zip(
+    file: BinaryIO | Path, rules: WalkRules, *, max_bytes: int, is_held: bool = False
+) -> Iterator[ArchiveEntry]:
+    """The images of a zip file; see `read_archive` and `walk_zip`.
+
+    Raises:
+        ArchiveError: the archive is torn or damaged.
+    """
+    for found in walk_zip(file, max_bytes=max_bytes, is_held=is_held):
+        yield from _taken(ArchiveEntry(found.name, found.member, found.size_bytes, found.failure), rules, max_bytes)
 
 
 def read_tar(

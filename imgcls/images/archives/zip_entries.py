@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from imgcls.errors import ImageError
 from imgcls.images.archives.members import ArchiveError, HeldBytes, Member, ZipEntry
@@ -32,20 +33,22 @@ class ZipFound:
     failure: ImageError | None = None
 
 
-def walk_zip(path: Path, *, max_bytes: int) -> Iterator[ZipFound]:
+def walk_zip(file: BinaryIO | Path, *, max_bytes: int, is_held: bool = False) -> Iterator[ZipFound]:
     """The files in the order of the directory, or, without one, of the archive; folders are left out.
 
     Args:
-        path: of the archive.
+        file: the archive.
         max_bytes: of an entry that is held in memory, as in an archive without its directory.
+        is_held: whether all are, because the file can't be read by several threads.
     Raises:
         ArchiveError: the archive is torn, or no zip file.
         OSError: it can't be read.
     """
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, struct.error) as exc:
-        yield from _walk_headers(path, max_bytes, str(exc))
+        with file.open("rb") if isinstance(file, Path) else contextlib.nullcontext(file) as opened:
+            yield from _walk_headers(opened, max_bytes, str(exc))
         return
     for info in archive.infolist():
         # `is_dir` fails for an empty name, which a damaged directory may hold.
@@ -55,34 +58,46 @@ def walk_zip(path: Path, *, max_bytes: int) -> Iterator[ZipFound]:
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             what = "a link inside of the archive, which is not followed" if stat.S_ISLNK(mode) else "a special file"
             yield ZipFound(info.filename, info.file_size, None, ImageError("not_an_image", what))
+        elif is_held:
+            yield _held(ZipEntry(archive, info), max_bytes)
         else:
             yield ZipFound(info.filename, info.file_size, ZipEntry(archive, info))
 
 
-def _walk_headers(path: Path, max_bytes: int, reason: str) -> Iterator[ZipFound]:
+def _held(entry: ZipEntry, max_bytes: int) -> ZipFound:
+    info = entry.info
+    if info.file_size > max_bytes:
+        return ZipFound(info.filename, info.file_size, None)
+    try:
+        return ZipFound(info.filename, info.file_size, HeldBytes(entry.read()))
+    except ImageError as exc:
+        return ZipFound(info.filename, info.file_size, None, exc)
+
+
+def _walk_headers(file: BinaryIO, max_bytes: int, reason: str) -> Iterator[ZipFound]:
     """What can be had of an archive whose directory, which stands at its end, is missing."""
     count = 0
-    with path.open("rb") as file:
-        while True:
-            head = file.read(LOCAL_HEADER.size)
-            if len(head) < LOCAL_HEADER.size or head[:4] != SIGNATURE:
-                break
-            _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = LOCAL_HEADER.unpack(head)
-            raw_name = file.read(name_length)
-            file.seek(extra_length, 1)
-            if len(raw_name) < name_length or flags & (HAS_DESCRIPTOR | IS_ENCRYPTED) or ZIP64 in (packed, size):
-                break
-            name = raw_name.decode("utf-8" if flags & IS_UTF8 else "cp437", "surrogateescape")
-            if packed > max_bytes or size > max_bytes:
-                yield ZipFound(name, size, None, ImageError("too_large", f"{size:,} bytes in the archive"))
-                file.seek(packed, 1)
-                continue
-            content = file.read(packed)
-            if len(content) < packed:
-                break
-            count += 1
-            if not name.endswith("/"):
-                yield _unpacked(name, content, method, size, crc)
+    file.seek(0)
+    while True:
+        head = file.read(LOCAL_HEADER.size)
+        if len(head) < LOCAL_HEADER.size or head[:4] != SIGNATURE:
+            break
+        _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = LOCAL_HEADER.unpack(head)
+        raw_name = file.read(name_length)
+        file.seek(extra_length, 1)
+        if len(raw_name) < name_length or flags & (HAS_DESCRIPTOR | IS_ENCRYPTED) or ZIP64 in (packed, size):
+            break
+        name = raw_name.decode("utf-8" if flags & IS_UTF8 else "cp437", "surrogateescape")
+        if packed > max_bytes or size > max_bytes:
+            yield ZipFound(name, size, None, ImageError("too_large", f"{size:,} bytes in the archive"))
+            file.seek(packed, 1)
+            continue
+        content = file.read(packed)
+        if len(content) < packed:
+            break
+        count += 1
+        if not name.endswith("/"):
+            yield _unpacked(name, content, method, size, crc)
     if count == 0:
         raise ArchiveError(f"it is no zip file ({reason})")
     raise ArchiveError(f"its directory is missing ({reason})")
