@@ -80,7 +80,10 @@ def export(
     if output.exists() and not overwrite:
         raise OutputError(f"{output} exists already", hint="--overwrite replaces it")
     from imgcls.models.loading import load_model
+    from imgcls.models.onnx.model import is_onnx
 
+    if is_onnx(model) and Path(model).exists():
+        raise UsageError(f"{model} is an ONNX file already", hint="name the checkpoint or the model that it came from")
     with console.download_progress(f"the weights of {model}") as downloading:
         loaded = load_model(
             model, weights=weights, labels=foreign_model.read_labels(labels), ema=ema, progress=downloading

@@ -1,11 +1,13 @@
 """Options that say what an ONNX file from elsewhere doesn't: class names, preprocessing, what its outputs are."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from imgcls.cli import options
 from imgcls.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -131,6 +133,52 @@ OutputName = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class ForeignOptions:
+    """What an ONNX file from elsewhere doesn't say of itself."""
+
+    labels: options.Labels = None
+    preset: PresetOption = None
+    mean: Mean = None
+    std: Std = None
+    size: Size = None
+    channels: ChannelsOption = None
+    resize: ResizeOption = None
+    pad_colour: PadColour = None
+    interpolation: InterpolationOption = None
+    scale: ScaleOption = None
+    activation: ActivationOption = None
+    output_name: OutputName = None
+
+    def transform(self) -> "InputOptions | None":
+        """The preprocessing that the options say; None when they say nothing.
+
+        Raises:
+            ConfigError: a value that means nothing.
+        """
+        sizes = (self.mean, self.std, self.size, self.pad_colour)
+        choices = (self.preset, self.channels, self.resize, self.interpolation, self.scale)
+        if all(each is None for each in (*sizes, *choices)):
+            return None
+        from imgcls.models.onnx.input_options import InputOptions
+
+        return InputOptions(
+            preset=self.preset.value if self.preset else None,
+            mean=_numbers(self.mean, "--mean") if self.mean else None,
+            std=_numbers(self.std, "--std", above=0) if self.std else None,
+            size=self.size,
+            channels=self.channels.value if self.channels else None,
+            resize=self.resize.value if self.resize else None,
+            interpolation=self.interpolation.value if self.interpolation else None,
+            scale=int(self.scale.value) if self.scale else None,
+            pad_rgb=_colour(self.pad_colour) if self.pad_colour else None,
+        )
+
+    def told_activation(self) -> Literal["softmax", "sigmoid", "none"] | None:
+        """What turns the outputs into probabilities."""
+        return self.activation.value if self.activation else None
+
+
 def read_labels(path: Path | None) -> tuple[str, ...] | None:
     """The class names in a file, if one is named; see `read_class_names`."""
     if path is None:
@@ -138,41 +186,6 @@ def read_labels(path: Path | None) -> tuple[str, ...] | None:
     from imgcls.models.class_names import read_class_names
 
     return read_class_names(path)
-
-
-def input_options(
-    preset: Preset | None,
-    mean: str | None,
-    std: str | None,
-    size: str | None,
-    channels: Channels | None,
-    resize: Resize | None,
-    pad_colour: str | None,
-    interpolation: Interpolation | None,
-    scale: Scale | None,
-) -> "InputOptions | None":
-    """The preprocessing that the options say; None when they say nothing.
-
-    Raises:
-        ConfigError: a value that means nothing.
-    """
-    told = (preset, mean, std, size, channels, resize, pad_colour, interpolation, scale)
-    if all(each is None for each in told):
-        return None
-    from imgcls.models.onnx.input_options import InputOptions
-
-    factor: Literal[1, 255] | None = None if scale is None else 255 if scale is Scale.BYTES else 1
-    return InputOptions(
-        preset=preset.value if preset else None,
-        mean=_numbers(mean, "--mean") if mean else None,
-        std=_numbers(std, "--std", above=0) if std else None,
-        size=size,
-        channels=channels.value if channels else None,
-        resize=resize.value if resize else None,
-        interpolation=interpolation.value if interpolation else None,
-        scale=factor,
-        pad_rgb=_colour(pad_colour) if pad_colour else None,
-    )
 
 
 def _numbers(text: str, option: str, *, above: float = float("-inf")) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
 """Measuring a model on a labelled data set, from their names to the report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,7 +20,9 @@ from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
 from imgcls.host.devices import choose_device
 from imgcls.images.transform import Pixels, Transform
 from imgcls.models.loading import LoadedModel, load_model
-from imgcls.models.onnx.network import OnnxNetwork, open_onnx_network
+from imgcls.models.onnx.answers import Activation
+from imgcls.models.onnx.input_options import InputOptions
+from imgcls.models.onnx.network import OnnxNetwork
 from imgcls.twins.runtime import Runtime, TwinRequest, find_twin, make_wanted_twin
 from imgcls.twins.upcoming import COMPARED
 
@@ -38,6 +40,10 @@ def evaluate(
     *,
     split: Split | None = None,
     weights: str | Path | None = None,
+    labels: Sequence[str] | None = None,
+    transform: Transform | InputOptions | None = None,
+    activation: Activation | None = None,
+    output_name: str | None = None,
     device: str = "auto",
     batch_size: int | None = None,
     workers: int | None = None,
@@ -53,7 +59,11 @@ def evaluate(
         model: a checkpoint, a run folder, an `.onnx` file, a bundled name or the name of a network.
         data: `cifar10`, or a folder of class folders; None takes what the model was trained on.
         split: None chooses test, else val, else all of a folder without splits.
-        weights: a plain state_dict for a named network.
+        weights: a state_dict for a named network.
+        labels: class names in the order of the outputs of `weights`, or of an ONNX file of another tool.
+        transform: the preprocessing of such a file.
+        activation: `softmax`, `sigmoid` or `none`, where its graph doesn't show it.
+        output_name: which of its outputs to read.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`.
         batch_size: images per forward pass; None chooses by their size.
         workers: threads or processes that decode; None for one per core.
@@ -75,7 +85,15 @@ def evaluate(
         raise UsageError(f"batch_size must be at least 1, not {batch_size}", hint="leave it out to choose by size")
     views = None if tta is None else _views_named(str(tta))
     choice = choose_device(device)
-    loaded, place = placed(load_model(str(model), weights=Path(weights) if weights else None), device, choice.device)
+    loaded = load_model(
+        str(model),
+        weights=Path(weights) if weights else None,
+        labels=labels,
+        transform=transform,
+        activation=activation,
+        output_name=output_name,
+    )
+    loaded, place = placed(loaded, device, choice.device)
     opening = Opening(transform=loaded.transform, strict=strict, workers=workers)
     found = open_data_for(
         loaded,
@@ -117,8 +135,7 @@ def placed(model: LoadedModel, request: str, device: torch.device) -> tuple[Load
     if not isinstance(model.network, OnnxNetwork):
         return model, device
     if request not in ("auto", "cpu"):
-        _file, network = open_onnx_network(model.weights_path, device=str(device))
-        model = replace(model, network=network)
+        model = replace(model, network=OnnxNetwork(model.network.file.on(str(device))))
     return model, torch.device("cpu")
 
 

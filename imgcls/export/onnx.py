@@ -192,6 +192,7 @@ def write_onnx(
         classes=model.classes,
         transform=model.transform,
         weights_sha256=model.weights_sha256,
+        weights_revision=model.weights_revision,
         wordnet_ids=model.wordnet_ids,
         precision=precision,
         recipe=model.recipe,

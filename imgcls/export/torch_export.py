@@ -59,6 +59,7 @@ def export_program(
         classes=model.classes,
         transform=model.transform,
         weights_sha256=model.weights_sha256,
+        weights_revision=model.weights_revision,
         wordnet_ids=model.wordnet_ids,
         recipe=model.recipe,
         metrics=model.metrics,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -20,6 +20,10 @@ from imgcls.models.imagenet import imagenet_classes
 from imgcls.models.onnx.model import is_onnx
 from imgcls.models.registry import DEFAULT_MODEL, family_of, find_checkpoint, published_weights
 from imgcls.models.state_dicts import FoundWeights, load_state_dict
+
+if TYPE_CHECKING:
+    from imgcls.models.onnx.answers import Activation
+    from imgcls.models.onnx.input_options import InputOptions
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class LoadedModel:
         network_name: what the registry calls the network, where that isn't `name` (a bundled model's).
         remarks: what was stripped or left out of the file's weights.
         weights_revision: the commit of the hub's repository that the weights came from, where they did.
+        notes: what was chosen for a person who didn't say it, one sentence each.
     """
 
     name: str
@@ -57,6 +62,7 @@ class LoadedModel:
     network_name: str = ""
     remarks: tuple[str, ...] = ()
     weights_revision: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -81,23 +87,38 @@ def load_model(
     weights: Path | None = None,
     labels: Sequence[str] | None = None,
     ema: bool = False,
+    transform: "Transform | InputOptions | None" = None,
+    activation: "Activation | None" = None,
+    output_name: str | None = None,
     progress: DownloadProgress | None = None,
 ) -> LoadedModel:
     """Load whatever `--model` names.
 
     Args:
-        spec: a checkpoint, a run folder, an exported `.onnx` file, a bundled name or a network's name, tried in this
-            order.
+        spec: a checkpoint, a run folder, an `.onnx` file, a bundled name or a network's name, tried in this order.
         weights: a state_dict in any of the usual wrappings, for a named network or for that of a checkpoint, in place
             of its own weights.
-        labels: class names in the order of the outputs of `weights`; a named network's are ImageNet's by default.
+        labels: class names in the order of the outputs of `weights`, or of an ONNX file that doesn't name them; a named
+            network's are ImageNet's by default.
         ema: take the exponential moving average that `weights` holds.
+        transform: the preprocessing of an ONNX file that doesn't say.
+        activation: what turns its outputs into probabilities, where its graph doesn't show it.
+        output_name: which of its outputs to read.
         progress: called with bytes so far and in all while weights are downloaded.
     Raises:
         ModelError: no such model, or its weights are missing, damaged, wrong, or can't be downloaded.
-        UsageError: labels without weights of one's own.
+        UsageError: labels without weights of one's own, or what an ONNX file lacks or has already.
     """
     path = find_checkpoint(spec)
+    told = (transform, activation, output_name)
+    is_onnx_file = path is not None and is_onnx(path)
+    if not is_onnx_file and any(each is not None for each in told):
+        raise UsageError(
+            f"the preprocessing is told for ONNX files only; {spec!r} has its own",
+            hint="leave out --preset, --mean, --std, --size and the others of their group",
+        )
+    if path is not None and is_onnx_file and weights is None and not ema:
+        return _from_onnx(path, labels, transform, activation, output_name)
     if weights is None and (labels is not None or ema):
         raise UsageError(
             f"{'--labels' if labels is not None else '--ema'} goes with --weights; {spec!r} has its own",
@@ -105,8 +126,6 @@ def load_model(
         )
     if weights is not None:
         return _with_weights(spec, path, weights, labels, ema=ema)
-    if path is not None and is_onnx(path):
-        return _from_onnx(path)
     if path is not None:
         return _from_checkpoint(load_checkpoint(path), path, name=spec if spec in BUNDLED else "")
     family = family_of(spec)
@@ -202,19 +221,31 @@ def _check_labels(classes: tuple[str, ...]) -> None:
         raise UsageError(f"the class {twice!r} is named twice", hint="give each class a name of its own")
 
 
-def _from_onnx(path: Path) -> LoadedModel:
+def _from_onnx(
+    path: Path,
+    labels: Sequence[str] | None,
+    transform: "Transform | InputOptions | None",
+    activation: "Activation | None",
+    output_name: str | None,
+) -> LoadedModel:
     # The one kind of model that needs no torch to run; whoever loads it here wants it as a torch module.
-    from imgcls.models.onnx.network import open_onnx_network
+    from imgcls.models.onnx.model import OnnxModel
+    from imgcls.models.onnx.network import OnnxNetwork
 
-    file, network = open_onnx_network(path, device="cpu")
+    file = OnnxModel(
+        path, device="cpu", labels=labels, transform=transform, activation=activation, output_name=output_name
+    )
+    known = imagenet_classes()
     return LoadedModel(
         name=file.card.name,
-        network=network,
+        network=OnnxNetwork(file),
         classes=file.card.classes,
         transform=file.card.transform,
         weights_sha256=file.sha256,
         weights_path=path,
-        wordnet_ids=file.card.wordnet_ids,
+        wordnet_ids=known.wordnet_ids if file.card.classes == known.names else file.card.wordnet_ids,
+        notes=file.notes,
+        weights_revision=file.card.weights_revision,
         recipe=file.card.recipe,
         metrics=file.card.metrics,
     )

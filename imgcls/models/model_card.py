@@ -22,6 +22,7 @@ class ModelCard:
         transform: the preprocessing that it was trained for.
         weights_sha256: of the file that its weights came from.
         wordnet_ids: of ImageNet's classes, else empty.
+        weights_revision: the commit of the hub's repository that they came from, where they did.
         precision: `fp32`, `fp16` or `int8`.
         recipe: the configuration that trained it, where known.
         metrics: figures stored with it, where known; measured before the export.
@@ -33,6 +34,7 @@ class ModelCard:
     transform: Transform
     weights_sha256: str
     wordnet_ids: tuple[str, ...] = ()
+    weights_revision: str = ""
     precision: str = "fp32"
     recipe: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class ModelCard:
                 transform=_transform(values["transform"], source),
                 weights_sha256=str(values["weights_sha256"]),
                 wordnet_ids=ids,
+                weights_revision=str(values.get("weights_revision", "")),
                 precision=str(values.get("precision", "fp32")),
                 recipe=dict(values.get("recipe", {})),
                 metrics=dict(values.get("metrics", {})),

@@ -53,6 +53,13 @@ class FinetuneSettings(Section):
     body_lr_factor: float = Field(
         default=1.0, gt=0, le=1, description="learning rate of the backbone as a fraction of the head's"
     )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="beside body_lr_factor: learning rate of each layer as a fraction of the one after it, from the "
+        "head backwards; 0.65 to 0.9 is usual for transformers, 1 for none",
+    )
     freeze_batch_norm: bool = Field(
         default=False,
         description="batch norms keep the statistics that the backbone was trained with: those of small batches of "

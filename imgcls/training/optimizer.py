@@ -10,6 +10,7 @@ from torch.optim import SGD, AdamW, Muon, Optimizer
 
 from imgcls.errors import ConfigError
 from imgcls.models.heads import backbone_parameters
+from imgcls.models.layer_groups import layer_distances
 from imgcls.recipes.optimization import OptimSettings
 
 # torchvision's names of what timm's networks list in `no_weight_decay`: ViT's token and positions, Swin's tables, logit
@@ -34,16 +35,27 @@ class Optimisers:
         network: only parameters that require a gradient are moved.
         settings: the recipe's [optim].
         backbone_lr_factor: learning rate of all but the head as a fraction of the head's.
+        layer_decay: of that, each layer's as a fraction of the next one's, from the head backwards.
     Raises:
         ConfigError: the network has nothing that the optimiser can move.
     """
 
-    def __init__(self, network: nn.Module, settings: OptimSettings, *, backbone_lr_factor: float = 1.0) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        settings: OptimSettings,
+        *,
+        backbone_lr_factor: float = 1.0,
+        layer_decay: float = 1.0,
+    ) -> None:
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         if not self.parameters:
             raise ConfigError("the network has no weights to train", hint="choose another model, or freeze less of it")
-        self._network, self._settings, self._backbone_lr_factor = network, settings, backbone_lr_factor
+        self._network, self._settings = network, settings
         self._backbone = {id(parameter) for parameter in backbone_parameters(network)}
+        distances = layer_distances(network) if layer_decay < 1 else {}
+        # Of each parameter of the backbone, by identity.
+        self._lr_factors = {key: backbone_lr_factor * layer_decay ** distances.get(key, 0) for key in self._backbone}
         self._build(NEWEST_RULE)
 
     def _build(self, rule: int) -> None:
@@ -68,9 +80,13 @@ class Optimisers:
                 )
             ]
             if hidden:
+                groups = [
+                    {"params": [m for p, m in self._muon_pairs if self._lr_factors[id(p)] == f], "lr": settings.lr * f}
+                    for f in self._falling_factors(hidden)
+                ]
                 muon = Muon(
-                    [matrix for _parameter, matrix in self._muon_pairs],
-                    lr=settings.lr * self._backbone_lr_factor,
+                    groups,
+                    lr=settings.lr,
                     weight_decay=settings.weight_decay,
                     momentum=settings.momentum,
                     nesterov=settings.nesterov,
@@ -103,11 +119,17 @@ class Optimisers:
 
     def _groups(self, parameters: Sequence[nn.Parameter], *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Parameters with and without decay; the head's, at its own rate, first."""
-        if self._backbone_lr_factor == 1:
+        if all(factor == 1 for factor in self._lr_factors.values()):
             return self._decay_groups(parameters, weight_decay)
-        head = self._decay_groups([p for p in parameters if id(p) not in self._backbone], weight_decay)
-        backbone = self._decay_groups([p for p in parameters if id(p) in self._backbone], weight_decay)
-        return [*head, *({**group, "lr": lr * self._backbone_lr_factor} for group in backbone)]
+        groups = self._decay_groups([p for p in parameters if id(p) not in self._backbone], weight_decay)
+        for factor in self._falling_factors(parameters):
+            alike = [p for p in parameters if self._lr_factors.get(id(p)) == factor]
+            groups += [{**group, "lr": lr * factor} for group in self._decay_groups(alike, weight_decay)]
+        return groups
+
+    def _falling_factors(self, parameters: Sequence[nn.Parameter]) -> list[float]:
+        """The learning rates of the backbone's parameters as fractions of the head's, each once."""
+        return sorted({self._lr_factors[id(p)] for p in parameters if id(p) in self._lr_factors}, reverse=True)
 
     def _decay_groups(self, parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
         """Two groups: the weights of layers with weight decay, all others without."""

@@ -83,10 +83,12 @@ def test_what_can_not_be_meant_is_refused(folder: Path, told: str, code: int, wo
         assert word in result.stderr
 
 
-def test_eval_says_which_command_takes_such_a_file(folder: Path) -> None:
-    result = run("eval", "m.onnx", "--data", "shots")
-    assert result.exit_code == 2
-    assert "only predict takes such a file" in result.stderr
+@pytest.mark.parametrize("to", [("-o", "x.onnx"), ("--to", "checkpoint", "-o", "x.pt")])
+def test_export_says_that_it_is_no_network(folder: Path, to: tuple[str, ...]) -> None:
+    result = run("export", "m.onnx", *to)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "m.onnx is an ONNX file already" in result.stderr
+    assert not Path(to[-1]).exists()
 
 
 TOLD = ("--labels", "labels.txt", "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5", "-f", "jsonl")

@@ -103,7 +103,7 @@ def test_a_foreign_file_without_labels_says_what_to_add(tmp_path):
     with pytest.raises(UsageError, match="class names and transform") as caught:
         OnnxModel(path)
     assert "--labels" in caught.value.hint
-    with pytest.raises(UsageError, match="only predict takes such a file"):
+    with pytest.raises(UsageError, match="class names and transform"):
         load_model(str(path))
     with pytest.raises(UsageError, match="its transform"):
         OnnxModel(path, labels=LABELS)

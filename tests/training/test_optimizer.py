@@ -4,7 +4,8 @@ from torch import nn
 
 from imgcls.errors import ConfigError
 from imgcls.models.building import build_network, build_unallocated
-from imgcls.models.heads import head_name
+from imgcls.models.heads import backbone_parameters, head_name
+from imgcls.models.layer_groups import layer_distances
 from imgcls.recipes.optimization import OptimSettings, ScheduleSettings
 from imgcls.training.lr_schedule import rate_factor
 from imgcls.training.optimizer import Optimisers, as_matrix, weight_matrices
@@ -214,6 +215,62 @@ def test_a_matrix_shares_its_memory_with_the_filters():
     filters = nn.Parameter(torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last))
     as_matrix(filters).data.zero_()
     assert not filters.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [("vit_tiny_patch16_224", "cls_token"), ("convnext_atto", "head.norm.weight"), ("efficientnet_lite0", "bn2.bias")],
+)
+def test_layer_decay_is_timms_own(name, named):
+    timm = pytest.importorskip("timm")
+    from timm.optim import param_groups_layer_decay
+
+    network = timm.create_model(name, num_classes=3)
+    theirs = {
+        id(parameter): group["lr_scale"]
+        for group in param_groups_layer_decay(network, layer_decay=0.7)
+        for parameter in group["params"]
+    }
+    optimisers = Optimisers(network, OptimSettings(lr=0.5), layer_decay=0.7)
+    found = {id(p): group["lr"] for part in optimisers.parts for group in part.param_groups for p in group["params"]}
+    assert found.keys() == theirs.keys()
+    assert id(network.get_parameter(named)) in found
+    assert all(found[key] == pytest.approx(0.5 * theirs[key]) for key in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "by_distance"),
+    [
+        ("resnet18", {1: "layer4.1.conv1.weight", 2: "layer4.0.bn2.bias", 9: "bn1.weight"}),
+        ("vit_b_16", {1: "encoder.ln.weight", 12: "encoder.layers.encoder_layer_0.ln_1.bias", 13: "class_token"}),
+        ("regnet_y_400mf", {1: "trunk_output.block4.block4-5.f.c.1.bias", 10: "stem.0.weight"}),
+        (
+            "vgg16_bn",
+            {1: "classifier.3.bias", 2: "classifier.0.weight", 3: "features.41.weight", 15: "features.1.bias"},
+        ),
+        ("efficientnet-lite0", {1: "features.norm.bias", 2: "blocks.15.expand.conv.weight", 18: "stem.conv.weight"}),
+        ("mlp", {1: "layers.3.bias", 2: "layers.1.weight"}),
+    ],
+)
+def test_layers_are_counted_from_the_head(name, by_distance):
+    network = build_unallocated(name, num_classes=3)
+    found = layer_distances(network)
+    head = network.get_submodule(head_name(network)).weight
+    assert found.keys() == {id(p) for p in backbone_parameters(network)}
+    assert id(head) not in found
+    assert {found[id(network.get_parameter(key))]: key for key in by_distance.values()} == by_distance
+    assert set(found.values()) == set(range(1, max(by_distance) + 1))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_each_layer_moves_more_slowly_than_the_next(name):
+    network = build_network("mlp", num_classes=3, arguments={"hidden": [4, 4], "image_px": 2})
+    settings = OptimSettings(name=name, lr=0.8, rest_lr=0.8)
+    optimisers = Optimisers(network, settings, backbone_lr_factor=0.5, layer_decay=0.25)
+    rates = sorted({group["lr"] for part in optimisers.parts for group in part.param_groups})
+    assert rates == pytest.approx([0.8 * 0.5 * 0.25**2, 0.8 * 0.5 * 0.25, 0.8])
+    num_moved = sum(p.numel() for part in optimisers.parts for g in part.param_groups for p in g["params"])
+    assert num_moved == sum(p.numel() for p in network.parameters())
 
 
 def test_nothing_to_train_is_an_error():

@@ -27,7 +27,13 @@ SHOWN = 5
 
 
 @grouped
-def evaluate(measured: MeasureOptions, machine: options.Machine, answer: AnswerOptions, report: options.Report) -> None:
+def evaluate(
+    measured: MeasureOptions,
+    foreign: foreign_model.ForeignOptions,
+    machine: options.Machine,
+    answer: AnswerOptions,
+    report: options.Report,
+) -> None:
     """Measure a model on labelled images: loss, top-1, top-5, accuracy per class and the confusion matrix."""
     console.quiet = report.quiet
     spec = measured.spec
@@ -42,9 +48,20 @@ def evaluate(measured: MeasureOptions, machine: options.Machine, answer: AnswerO
             processes.first_of_each_machine_first(),
             console.download_progress(f"the weights of {spec}") as downloading,
         ):
-            labels = foreign_model.read_labels(measured.labels)
-            loaded = load_model(spec, weights=measured.weights, labels=labels, ema=measured.ema, progress=downloading)
+            labels = foreign_model.read_labels(foreign.labels)
+            loaded = load_model(
+                spec,
+                weights=measured.weights,
+                labels=labels,
+                ema=measured.ema,
+                transform=foreign.transform(),
+                activation=foreign.told_activation(),
+                output_name=foreign.output_name,
+                progress=downloading,
+            )
             loaded, place = placed(loaded, machine.device, choice.device)
+        for note in loaded.notes:
+            console.message(note)
         if report.verbose:
             reason = choice.reason if place == choice.device else "onnxruntime"
             console.message(f"{loaded.id} on {place} ({reason}), weights from {loaded.weights_path}")

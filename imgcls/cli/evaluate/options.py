@@ -90,7 +90,6 @@ class MeasureOptions:
     data: Data = None
     split: SplitOption = None
     weights: options.Weights = None
-    labels: options.Labels = None
     ema: options.Ema = False
     batch_size: BatchSize = None
     runtime: options.RuntimeOption = options.Runtime.AUTO

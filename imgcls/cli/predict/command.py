@@ -6,12 +6,13 @@ import time
 import typer
 
 from imgcls.cli import console, options
+from imgcls.cli.foreign_model import ForeignOptions
 from imgcls.cli.help.option_groups import grouped
 from imgcls.cli.predict import messages
 from imgcls.cli.predict.decoding import DecodingOptions, Truncated
 from imgcls.cli.predict.inputs import InputOptions
 from imgcls.cli.predict.limits import LimitOptions
-from imgcls.cli.predict.model import ForeignOptions, ModelOptions, SpeedOptions, load_model
+from imgcls.cli.predict.model import ModelOptions, SpeedOptions, load_model
 from imgcls.cli.predict.output import OutputOptions
 from imgcls.cli.predict.progress import progress_bar
 from imgcls.cli.process.interrupts import noted_interruptions

@@ -64,28 +64,10 @@ class SpeedOptions:
     ] = Precision.FP32
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignOptions:
-    """What an ONNX file from elsewhere doesn't say of itself."""
-
-    labels: options.Labels = None
-    preset: foreign_model.PresetOption = None
-    mean: foreign_model.Mean = None
-    std: foreign_model.Std = None
-    size: foreign_model.Size = None
-    channels: foreign_model.ChannelsOption = None
-    resize: foreign_model.ResizeOption = None
-    pad_colour: foreign_model.PadColour = None
-    interpolation: foreign_model.InterpolationOption = None
-    scale: foreign_model.ScaleOption = None
-    activation: foreign_model.ActivationOption = None
-    output_name: foreign_model.OutputName = None
-
-
 def load_model(
     asked: ModelOptions,
     speed: SpeedOptions,
-    foreign: ForeignOptions,
+    foreign: foreign_model.ForeignOptions,
     *,
     upcoming: "Callable[[], Iterable[Source]] | None",
     verbose: bool,
@@ -111,19 +93,9 @@ def load_model(
                 device=asked.device,
                 precision=speed.precision.value,
                 labels=foreign_model.read_labels(foreign.labels),
-                transform=foreign_model.input_options(
-                    foreign.preset,
-                    foreign.mean,
-                    foreign.std,
-                    foreign.size,
-                    foreign.channels,
-                    foreign.resize,
-                    foreign.pad_colour,
-                    foreign.interpolation,
-                    foreign.scale,
-                ),
+                transform=foreign.transform(),
                 progress=downloading,
-                activation=foreign.activation.value if foreign.activation else None,
+                activation=foreign.told_activation(),
                 output_name=foreign.output_name,
                 ema=asked.ema,
                 runtime=asked.runtime.value,

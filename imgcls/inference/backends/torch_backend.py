@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from imgcls.errors import DeviceError, ModelError, UsageError
+from imgcls.errors import DeviceError, ModelError
 from imgcls.host.devices import choose_device, is_out_of_memory, supports_bfloat16
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.inference.backends.backend import DeviceMemoryError, LoadedBackend, LoadOptions, Precision
@@ -123,15 +123,16 @@ class LoadedNetwork(NamedTuple):
 
 def load_network(model: str, options: LoadOptions) -> LoadedNetwork:
     """A model that PyTorch runs; see `load_backend`."""
-    told = (options.transform, options.activation, options.output_name)
-    if any(each is not None for each in told):
-        raise UsageError(
-            f"the preprocessing is told for ONNX files only; {model!r} has its own",
-            hint="leave out --preset, --mean, --std, --size and the others of their group",
-        )
     choice = choose_device(options.device)
     loaded = load_model(
-        model, weights=options.weights, labels=options.labels, ema=options.ema, progress=options.progress
+        model,
+        weights=options.weights,
+        labels=options.labels,
+        ema=options.ema,
+        transform=options.transform,
+        activation=options.activation,
+        output_name=options.output_name,
+        progress=options.progress,
     )
     return LoadedNetwork(loaded, choice.device, choice.reason)
 

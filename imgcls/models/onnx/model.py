@@ -5,7 +5,7 @@ Shapes: B batch, H height, W width, C channels (1 or 3), K classes.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -58,6 +58,7 @@ class OnnxModel:
         if not path.is_file():
             raise ModelError(f"no such ONNX file: {path}", hint="check the path, or write one: imgcls export MODEL")
         self.path = path
+        self._told = (labels, transform, activation, output_name)
         self.sha256 = checked_sha256(path)
         graph = None if is_as_written(path) else read_graph(path)
         if graph is not None and graph.external:
@@ -72,7 +73,7 @@ class OnnxModel:
             assert graph is not None
             self.card, self._answers = self._as_told(graph, labels, transform, activation, output_name)
         else:
-            if any(each is not None for each in (labels, transform, activation, output_name)):
+            if any(each is not None for each in self._told):
                 raise UsageError(
                     f"{path} has its own labels and transform", hint="leave out --labels, --preset, --mean ..."
                 )
@@ -90,6 +91,18 @@ class OnnxModel:
     def id(self) -> str:
         """Name and first digits of the file's SHA-256."""
         return f"{self.card.name}@{self.sha256[:12]}"
+
+    def on(self, device: str) -> Self:
+        """The same file, read in the same way, on another device."""
+        labels, transform, activation, output_name = self._told
+        return type(self)(
+            self.path,
+            device=device,
+            labels=labels,
+            transform=transform,
+            activation=activation,
+            output_name=output_name,
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -122,7 +135,8 @@ class OnnxModel:
         if not self.is_foreign:
             values["precision"] = self.card.precision
             values["exported_from"] = self.card.weights_sha256
-            return values
+            revision = self.card.weights_revision
+            return values | ({"weights_revision": revision} if revision else {})
         values |= {"output": self._answers.output, "activation": self._answers.activation}
         return values | ({"multi_label": True} if self._answers.multi_label else {})
 
@@ -141,6 +155,45 @@ class OnnxModel:
             rows_BK = self._session.run(np.ascontiguousarray(images), self._answers)
         else:
             rows_BK = self.run_normalised(transform.normalise_array(images_BHWC))
+        return self._probabilities(rows_BK)
+
+    def logits(self, images_BCHW: Floats) -> Floats:
+        """Scores whose softmax are the probabilities, as a network gives them, float32, shape (batch, K).
+
+        Of a file that answers with probabilities they are the logarithms; where each class is answered for itself, the
+        softmax then scales the answers to add up to 1.
+
+        Args:
+            images_BCHW: what `Transform.normalise_array` gives.
+        Raises:
+            ModelError: as for `probabilities`.
+        """
+        if self._session.input.dtype is np.uint8:
+            images_BCHW = self._as_bytes(images_BCHW)
+        rows_BK = self.run_normalised(images_BCHW)
+        if self._answers.activation == "softmax":
+            self._check_rows(rows_BK)
+            return rows_BK
+        logits_BK: Floats = np.log(self._probabilities(rows_BK).clip(np.finfo(np.float32).tiny))
+        return logits_BK
+
+    def _as_bytes(self, images_BCHW: Floats) -> Pixels:
+        """The bytes that were normalised, for a file that takes them as they are."""
+        transform = self.card.transform
+        mean, std = (np.asarray(each, np.float32).reshape(-1, 1, 1) for each in (transform.mean, transform.std))
+        values: Floats = (images_BCHW * std + mean) * np.float32(255 if transform.scale == 1 else 1)
+        return np.rint(values).clip(0, 255).astype(np.uint8)
+
+    def _probabilities(self, rows_BK: Floats) -> Floats:
+        self._check_rows(rows_BK)
+        try:
+            return self._answers.probabilities(rows_BK, len(self.card.classes))
+        except ValueError as exc:
+            raise ModelError(
+                f"{self.id} {exc}", hint="add --activation softmax for logits, or --activation sigmoid"
+            ) from exc
+
+    def _check_rows(self, rows_BK: Floats) -> None:
         if not np.isfinite(rows_BK).all():
             raise ModelError(
                 f"{self.id} answers with values that are not numbers", hint="its weights are damaged; use another model"
@@ -152,12 +205,6 @@ class OnnxModel:
                 f"{self.path} answers with a single number, whose softmax is always 1",
                 hint="add --activation sigmoid, or --activation none where it is a probability already",
             )
-        try:
-            return self._answers.probabilities(rows_BK, len(self.card.classes))
-        except ValueError as exc:
-            raise ModelError(
-                f"{self.id} {exc}", hint="add --activation softmax for logits, or --activation sigmoid"
-            ) from exc
 
     def run_normalised(self, images_BCHW: Floats) -> Floats:
         """What the model itself answers, shape (batch, K), for what `Transform.normalise_array` gives."""

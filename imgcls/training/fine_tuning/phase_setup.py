@@ -92,7 +92,10 @@ class PhaseSetup:
         for parameter in self._backbone:
             parameter.requires_grad_(not self.phase.frozen)
         self.optimisers = Optimisers(
-            self.network, self.recipe.optim, backbone_lr_factor=self.recipe.finetune.body_lr_factor
+            self.network,
+            self.recipe.optim,
+            backbone_lr_factor=self.recipe.finetune.body_lr_factor,
+            layer_decay=self.recipe.finetune.layer_decay,
         )
         self.kept: KeptFeatures | None = None
         self._step: TrainingStep | None = None
