@@ -95,8 +95,15 @@ def _fetch(listed: "list[ListedModel]") -> None:
         if family is None:
             # A bundled checkpoint is always here.
             continue
-        with console.download_progress(f"the weights of {each.name}") as progress:
-            family.weights_file(family.entry(each.name), progress=progress)
+        entry = family.entry(each.name)
+        try:
+            with console.download_progress(f"the weights of {each.name}") as progress:
+                family.weights_file(entry, progress=progress)
+        except ModelError as exc:
+            if family.weights_state(entry) != "absent":
+                raise
+            elsewhere = "or copy it from a machine with a network, where the same command fetches it"
+            raise ModelError(exc.message, hint=f"{exc.hint}, {elsewhere}") from exc
     from imgcls.host.accelerator_signs import may_have_accelerator
     from imgcls.twins.runtime import can_make_twins
 

@@ -78,7 +78,7 @@ class Validation:
             best.model_name, num_classes=len(best.classes), weights=best.weights, arguments=best.model_arguments
         )
         result = self._evaluate(placed(network, self.recipe, self.device), images, on_event)
-        return figures(result) | {"data": images.description.to_dict()}
+        return figures(result) | {"num_classes": len(result.labels), "data": images.description.to_dict()}
 
     def _keep(self, network: nn.Module, images: LabelledImages) -> KeptFeatures | None:
         kept = keep_features(

@@ -58,7 +58,7 @@ def test_pretrained_weights_are_fetched_and_every_command_takes_the_result(comma
     assert result.exit_code == 0, result.output
     digest = hashlib.sha256(published.read_bytes()).hexdigest()
     # With its size, before the first byte of it has come far.
-    assert f"downloading weights ({published.stat().st_size / 2**20:.0f} MiB)" in result.stderr
+    assert f"downloading the weights of {NAME} ({published.stat().st_size / 2**20:.0f} MiB)" in result.stderr
     assert f"begins with IMAGENET1K_V1 ({NAME}@{digest[:12]}), new head for 3 classes" in result.stderr
     start = {"model": NAME, "weights": "IMAGENET1K_V1", "weights_sha256": digest, "kept_head": False}
     assert json.loads(result.stdout)["start"] == start

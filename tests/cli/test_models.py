@@ -168,6 +168,7 @@ def test_no_network_is_said(tiny: PretrainedEntry, monkeypatch: pytest.MonkeyPat
     assert server.requests == []
     # What would mend this command, and nothing of other ones.
     assert "unset IMGCLS_OFFLINE, or put that file at" in result.stderr
+    assert "copy it from a machine with a network" in result.stderr
     assert "-m " not in result.stderr
 
 

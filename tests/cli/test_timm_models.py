@@ -53,6 +53,8 @@ def test_predict_and_its_exports_answer_alike_and_name_the_revision(published: s
     assert load_checkpoint(photos.with_name("m.pt")).start["weights_revision"] == REVISION
     report = json.loads(run("export", NAME, "-o", photos.with_name("m.onnx"), "-f", "json"))
     assert report["model"]["weights_revision"] == REVISION
+    exported = json.loads(run("predict", photos, "-m", photos.with_name("m.onnx"), "-f", "json"))["model"]
+    assert exported["weights_revision"] == REVISION
     expected = predictions(photos, "-m", NAME)
     assert predictions(photos, "-m", photos.with_name("m.pt")) == expected
     for found, wanted in zip(predictions(photos, "-m", photos.with_name("m.onnx")), expected, strict=True):
@@ -117,13 +119,14 @@ def test_hf_hub_offline_is_heeded(published: str, hub: Hub, photos: Path) -> Non
     assert (offline.returncode, offline.stdout, len(hub.requests)) == (0, fetched.stdout, asked)
 
 
-def test_fetched_ahead_its_size_is_told_and_then_it_is_here(published: str, hub: Hub) -> None:
-    result = CliRunner().invoke(app, ["models", "--fetch", REPOSITORY, "-f", "json"])
+@pytest.mark.parametrize("name", [REPOSITORY, NAME])
+def test_fetched_ahead_its_size_is_told_and_then_it_is_here(name: str, published: str, hub: Hub) -> None:
+    result = CliRunner().invoke(app, ["models", "--fetch", name, "-f", "json"])
     assert result.exit_code == 0, result.output
     size_mib = len(hub.files[f"{REPOSITORY}/model.safetensors"]) / 2**20
-    assert f"downloading the weights of {REPOSITORY} ({size_mib:.0f} MiB)" in result.stderr
+    assert f"downloading the weights of {name} ({size_mib:.0f} MiB)" in result.stderr
     (listed,) = json.loads(result.stdout)["models"]
-    assert (listed["name"], listed["weights"]) == (REPOSITORY, "here")
+    assert (listed["name"], listed["weights"]) == (name, "here")
     assert hashlib.sha256(Path(listed["path"]).read_bytes()).hexdigest() == published
 
 

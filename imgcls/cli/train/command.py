@@ -83,7 +83,8 @@ def _train(
         # A scheduler tells torchrun and its processes, and torchrun tells them too: one wish that comes twice. Whoever
         # means it sends SIGKILL, as torchrun does after half a minute.
         signals = SavesOnSignal(console.message, twice_acts=processes.count == 1)
-        display = stack.enter_context(TrainDisplay(on_started=signals.listen, verbose=report.verbose))
+        model = read.recipe.model.name
+        display = stack.enter_context(TrainDisplay(model, on_started=signals.listen, verbose=report.verbose))
         stack.enter_context(signals)
         listeners = [display.on_event] + ([log.on_event] if log is not None else [])
 

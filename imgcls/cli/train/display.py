@@ -28,11 +28,13 @@ class TrainDisplay:
     """Turns a run's events into lines on stderr, and on a terminal into a table with the running epoch below.
 
     Args:
+        model: whose weights may be downloaded.
         on_started: called when the first step comes next.
         verbose: name every damaged file, and say what else is known.
     """
 
-    def __init__(self, *, on_started: Callable[[], None] = lambda: None, verbose: bool = False) -> None:
+    def __init__(self, model: str, *, on_started: Callable[[], None] = lambda: None, verbose: bool = False) -> None:
+        self._model = model
         self.verbose = verbose
         self._on_started = on_started
         self._started: Started | None = None
@@ -65,7 +67,7 @@ class TrainDisplay:
 
     def downloading_weights(self, done: int, total: int | None) -> None:
         """Bytes of published weights downloaded so far."""
-        self._show_download("weights", done, total)
+        self._show_download(f"the weights of {self._model}", done, total)
 
     def _show_download(self, what: str, done: int, total: int | None) -> None:
         if what not in self._download:

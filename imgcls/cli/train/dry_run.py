@@ -41,7 +41,7 @@ def rehearse(
     from imgcls.cli.train.display import TrainDisplay
     from imgcls.training.dry_run.rehearsal import dry_run
 
-    with TrainDisplay(verbose=verbose) as display:
+    with TrainDisplay(recipe.model.name, verbose=verbose) as display:
         found = dry_run(
             recipe,
             output=output,

@@ -2,6 +2,7 @@
 
 import shlex
 
+from imgcls.evaluation.metrics import TOP_K
 from imgcls.host.terminal_text import counted
 from imgcls.models.initial_weights import Origin
 from imgcls.runs.events import EpochEnd, Score, Started, TrainResult
@@ -88,9 +89,11 @@ def summary_lines(result: TrainResult) -> list[str]:
         lines.append(f"last      {score_text(result.last)}")
     if result.test is not None:
         test = result.test
+        # Of five classes or fewer the first five guesses are always right.
+        top5 = f"top-5 {test['top5']:.2%}, " if test["num_classes"] > TOP_K else ""
         lines.append(
             f"test      top-1 {test['top1']:.2%} ({test['correct']:,} of {test['count']:,}), "
-            f"top-5 {test['top5']:.2%}, loss {test['loss']:.4f}"
+            f"{top5}loss {test['loss']:.4f}"
         )
     if result.data.get("modified"):
         lines.append("data      CIFAR-10 with other files than the published ones")

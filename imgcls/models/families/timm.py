@@ -147,7 +147,10 @@ class Timm(Family):
         # A cache that can't be written costs time, never the answer.
         with contextlib.suppress(OutputError):
             write_text(_names_file(), json.dumps({"versions": _version(), "names": names}))
-        for name in fnmatch.filter(names, pattern):
+        plain = pattern.removeprefix(PREFIX)
+        # Without a tag a name stands for its default weights, as in --model.
+        default = [pattern] if timm.is_model(plain) and timm.models.is_model_pretrained(plain) else []
+        for name in default or fnmatch.filter(names, pattern):
             entry = self.entry(name)
             path = cached_file(entry.url, WEIGHTS)
             yield ListedModel(
