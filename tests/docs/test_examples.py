@@ -61,8 +61,8 @@ def test_python_examples_run(page, number, text, tmp_path, monkeypatch, tiny_mod
     monkeypatch.chdir(tmp_path)
     save_image(tmp_path / "photo.jpg")
     write_classes(tmp_path / "pets", {"cat": 6, "dog": 6, "owl": 6})
-    (tmp_path / "runs" / "pets-all").mkdir(parents=True)
-    (tmp_path / "runs" / "pets-all" / "best.pt").write_bytes(tiny_model.read_bytes())
+    (tmp_path / "runs" / "pets").mkdir(parents=True)
+    (tmp_path / "runs" / "pets" / "best.pt").write_bytes(tiny_model.read_bytes())
     exec(compile(text, f"{page} block {number}", "exec"), {"__name__": "example"})
 
 
