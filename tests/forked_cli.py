@@ -196,6 +196,10 @@ PRELOADED = (
 
 
 def _serve(address: str) -> None:
+    # As the entry point does it, before anything registers exit functions.
+    from imgcls.cli.process import startup
+
+    startup.begin()
     for module in PRELOADED:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)

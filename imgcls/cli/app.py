@@ -40,6 +40,7 @@ def guarded(command: Callable[P, None], *, name: str = "", together: bool = True
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        startup.collect_again()
         _catch_sigterm()
         launch = read_launch()
         console.silent = launch is not None and launch.rank > 0
@@ -171,14 +172,11 @@ def root(
 
 
 def main() -> None:
-    """Entry point of the `imgcls` script."""
-    startup.owns_process = True
+    """Run the command that `sys.argv` names, and end the process."""
     obey_core_limit()
     try:
         app()
     except SystemExit as exc:
         if isinstance(exc.code, int):
-            # Who wants out doesn't wait for a batch that nobody will ask about.
-            hasty = (ExitCode.INTERRUPTED, ExitCode.TERMINATED, ExitCode.CLOSED_PIPE)
-            startup.leave(exc.code, waits=exc.code not in hasty)
+            startup.leave(exc.code)
         raise

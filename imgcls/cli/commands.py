@@ -1,10 +1,9 @@
 """The commands and their modules, as plain values: the list of them is shown without importing any."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class CommandEntry:
+class CommandEntry(NamedTuple):
     """A command.
 
     Attributes:

@@ -1,9 +1,8 @@
 """Options that mean the same in every command that has them."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -103,16 +102,14 @@ ReportFormatOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """What a command may use."""
 
     device: Device = "auto"
     workers: Workers = None
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """How a command with one answer prints it, and what it says meanwhile."""
 
     format_: ReportFormatOption = ReportFormat.TABLE

@@ -5,7 +5,6 @@ import platform
 import struct
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from imgcls.environment.report import Check, Status
@@ -48,7 +47,7 @@ def check_cores(cores: Cores | None = None) -> Check:
     if cores.group_limit is not None:
         detail += f", group limit {cores.group_limit:g}"
     processor = processor_name()
-    data = {**asdict(cores), "processor": processor}
+    data = {**cores._asdict(), "processor": processor}
     return Check("cores", Status.OK, f"{detail}; {processor}" if processor else detail, data=data)
 
 

@@ -4,8 +4,8 @@ Source: the kernel's admin-guide/cgroup-v2.rst, and cgroup-v1/memory.rst and sch
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 # Version 1 writes "no limit" as the largest multiple of a page below 2**63.
 NO_LIMIT = 2**60
@@ -18,8 +18,7 @@ RECLAIMABLE = {
 USED = {"memory.max": "memory.current", "memory.limit_in_bytes": "memory.usage_in_bytes"}
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """The tightest limits of all groups that this process is in; None where there is none.
 
     Attributes:
@@ -34,8 +33,7 @@ class Limits:
     memory_left_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ControlGroups:
+class ControlGroups(NamedTuple):
     """Where the kernel shows this process's groups.
 
     Attributes:

@@ -3,11 +3,12 @@
 The one place that knows; env-check, decoding, training and the dry run all ask here.
 """
 
+import functools
 import math
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from imgcls.host.cgroups import ControlGroups, Limits
 
@@ -16,8 +17,7 @@ UNKNOWN_BYTES = 4 * 2**30
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 
-@dataclass(frozen=True, slots=True)
-class Cores:
+class Cores(NamedTuple):
     """Cores, and what limits them.
 
     Attributes:
@@ -34,8 +34,7 @@ class Cores:
     group_limit: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(NamedTuple):
     """Memory, and what limits it.
 
     Attributes:
@@ -53,7 +52,7 @@ def read_cores(groups: ControlGroups | None = None) -> Cores:
     """Count the cores: the machine's, those of this process's affinity, those of its control groups' quota."""
     total = os.cpu_count() or 1
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
-    limit = (groups or ControlGroups()).read_limits().cores
+    limit = _own_quota() if groups is None else groups.read_limits().cores
     usable = affinity if limit is None else min(affinity, math.ceil(limit))
     return Cores(max(usable, 1), total, affinity, limit)
 
@@ -92,6 +91,12 @@ def obey_core_limit(groups: ControlGroups | None = None) -> None:
     cores = read_cores(groups)
     if cores.usable < cores.affinity:
         os.environ.setdefault(THREADS_VARIABLE, str(cores.usable))
+
+
+@functools.cache
+def _own_quota() -> float | None:
+    # Unlike the memory that is left, it stays; and reading the files of all groups takes a millisecond each time.
+    return ControlGroups().read_limits().cores
 
 
 def _least(*amounts: int | None) -> int | None:

@@ -2,6 +2,7 @@
 
 import functools
 import platform
+import re
 from importlib import metadata
 
 from imgcls._version import __version__
@@ -17,8 +18,10 @@ def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
 
 @functools.cache
 def _version_of(package: str) -> str | None:
-    # Every checkpoint asks, and reading the metadata takes some milliseconds a package.
+    # Every checkpoint asks. `metadata.version` would parse a whole licence as an e-mail, some milliseconds a package.
     try:
-        return metadata.version(package)
+        text = metadata.distribution(package).read_text("METADATA") or ""
     except metadata.PackageNotFoundError:
         return None
+    found = re.search(r"^Version: *(\S+)", text, re.MULTILINE)
+    return found[1] if found else metadata.version(package)

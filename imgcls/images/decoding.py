@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
@@ -53,8 +54,7 @@ class DecodeOptions:
     counts_frames: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedImage:
+class DecodedImage(NamedTuple):
     """An image ready for a transform.
 
     Attributes:

@@ -13,8 +13,7 @@ TIFF's WhiteIsZero is turned round.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -31,8 +30,7 @@ MOST_BELOW, SHARE_WITHIN = -0.05, 0.95
 PIECE_VALUES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class GreyRange:
+class GreyRange(NamedTuple):
     """What black and white are.
 
     Attributes:

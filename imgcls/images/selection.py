@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from imgcls.errors import UsageError
 from imgcls.images.input_lists import check_stdin_use, read_list
@@ -155,8 +156,7 @@ class SelectedSources(Iterator[Source]):
             return True
 
 
-@dataclass(frozen=True, slots=True)
-class InputSelection:
+class InputSelection(NamedTuple):
     """Which inputs, in the words of the command line.
 
     Attributes:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from imgcls.errors import ImageError, ImageErrorKind
 
@@ -80,8 +81,7 @@ class WalkRules:
         return self.accept(name) if self.accept_start is None else self.accept_start(name, start)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A file, or a folder that can't be listed.
 
     Attributes:

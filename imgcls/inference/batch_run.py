@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from imgcls.errors import DataError
 from imgcls.images.sources import Source
@@ -13,12 +14,13 @@ from imgcls.outputs.opening import open_output
 from imgcls.outputs.origin import Origin
 from imgcls.outputs.record import ImageRecord, KeptRecord
 from imgcls.outputs.report.thumbnails import THUMBNAIL_PX
-from imgcls.outputs.resume import EarlierRecords
 from imgcls.outputs.summary import Ended, Summary
 
+if TYPE_CHECKING:
+    from imgcls.outputs.resume import EarlierRecords
 
-@dataclass(frozen=True, slots=True)
-class ErrorLimits:
+
+class ErrorLimits(NamedTuple):
     """How many failed inputs end a run early.
 
     Attributes:
@@ -32,8 +34,10 @@ class ErrorLimits:
         return self.max_errors is not None and summary.num_failed > self.max_errors
 
 
-@dataclass(frozen=True, slots=True)
-class BatchResult:
+NO_LIMITS = ErrorLimits()
+
+
+class BatchResult(NamedTuple):
     """How a run ended.
 
     Attributes:
@@ -60,7 +64,7 @@ def run_batch(
     *,
     device: str = "cpu",
     runtime: str = "torch",
-    limits: ErrorLimits = ErrorLimits(),
+    limits: ErrorLimits = NO_LIMITS,
     may_be_empty: Callable[[], bool] = lambda: False,
     on_record: Callable[[ImageRecord | KeptRecord, Summary], None] = lambda _record, _summary: None,
 ) -> BatchResult:
@@ -135,6 +139,6 @@ def run_batch(
         return BatchResult(summary, num_gone=earlier.count_unmet() if earlier else 0)
 
 
-def _knows_none(earlier: EarlierRecords | None) -> bool:
+def _knows_none(earlier: "EarlierRecords | None") -> bool:
     """Whether there are earlier records, and none of them is of an input of this run."""
     return earlier is not None and len(earlier) > 0 and earlier.num_met == 0

@@ -5,6 +5,7 @@ Shapes: H height, W width, C channels (3).
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from imgcls.errors import ImageError
 from imgcls.images.decoding import (
@@ -23,8 +24,7 @@ from imgcls.outputs.record import FileVersion, RecordError, source_version
 from imgcls.outputs.report.thumbnails import make_thumbnail
 
 
-@dataclass(frozen=True, slots=True)
-class Crop:
+class Crop(NamedTuple):
     """A decoded input, ready for the model.
 
     Attributes:
@@ -43,8 +43,7 @@ class Crop:
     is_truncated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """An input after decoding; can be pickled, so that another process may have decoded it.
 
     Attributes:

@@ -1,9 +1,8 @@
 """What callers of the Python API hand in, as the decoder takes it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 
-@dataclass(frozen=True, slots=True)
-class OpenImage:
+class OpenImage(NamedTuple):
     """An image that the caller opened, after `open_input`.
 
     Attributes:

@@ -1,6 +1,5 @@
 """Outputs that are compressed on their way to the disk."""
 
-import gzip
 import importlib.util
 import sys
 from typing import BinaryIO, cast
@@ -35,6 +34,8 @@ def compressing(file: BinaryIO, suffix: str) -> BinaryIO:
     if not suffix:
         return file
     if suffix == ".gz":
+        import gzip
+
         # Without a time of its own, so that the same records give the same bytes.
         return cast(BinaryIO, gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0))
     if sys.version_info >= (3, 14):

@@ -12,9 +12,6 @@ from imgcls.images.sources import Source
 from imgcls.outputs.compression import SUFFIXES, check_compression
 from imgcls.outputs.formats import FORMATS
 from imgcls.outputs.formats.format import OutputFormat
-from imgcls.outputs.journal import part_path
-from imgcls.outputs.lock import refuse_if_held
-from imgcls.outputs.manifest import refuse_foreign_manifest
 
 # Names of what is open already, be it a file: to be written to, and never replaced.
 OPEN_FILES = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
@@ -109,6 +106,9 @@ class Destination:
             self._check_options()
             self.check_free()
             if self.is_file and self.target:
+                from imgcls.outputs.lock import refuse_if_held
+                from imgcls.outputs.manifest import refuse_foreign_manifest
+
                 refuse_if_held(self.target)
                 refuse_foreign_manifest(self.target)
         except OSError as exc:
@@ -126,6 +126,8 @@ class Destination:
         if self.report:
             self._check_free(self.report, "--html")
         if self.is_file and self.path:
+            from imgcls.outputs.journal import part_path
+
             self._check_free(self.path, "--output")
             self._check_free(part_path(self.target or self.path), "--output")
 

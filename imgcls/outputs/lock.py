@@ -4,12 +4,14 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from imgcls.errors import OutputError
 from imgcls.host.files import output_error
 from imgcls.outputs.manifest import describe_holder
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 # A lock file that its holder has just removed can't be had; the next try makes a new one.
 TRIES = 3
@@ -28,6 +30,9 @@ def exclusive(path: Path, *, option: str = "--output") -> Iterator[None]:
     Raises:
         OutputError: another process holds it, or its folder can't be written.
     """
+    # An answer on stdout needs no lock, and its import a fiftieth of the time for one image.
+    from filelock import FileLock, Timeout
+
     lock_path = _lock_path(path)
     lock = FileLock(lock_path)
     try:
@@ -64,7 +69,9 @@ def refuse_if_held(path: Path) -> None:
             pass
 
 
-def _acquire(lock: FileLock) -> None:
+def _acquire(lock: "FileLock") -> None:
+    from filelock import Timeout
+
     for _ in range(TRIES - 1):
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=0)

@@ -2,28 +2,25 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from imgcls.host.files import remove_stale_parts, replacing
 from imgcls.images.sources import Source
 from imgcls.outputs.compression import compressing
 from imgcls.outputs.destination import Destination
 from imgcls.outputs.formats.format import Layout
-from imgcls.outputs.journal import Journal
-from imgcls.outputs.lock import exclusive
-from imgcls.outputs.manifest import Manifest, last_finished, read_manifest
 from imgcls.outputs.origin import Origin
 from imgcls.outputs.record import KeptRecord
-from imgcls.outputs.report.page import HtmlReport
-from imgcls.outputs.resume import EarlierRecords, skip_done
 from imgcls.outputs.summary import Summary
 from imgcls.outputs.writer import OutputWriter, PlainWriter, writing
 
+if TYPE_CHECKING:
+    from imgcls.outputs.resume import EarlierRecords
 
-@dataclass(frozen=True, slots=True)
-class OpenOutput:
+# What files and reports need is imported where they are opened: one image's answer on stdout does without.
+
+
+class OpenOutput(NamedTuple):
     """An output that this run holds until its stack is left.
 
     Attributes:
@@ -34,7 +31,7 @@ class OpenOutput:
 
     writers: tuple[OutputWriter, ...]
     pending: Iterator[Source | KeptRecord]
-    earlier: EarlierRecords | None = None
+    earlier: "EarlierRecords | None" = None
 
 
 def open_output(
@@ -63,31 +60,26 @@ def open_output(
     layout = _layout(destination, origin)
     writers: list[OutputWriter] = []
     if destination.report is not None:
+        from imgcls.outputs.lock import exclusive
+
         stack.enter_context(exclusive(destination.report, option="--html"))
     if path is None or not destination.is_file:
         destination.check_free()
         if not destination.report_only:
             writers.append(_open_stream(stack, destination, layout))
     else:
-        stack.enter_context(exclusive(path))
-        destination.check_free()
-        remove_stale_parts(path)
-        manifest = Manifest(output=path, origin=origin, last=last_finished(read_manifest(path)))
-        stack.enter_context(manifest.kept(summary))
-        if destination.is_resumable:
-            if destination.resume:
-                earlier = EarlierRecords(path, destination.output_format, layout)
-                stack.callback(earlier.close)
-            journal = Journal(path, destination.output_format, layout, resume=destination.resume)
-            stack.callback(journal.close)
-            writers.append(journal)
-        else:
-            writers.append(_open_whole(stack, path, destination, layout))
+        writer, earlier = _open_file(stack, path, destination, layout, origin, summary)
+        writers.append(writer)
     if destination.report is not None:
+        from imgcls.outputs.report.page import HtmlReport
+
         writers.append(stack.enter_context(HtmlReport(destination.report, origin)))
     inputs = destination.without_outputs(inputs)
-    pending = skip_done(inputs, earlier, all_frames=all_frames) if earlier else iter(inputs)
-    return OpenOutput(tuple(writers), pending, earlier)
+    if not earlier:
+        return OpenOutput(tuple(writers), iter(inputs), earlier)
+    from imgcls.outputs.resume import skip_done
+
+    return OpenOutput(tuple(writers), skip_done(inputs, earlier, all_frames=all_frames), earlier)
 
 
 def _layout(destination: Destination, origin: Origin) -> Layout:
@@ -109,8 +101,42 @@ def _layout(destination: Destination, origin: Origin) -> Layout:
     )
 
 
+def _open_file(
+    stack: contextlib.ExitStack,
+    path: Path,
+    destination: Destination,
+    layout: Layout,
+    origin: Origin,
+    summary: Summary,
+) -> "tuple[OutputWriter, EarlierRecords | None]":
+    """A file of our own, with its manifest and its lock."""
+    from imgcls.host.files import remove_stale_parts
+    from imgcls.outputs.lock import exclusive
+    from imgcls.outputs.manifest import Manifest, last_finished, read_manifest
+
+    stack.enter_context(exclusive(path))
+    destination.check_free()
+    remove_stale_parts(path)
+    manifest = Manifest(output=path, origin=origin, last=last_finished(read_manifest(path)))
+    stack.enter_context(manifest.kept(summary))
+    if not destination.is_resumable:
+        return _open_whole(stack, path, destination, layout), None
+    from imgcls.outputs.journal import Journal
+    from imgcls.outputs.resume import EarlierRecords
+
+    earlier: EarlierRecords | None = None
+    if destination.resume:
+        earlier = EarlierRecords(path, destination.output_format, layout)
+        stack.callback(earlier.close)
+    journal = Journal(path, destination.output_format, layout, resume=destination.resume)
+    stack.callback(journal.close)
+    return journal, earlier
+
+
 def _open_whole(stack: contextlib.ExitStack, path: Path, destination: Destination, layout: Layout) -> PlainWriter:
     """A file that appears under its name only when it is whole, and leaves nothing after an error."""
+    from imgcls.host.files import replacing
+
     part = stack.enter_context(replacing(path))
     file = stack.enter_context(part.open("wb"))
     return _writer(stack, file, destination, layout, None)

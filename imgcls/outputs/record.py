@@ -39,8 +39,7 @@ class Prediction:
     probability: float
 
 
-@dataclass(frozen=True, slots=True)
-class RecordError:
+class RecordError(NamedTuple):
     """Why an input has no predictions."""
 
     kind: ImageErrorKind

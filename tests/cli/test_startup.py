@@ -3,43 +3,53 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
-import atexit, threading
-import {module}
+import atexit, sys, threading
 from imgcls.cli.process import startup
+if {begins}:
+    startup.begin()
+import {module}
 atexit.register(print, "exit function")
+class TakenApart:
+    def __del__(self):
+        print("taken apart")
+held = TakenApart()
 def work():
-    # Over as soon as the interpreter has begun to wait for its threads.
-    threading.main_thread().join()
+    {works}
     print("thread")
-threading.Thread(target=work).start()
+threading.Thread(target=work, daemon={is_daemon}).start()
 print("x" * 200_000)
 startup.leave(5)
-print("went on")
 """
+# Over as soon as the interpreter has begun to wait for its threads.
+UNTIL_THE_END, ENDLESS = "threading.main_thread().join()", "threading.Event().wait()"
 
 
-def run(module: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(module=module)], capture_output=True, text=True, check=False
-    )
-
-
-def test_threads_exit_functions_and_buffers_come_to_their_end():
-    ended = run("torch")
+def end(module: str, *, begins: bool = True, works: str = UNTIL_THE_END, is_daemon: bool = False) -> list[str]:
+    """What a process prints to its end with code 5."""
+    script = SCRIPT.format(module=module, begins=begins, works=works, is_daemon=is_daemon)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (5, "")
-    assert ended.stdout.splitlines() == ["x" * 200_000, "thread", "exit function"]
+    return ended.stdout.splitlines()
 
 
-def test_whoever_does_not_wait_leaves_a_thread_that_never_ends():
-    script = SCRIPT.format(module="json").replace("leave(5)", "leave(5, waits=False)")
-    endless = script.replace("threading.main_thread().join()", "threading.Event().wait()")
-    ended = subprocess.run([sys.executable, "-c", endless], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (5, "")
-    assert ended.stdout.splitlines() == ["x" * 200_000, "exit function"]
+@pytest.mark.parametrize("module", ["json", "torch"])
+def test_threads_exit_functions_and_buffers_come_to_their_end(module):
+    assert end(module) == ["x" * 200_000, "thread", "exit function"]
 
 
-def test_without_torch_the_interpreter_ends_as_ever():
-    ended = run("json")
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert sorted(ended.stdout.splitlines()) == sorted(["x" * 200_000, "went on", "thread", "exit function"])
+def test_a_daemon_that_never_ends_is_left():
+    assert end("json", works=ENDLESS, is_daemon=True) == ["x" * 200_000, "exit function"]
+
+
+def test_a_process_that_others_have_begun_ends_as_ever():
+    assert end("json", begins=False) == ["x" * 200_000, "thread", "exit function", "taken apart"]
+
+
+def test_an_exception_keeps_its_traceback_and_its_code():
+    script = "from imgcls.cli.process import startup\nstartup.begin()\nraise OSError('why')"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("OSError: why\n")

@@ -1,9 +1,8 @@
 """The options of `imgcls eval`, in groups."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -81,8 +80,7 @@ AllowModified = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse damaged images instead of skipping them.")]
 
 
-@dataclass(frozen=True)
-class MeasureOptions:
+class MeasureOptions(NamedTuple):
     """Which model is measured, on which images, and how."""
 
     model: Model = None
@@ -109,8 +107,7 @@ class MeasureOptions:
         return self.model or self.model_option or ""
 
 
-@dataclass(frozen=True)
-class AnswerOptions:
+class AnswerOptions(NamedTuple):
     """Where the answer goes, and in which order its classes stand."""
 
     sort: Sort = Order.CLASS

@@ -15,6 +15,7 @@ from imgcls.cli.predict.limits import LimitOptions
 from imgcls.cli.predict.model import ModelOptions, SpeedOptions, load_model
 from imgcls.cli.predict.output import OutputOptions
 from imgcls.cli.predict.progress import progress_bar
+from imgcls.cli.process import startup
 from imgcls.cli.process.interrupts import noted_interruptions
 from imgcls.errors import ExitCode
 
@@ -35,8 +36,9 @@ def predict(
 ) -> None:
     """Name the most probable classes of any image: one record per input, also for those that can't be read."""
     console.quiet = quiet
-    from imgcls.inference.batch_run import run_batch
-    from imgcls.inference.pipeline import StreamSettings
+    with startup.loading():
+        from imgcls.inference.batch_run import run_batch
+        from imgcls.inference.pipeline import StreamSettings
 
     limits.bound_pillow()
     background_rgb = decoding.background_rgb

@@ -1,8 +1,7 @@
 """How `imgcls predict` turns files into pixels, where they leave it open."""
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -22,8 +21,7 @@ class Truncated(StrEnum):
     ACCEPT = "accept"
 
 
-@dataclass(frozen=True, slots=True)
-class DecodingOptions:
+class DecodingOptions(NamedTuple):
     """What of the command line says how files become pixels; see each option's help."""
 
     truncated: Annotated[

@@ -1,8 +1,7 @@
 """Which inputs `imgcls predict` takes."""
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 PANEL = "Which inputs"
 
 
-@dataclass(frozen=True, slots=True)
-class InputOptions:
+class InputOptions(NamedTuple):
     """What of the command line says which inputs; see each option's help."""
 
     inputs: Annotated[

@@ -3,8 +3,7 @@
 import functools
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 PANEL = "Limits"
 
 
-@dataclass(frozen=True, slots=True)
-class LimitOptions:
+class LimitOptions(NamedTuple):
     """What of the command line bounds a run; see each option's help."""
 
     max_pixels: Annotated[

@@ -1,8 +1,7 @@
 """The model that `imgcls predict` asks, and how it is asked."""
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -26,8 +25,7 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
-@dataclass(frozen=True, slots=True)
-class ModelOptions:
+class ModelOptions(NamedTuple):
     """Which model, and how many of its classes; see each option's help."""
 
     model: options.Model = "alexnet"
@@ -44,8 +42,7 @@ class ModelOptions:
     runtime: options.RuntimeOption = options.Runtime.AUTO
 
 
-@dataclass(frozen=True, slots=True)
-class SpeedOptions:
+class SpeedOptions(NamedTuple):
     """What makes a run faster, and its answers slightly others."""
 
     fast_decode: Annotated[

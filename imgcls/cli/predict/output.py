@@ -3,9 +3,8 @@
 import contextlib
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -27,8 +26,7 @@ def _known(name: str | None) -> str | None:
     return name
 
 
-@dataclass(frozen=True, slots=True)
-class OutputOptions:
+class OutputOptions(NamedTuple):
     """What of the command line says where records go; see each option's help."""
 
     format_: Annotated[

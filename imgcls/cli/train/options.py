@@ -1,8 +1,7 @@
 """The options of `imgcls train`, grouped as its --help shows them."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -163,8 +162,7 @@ DryRun = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class RecipeOptions:
+class RecipeOptions(NamedTuple):
     """What a run is asked to do: a recipe, and settings in its place."""
 
     config: Config = None
@@ -211,8 +209,7 @@ class RecipeOptions:
         }
 
 
-@dataclass(frozen=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """Where a run leaves its results, how long it may take, and what is done in its place."""
 
     output: Output = None

@@ -1,9 +1,8 @@
 """The options of `imgcls tune`, grouped as its --help shows them."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -64,8 +63,7 @@ Resume = Annotated[
 MaxTime = Annotated[str | None, max_time_option(STUDY)]
 
 
-@dataclass(frozen=True)
-class SearchOptions:
+class SearchOptions(NamedTuple):
     """What is searched: a recipe, settings in its place, and a space."""
 
     config: of_train.Config = None
@@ -92,8 +90,7 @@ class SearchOptions:
         }
 
 
-@dataclass(frozen=True)
-class StudyOptions:
+class StudyOptions(NamedTuple):
     """Where a study lies, and how long it may take."""
 
     output: Output = None

@@ -7,7 +7,6 @@ Shapes: B batch, K classes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -53,8 +52,7 @@ class Output(NamedTuple):
         return self.type in FLOAT_TYPES and len([size for size in self.shape[1:] if size != 1]) <= 1
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(NamedTuple):
     """How a file's answers are read.
 
     Attributes:

@@ -4,9 +4,8 @@ Only files that `imgcls export` didn't write are read here: the `onnx` package c
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from imgcls.errors import DeviceError, ModelError
 
@@ -45,8 +44,7 @@ MAX_DEPTH = 4
 TO_PLANES = [0, 3, 1, 2]
 
 
-@dataclass(frozen=True)
-class Graph:
+class Graph(NamedTuple):
     """What was found.
 
     Attributes:

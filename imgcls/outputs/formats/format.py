@@ -76,8 +76,7 @@ class Reader(Protocol):
         """Whether a record that `scan` has found stands under this head, so that its bytes can be copied."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputFormat:
+class OutputFormat(NamedTuple):
     """One way to write records.
 
     Attributes:
