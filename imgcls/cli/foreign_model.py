@@ -1,9 +1,8 @@
 """Options that say what an ONNX file from elsewhere doesn't: class names, preprocessing, what its outputs are."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -133,8 +132,7 @@ OutputName = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignOptions:
+class ForeignOptions(NamedTuple):
     """What an ONNX file from elsewhere doesn't say of itself."""
 
     labels: options.Labels = None

@@ -8,7 +8,7 @@ import contextlib
 import io
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -150,7 +150,7 @@ def to_onnx_bytes(model: LoadedModel) -> bytes:
     example_BCHW = torch.zeros(EXAMPLE_BATCH, 3, *model.transform.size_px)
     try:
         # The exporter reports to people, on stdout and in warnings; what matters to them is said by the comparison.
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with plain_attention(model.network), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             program: Any = torch.onnx.export(
                 model.network,
@@ -163,11 +163,35 @@ def to_onnx_bytes(model: LoadedModel) -> bytes:
             )
     except Exception as exc:
         raise ModelError(
-            f"{model.name!r} can't be expressed as ONNX: {str(exc).strip().partition(chr(10))[0]}",
+            f"{model.name!r} can't be expressed as ONNX: {_reason(exc)}",
             hint=f"imgcls export {model.name} --to torch-export -o {model.name}.pt2",
         ) from exc
     serialised: bytes = program.model_proto.SerializeToString()
     return serialised
+
+
+@contextlib.contextmanager
+def plain_attention(network: torch.nn.Module) -> Iterator[None]:
+    """Let timm's attention layers compute what they compute in plain steps.
+
+    The exporter doesn't get through the fused operation in every layout of its inputs (BEiT, Hiera, MaxViT). The plain
+    steps are what it turns that operation into elsewhere.
+    """
+    fused = [layer for layer in network.modules() if getattr(layer, "fused_attn", None) is True]
+    for layer in fused:
+        layer.fused_attn = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for layer in fused:
+            layer.fused_attn = True  # type: ignore[assignment]
+
+
+def _reason(exc: BaseException) -> str:
+    """The first line of what went wrong first: what the exporter itself says of it is advice to its developers."""
+    while exc.__cause__ is not None:
+        exc = exc.__cause__
+    return str(exc).strip().partition("\n")[0]
 
 
 def write_onnx(

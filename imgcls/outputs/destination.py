@@ -133,6 +133,8 @@ class Destination:
 
     def has_earlier_records(self) -> bool:
         """Whether an earlier run has left something that `resume` may keep."""
+        from imgcls.outputs.journal import part_path
+
         target = self.target
         return target is not None and any(os.path.exists(path) for path in (target, part_path(target)))  # noqa: PTH110
 

@@ -18,11 +18,20 @@ from imgcls.training.rng import generator_for
 SETTLED_STEPS = 200
 # At most so many training images are looked at.
 MAX_IMAGES = 1024
+# Large images have more places to measure at and cost more: 1,024 of 64 px, 128 of 224 px, where the last layers of a
+# ResNet still see 6,000 places.
+MAX_PIXELS, MIN_IMAGES = 1024 * 64 * 64, 128
 
 
 def batch_norms(network: nn.Module) -> list[_BatchNorm]:
     """The layers with running statistics."""
     return [layer for layer in network.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None]
+
+
+def num_measured(transform: Transform) -> int:
+    """How many images of the network's input size are looked at, at most."""
+    height, width = transform.size_px
+    return min(max(MAX_PIXELS // (height * width), MIN_IMAGES), MAX_IMAGES)
 
 
 @torch.no_grad()
@@ -49,7 +58,7 @@ def measure_statistics(
         seed: of the choice of images.
     """
     layers = batch_norms(network)
-    order_N = torch.randperm(len(images), generator=generator_for(seed, "statistics"))[:MAX_IMAGES]
+    order_N = torch.randperm(len(images), generator=generator_for(seed, "statistics"))[: num_measured(transform)]
     if len(order_N) > batch_size:
         # A smaller last batch would count as much as the others.
         order_N = order_N[: len(order_N) // batch_size * batch_size]

@@ -357,29 +357,17 @@ def test_an_empty_share_or_nothing_new_is_no_fault(tmp_path, imgcls, tiny_model)
     run = imgcls("predict", tmp_path / "in", "-m", tiny_model, "-f", "json", "--newer-than", "2100-01-01")
     assert (run.code, json.loads(run.stdout)["results"], run.stderr) == (0, [], "0 images: 0 ok\n")
     output = tmp_path / "r.jsonl"
-    imgcls("predict", tmp_path / "in", "-m", tiny_model, "-f", "jsonl", "-o", output)
+    whole = ("predict", tmp_path / "in", "-m", tiny_model, "-f", "jsonl", "-o", output)
+    imgcls(*whole)
     before = output.read_bytes()
-    run = imgcls(
-        "predict",
-        tmp_path / "in",
-        "-m",
-        tiny_model,
-        "-f",
-        "jsonl",
-        "-o",
-        output,
-        "--resume",
-        "--newer-than",
-        "2100-01-01",
-    )
+    run = imgcls(*whole, "--resume", "--newer-than", "2100-01-01")
     assert (run.code, output.read_bytes()) == (0, before)
     assert run.stderr.startswith("1 image: 1 ok (1 kept from before)")
     save_image(tmp_path / "in" / "b.png")
-    again = ("predict", tmp_path / "in", "-m", tiny_model, "-f", "jsonl", "-o", output, "--resume")
-    run = imgcls(*again, "--shard", "1/1", "--newer-than", "2100-01-01")
+    run = imgcls(*whole, "--resume", "--shard", "1/1", "--newer-than", "2100-01-01")
     assert (run.code, output.read_bytes()) == (0, before)
     other = [n for n in range(1, 9) if not Shard(n, 8).has(str(tmp_path / "in" / "a.png"))]
-    run = imgcls("predict", tmp_path / "in" / "a.png", *again[2:], "--shard", f"{other[0]}/8")
+    run = imgcls("predict", tmp_path / "in" / "a.png", *whole[2:], "--resume", "--shard", f"{other[0]}/8")
     assert (run.code, output.read_bytes()) == (0, before)
     assert "stays as it is" in run.stderr
 

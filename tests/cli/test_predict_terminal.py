@@ -58,18 +58,8 @@ def test_the_bar_knows_the_end_of_a_folder(imgcls, tiny_model, tmp_path):
     save_images(tmp_path / "in", 400)
     terminal = Terminal(80)
     with (tmp_path / "printed").open("wb") as stdout:
-        run = imgcls(
-            "predict",
-            tmp_path / "in",
-            "-m",
-            tiny_model,
-            "-f",
-            "jsonl",
-            stdout=stdout,
-            stderr=terminal.end,
-            TERM="xterm",
-            COLUMNS="",
-        )
+        arguments = ("predict", tmp_path / "in", "-m", tiny_model, "-f", "jsonl")
+        run = imgcls(*arguments, stdout=stdout, stderr=terminal.end, TERM="xterm", COLUMNS="")
     seen = terminal.close()
     assert run.code == 0
     assert "/400" in seen

@@ -25,7 +25,7 @@ SMALL: dict[str, tuple[int, dict[str, Any]]] = {
     "deit_tiny_distilled_patch16_224": (64, {"img_size": 64, "depth": 1}),
     "beit_base_patch16_224": (64, {"img_size": 64, "depth": 1}),
     "eva02_tiny_patch14_224": (56, {"img_size": 56, "depth": 1}),
-    "maxvit_rmlp_pico_rw_256": (128, {"img_size": 128}),
+    "maxvit_rmlp_pico_rw_256": (128, {"img_size": 128, "depths": (1, 1, 1, 1)}),
     "fastvit_t8": (64, {}),
     "hiera_tiny_224": (224, {"stages": (1, 1, 1, 1)}),
 }
@@ -44,7 +44,9 @@ def test_a_family_as_onnx(tmp_path: Path, name: str) -> None:
     model = LoadedModel(
         f"timm/{name}", network, tuple("abcde"), Transform(px, px), "0" * 64, tmp_path / "none.pt", arguments=arguments
     )
+    fused = [getattr(layer, "fused_attn", None) for layer in network.modules()]
     report = export_onnx(model, tmp_path / "m.onnx")
+    assert [getattr(layer, "fused_attn", None) for layer in network.modules()] == fused
     parity = report.written.parity
     assert parity is not None
     assert parity.top1 == 1

@@ -15,11 +15,18 @@ pytestmark = [
 
 # Runs a command again and again, each time killed at the next rename; then types it once more, as its user would.
 SCRIPT = """
-import json, os, shutil, signal, sys
+import contextlib, gc, importlib, json, os, shutil, signal, sys
 from pathlib import Path
-import torch
-import imgcls.training.run, imgcls.tuning.study
 from imgcls.cli.app import app
+# All that a run imports, or each of them would again; the optimiser's first step takes seconds for it.
+for module in (
+    "imgcls.training.run", "imgcls.tuning.study", "imgcls.cli.train.command", "imgcls.cli.tune.command",
+    "torch._dynamo", "optuna.storages._rdb.storage",
+):
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module(module)
+gc.collect()
+gc.freeze()
 
 def run(argv, kill_at=0):
     if (child := os.fork()) == 0:

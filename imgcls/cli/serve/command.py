@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from imgcls.cli import console, foreign_model, options
+from imgcls.cli.foreign_model import ForeignOptions
 from imgcls.cli.help.option_groups import grouped
 from imgcls.cli.predict.decoding import DecodingOptions, Truncated
 from imgcls.cli.predict.messages import say_smaller_batch
-from imgcls.cli.predict.model import ForeignOptions, SpeedOptions
+from imgcls.cli.predict.model import SpeedOptions
 from imgcls.cli.process import startup
 from imgcls.cli.serve.options import (
     AddressOptions,

@@ -104,8 +104,8 @@ def _train(
                 should_stop=signals.reason,
                 max_sec=max_sec,
                 progress=display.decoding,
-                download_progress=display.downloading_data,
-                weights_progress=display.downloading_weights,
+                download_progress=display.downloads.data,
+                weights_progress=display.downloads.weights,
                 processes=processes,
             )
         except ProcessLostError:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from imgcls.cli import console
+from imgcls.cli.train.downloads import DownloadBars
 from imgcls.cli.train.lines import epoch_line, started_lines
 from imgcls.datasets.labelled_images import SkippedImage
 from imgcls.runs.events import EpochEnd, Event, Started, TrainResult
@@ -34,16 +35,15 @@ class TrainDisplay:
     """
 
     def __init__(self, model: str, *, on_started: Callable[[], None] = lambda: None, verbose: bool = False) -> None:
-        self._model = model
         self.verbose = verbose
         self._on_started = on_started
         self._started: Started | None = None
         self._pace = Pace()
         self._table: LiveTable | None = None
         self._said_skipped = 0
-        # Begun with the first byte or image and ended before the next one: two at once would draw over each other.
+        # Begun with the first image, and ended before anything else is drawn.
         self._opening = contextlib.ExitStack()
-        self._download: dict[str, Callable[[int, int | None], None]] = {}
+        self.downloads = DownloadBars(self._opening.close, weights=f"the weights of {model}")
         self._decoding: Progress | None = None
 
     @property
@@ -57,30 +57,16 @@ class TrainDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._opening.close()
+        self._end_bars()
         if self._table is not None:
             self._table.stop()
-
-    def downloading_data(self, done: int, total: int | None) -> None:
-        """Bytes of the data set downloaded so far."""
-        self._show_download("CIFAR-10", done, total)
-
-    def downloading_weights(self, done: int, total: int | None) -> None:
-        """Bytes of published weights downloaded so far."""
-        self._show_download(f"the weights of {self._model}", done, total)
-
-    def _show_download(self, what: str, done: int, total: int | None) -> None:
-        if what not in self._download:
-            self._opening.close()
-            self._download = {what: self._opening.enter_context(console.download_progress(what))}
-        self._download[what](done, total)
 
     def decoding(self, done: int, total: int) -> None:
         """Images decoded so far, while the data set is opened for the first time."""
         if console.quiet or not console.is_terminal():
             return
         if self._decoding is None:
-            self._opening.close()
+            self.downloads.close()
             self._decoding = self._opening.enter_context(_decoding_bar())
             self._decoding.add_task("decoding", total=total)
         self._decoding.update(self._decoding.task_ids[0], completed=done)
@@ -108,7 +94,7 @@ class TrainDisplay:
 
     def _start(self, event: Started) -> None:
         self._started = event
-        self._opening.close()
+        self._end_bars()
         for line in started_lines(event, verbose=self.verbose):
             console.message(line)
         for text in event.warnings:
@@ -119,6 +105,10 @@ class TrainDisplay:
 
             self._table = LiveTable(event, self._pace)
             self._table.start()
+
+    def _end_bars(self) -> None:
+        self.downloads.close()
+        self._opening.close()
 
     def warn_skipped(self, skipped: tuple[SkippedImage, ...]) -> None:
         """Name the damaged files that haven't been named yet."""

@@ -48,8 +48,8 @@ def rehearse(
             device=device,
             workers=workers,
             progress=display.decoding,
-            download_progress=display.downloading_data,
-            weights_progress=display.downloading_weights,
+            download_progress=display.downloads.data,
+            weights_progress=display.downloads.weights,
         )
     display.warn_skipped(found.skipped)
     for text in found.warnings:

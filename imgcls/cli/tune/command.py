@@ -57,8 +57,8 @@ def tune(search: SearchOptions, machine: options.Machine, study: StudyOptions, r
             on_event=display.on_event,
             should_stop=signals.reason,
             progress=display.decoding,
-            download_progress=display.downloading_data,
-            weights_progress=display.downloading_weights,
+            download_progress=display.downloads.data,
+            weights_progress=display.downloads.weights,
         )
     _report(result, report.format_)
     if result.stopped is not None and signals.exit_code is not None:

@@ -1,12 +1,12 @@
 """What a person sees of a study: a line a trial, a live bar for the trial in hand, and a table in the end."""
 
-import contextlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from imgcls.cli import console
 from imgcls.cli.train.display import REFRESH_PER_SEC, SHOWN
+from imgcls.cli.train.downloads import DownloadBars
 from imgcls.cli.train.lines import epoch_line
 from imgcls.cli.tune.lines import started_lines, trial_lines
 from imgcls.runs.events import EpochEnd, Started, StepProgress
@@ -36,8 +36,7 @@ class TuneDisplay:
         self._warned: set[str] = set()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._downloads = contextlib.ExitStack()
-        self._download: dict[str, Callable[[int, int | None], None]] = {}
+        self.downloads = DownloadBars(self._end_bar)
 
     def __enter__(self) -> Self:
         return self
@@ -45,28 +44,12 @@ class TuneDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._downloads.close()
+        self.downloads.close()
         self._end_bar()
-
-    def downloading_data(self, done: int, total: int | None) -> None:
-        """Bytes of the data set downloaded so far."""
-        self._show_download("CIFAR-10", done, total)
-
-    def downloading_weights(self, done: int, total: int | None) -> None:
-        """Bytes of published weights downloaded so far."""
-        self._show_download("weights", done, total)
-
-    def _show_download(self, what: str, done: int, total: int | None) -> None:
-        if what not in self._download:
-            # Two bars at once would draw over each other.
-            self._downloads.close()
-            self._end_bar()
-            self._download = {what: self._downloads.enter_context(console.download_progress(what))}
-        self._download[what](done, total)
 
     def decoding(self, done: int, total: int) -> None:
         """Images decoded so far, while the data set is opened for the first time at some size."""
-        self._downloads.close()
+        self.downloads.close()
         self._show("decoding", done, total, f"{done:,} of {total:,} images")
 
     def on_event(self, event: StudyEvent) -> None:
@@ -74,7 +57,7 @@ class TuneDisplay:
         match event:
             case StudyStarted():
                 self._study, self._num_over, self._best = event, event.num_over, event.best
-                self._downloads.close()
+                self.downloads.close()
                 for line in started_lines(event):
                     self.say(line)
                 self._warn(event.warnings)
@@ -85,7 +68,7 @@ class TuneDisplay:
                     self.say(f"going on with trial {event.number} after epoch {event.done_epochs}")
             case Started():
                 self._run = event
-                self._downloads.close()
+                self.downloads.close()
                 self._warn(event.warnings)
                 self._warn_skipped(event)
             case StepProgress():
