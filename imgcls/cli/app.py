@@ -178,5 +178,7 @@ def main() -> None:
         app()
     except SystemExit as exc:
         if isinstance(exc.code, int):
-            startup.leave(exc.code)
+            # Who wants out doesn't wait for a batch that nobody will ask about.
+            hasty = (ExitCode.INTERRUPTED, ExitCode.TERMINATED, ExitCode.CLOSED_PIPE)
+            startup.leave(exc.code, waits=exc.code not in hasty)
         raise

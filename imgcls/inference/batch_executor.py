@@ -8,8 +8,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from queue import SimpleQueue
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -40,8 +39,7 @@ class BatchExecutor(Generic[Batch, Answer]):
         self._num_running = 0
         self._num_threads = backend.num_threads
         self._num_at_once = min(self._num_threads, MAX_AT_ONCE)
-        self._waiting: SimpleQueue[tuple[Future[Answer], Batch] | None] = SimpleQueue()
-        self._num_started = 0
+        self._executor = ThreadPoolExecutor(self._num_at_once, thread_name_prefix="classify")
         self._pending: deque[Future[Answer]] = deque()
 
     def add(self, batch: Batch) -> Iterator[Answer]:
@@ -53,14 +51,7 @@ class BatchExecutor(Generic[Batch, Answer]):
         Raises:
             Exception: what was raised for an earlier batch.
         """
-        future: Future[Answer] = Future()
-        self._pending.append(future)
-        self._waiting.put((future, batch))
-        if self._num_started < self._num_at_once:
-            self._num_started += 1
-            # Unlike the threads of an executor, one that is caught in a model's endless loop keeps no process from its
-            # end.
-            threading.Thread(target=self._work, name="classify", daemon=True).start()
+        self._pending.append(self._executor.submit(self._run, batch))
         while len(self._pending) > self._num_at_once + 1 or (self._pending and self._pending[0].done()):
             yield self._pending.popleft().result()
 
@@ -76,24 +67,8 @@ class BatchExecutor(Generic[Batch, Answer]):
 
     def close(self) -> None:
         """Answer nothing more than what is being answered."""
-        for future in self._pending:
-            future.cancel()
-        for _ in range(self._num_started):
-            self._waiting.put(None)
+        self._executor.shutdown(wait=False, cancel_futures=True)
         self._backend.use_threads(self._num_threads)
-
-    def _work(self) -> None:
-        while (taken := self._waiting.get()) is not None:
-            future, batch = taken
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(self._run(batch))
-            except BaseException as exc:
-                # Raised again where the answer is asked for.
-                future.set_exception(exc)
-            # The next batch may be long in coming; its pixels needn't be held until then.
-            del taken, future, batch
 
     def _run(self, batch: Batch) -> Answer:
         with self._lock:

@@ -19,17 +19,17 @@ held = TakenApart()
 def work():
     {works}
     print("thread")
-threading.Thread(target=work, daemon={is_daemon}).start()
+threading.Thread(target=work).start()
 print("x" * 200_000)
-startup.leave(5)
+startup.leave(5, waits={waits})
 """
 # Over as soon as the interpreter has begun to wait for its threads.
 UNTIL_THE_END, ENDLESS = "threading.main_thread().join()", "threading.Event().wait()"
 
 
-def end(module: str, *, begins: bool = True, works: str = UNTIL_THE_END, is_daemon: bool = False) -> list[str]:
+def end(module: str, *, begins: bool = True, works: str = UNTIL_THE_END, waits: bool = True) -> list[str]:
     """What a process prints to its end with code 5."""
-    script = SCRIPT.format(module=module, begins=begins, works=works, is_daemon=is_daemon)
+    script = SCRIPT.format(module=module, begins=begins, works=works, waits=waits)
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (5, "")
     return ended.stdout.splitlines()
@@ -40,8 +40,9 @@ def test_threads_exit_functions_and_buffers_come_to_their_end(module):
     assert end(module) == ["x" * 200_000, "thread", "exit function"]
 
 
-def test_a_daemon_that_never_ends_is_left():
-    assert end("json", works=ENDLESS, is_daemon=True) == ["x" * 200_000, "exit function"]
+@pytest.mark.parametrize("begins", [True, False])
+def test_whoever_does_not_wait_leaves_a_thread_that_never_ends(begins):
+    assert end("json", begins=begins, works=ENDLESS, waits=False) == ["x" * 200_000, "exit function"]
 
 
 def test_a_process_that_others_have_begun_ends_as_ever():

@@ -54,20 +54,31 @@ def loading() -> Iterator[None]:
         collect_again()
 
 
-def leave(code: int) -> NoReturn:
-    """End the process with a code; a signal that comes now doesn't change it any more.
+def leave(code: int, *, waits: bool = True) -> NoReturn:
+    """End the process with a code.
 
-    The interpreter waits for threads (not for daemons, such as one that runs an ONNX file's endless loop), calls exit
-    functions, and would then take half a million objects apart: a sixth of a second with torch loaded, a fiftieth
-    without. The system takes their memory back whole anyway, so a process that `begin` has begun ends there.
+    The interpreter waits for threads, calls exit functions, and would then take half a million objects apart: a sixth
+    of a second with torch loaded, a fiftieth without. The system takes their memory back whole anyway, so a process
+    that `begin` has begun ends there.
+
+    Args:
+        code: of the process; a signal that comes now doesn't change it any more.
+        waits: for threads that are at work. One of them may never end, such as one that runs an ONNX file's endless
+            loop.
     """
     global _exit_code
-    if owns_process:
-        _exit_code = code
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # Only the main thread may listen to signals.
-            with contextlib.suppress(ValueError):
-                signal.signal(number, lambda _number, _frame: os._exit(code))
+    if waits and not owns_process:
+        raise SystemExit(code)
+    _exit_code = code
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Only the main thread may listen to signals.
+        with contextlib.suppress(ValueError):
+            signal.signal(number, lambda _number, _frame: os._exit(code))
+    if not waits:
+        # Private, for want of a public way: the interpreter calls exit functions only after all threads have ended.
+        # multiprocessing, which ends its processes by such a function, calls it so in processes that it forked.
+        atexit._run_exitfuncs()
+        _end_at_once()
     raise SystemExit(code)
 
 
