@@ -122,17 +122,7 @@ def _config(
     from imgcls.serving.api.image_urls import UrlPolicy
     from imgcls.serving.config import ServeConfig
 
-    transform = foreign_model.input_options(
-        foreign.preset,
-        foreign.mean,
-        foreign.std,
-        foreign.size,
-        foreign.channels,
-        foreign.resize,
-        foreign.pad_colour,
-        foreign.interpolation,
-        foreign.scale,
-    )
+    transform = foreign.transform()
     check_one_model(model.models, model.weights, foreign.labels, transform, foreign.activation, foreign.output_name)
     address = where.address()
     safety = who.safety(address)
@@ -143,7 +133,7 @@ def _config(
         precision=speed.precision.value,
         labels=foreign_model.read_labels(foreign.labels),
         transform=transform,
-        activation=foreign.activation.value if foreign.activation else None,
+        activation=foreign.told_activation(),
         output_name=foreign.output_name,
         ema=model.ema,
         runtime=model.runtime.value,

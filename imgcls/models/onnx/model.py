@@ -168,9 +168,8 @@ class OnnxModel:
         Raises:
             ModelError: as for `probabilities`.
         """
-        if self._session.input.dtype is np.uint8:
-            images_BCHW = self._as_bytes(images_BCHW)
-        rows_BK = self.run_normalised(images_BCHW)
+        takes_bytes = self._session.input.dtype is np.uint8
+        rows_BK = self.run_normalised(self._as_bytes(images_BCHW) if takes_bytes else images_BCHW)
         if self._answers.activation == "softmax":
             self._check_rows(rows_BK)
             return rows_BK
@@ -206,11 +205,11 @@ class OnnxModel:
                 hint="add --activation sigmoid, or --activation none where it is a probability already",
             )
 
-    def run_normalised(self, images_BCHW: Floats) -> Floats:
-        """What the model itself answers, shape (batch, K), for what `Transform.normalise_array` gives."""
-        if self._session.input.channels_last:
-            images_BCHW = np.ascontiguousarray(images_BCHW.transpose(0, 2, 3, 1))
-        rows_BK = self._session.run(images_BCHW, self._answers)
+    def run_normalised(self, images_BCHW: Floats | Pixels) -> Floats:
+        """What the model itself answers, shape (batch, K), for what `Transform.normalise_array` gives, or bytes."""
+        is_last = self._session.input.channels_last
+        images = np.ascontiguousarray(images_BCHW.transpose(0, 2, 3, 1)) if is_last else images_BCHW
+        rows_BK = self._session.run(images, self._answers)
         self._check_number(rows_BK.shape[1])
         return rows_BK
 
