@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from imgcls.inference.settings import PredictSettings
     from imgcls.outputs.record import ImageRecord, Prediction
     from imgcls.recipes.loading import load_recipe
+    from imgcls.serving.client.client import Client
     from imgcls.training.run import train
     from imgcls.tuning.study import tune
 
 # Where each public name lives; imported when it is first used, so that `import imgcls` costs nothing.
 _HOMES = {
+    "Client": "imgcls.serving.client.client",
     "Classifier": "imgcls.inference.classifier",
     "EvalReport": "imgcls.evaluation.report",
     "ImageError": "imgcls.errors",
@@ -43,6 +45,7 @@ _HOMES = {
 
 __all__ = [
     "Classifier",
+    "Client",
     "EvalReport",
     "ImageError",
     "ImageRecord",

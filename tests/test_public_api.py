@@ -14,8 +14,8 @@ import imgcls
 from imgcls.errors import DataError, OutputError, UsageError
 
 NAMES = """
-    Classifier EvalReport ImageError ImageRecord ImgclsError PredictSettings Prediction Predictor __version__ evaluate
-    export load_classifier load_recipe train tune
+    Classifier Client EvalReport ImageError ImageRecord ImgclsError PredictSettings Prediction Predictor __version__
+    evaluate export load_classifier load_recipe train tune
 """.split()  # noqa: SIM905 - a list of quoted words is harder to read
 
 

@@ -1,14 +1,14 @@
 """A whole run: inputs through the model into an output that can be cut, continued and traced."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from imgcls.errors import DataError
 from imgcls.images.sources import Source
 from imgcls.inference.backends.backend import Backend
-from imgcls.inference.pipeline import StreamSettings, classify_stream
+from imgcls.inference.pipeline import Record, StreamSettings, classify_stream
 from imgcls.outputs.destination import Destination
 from imgcls.outputs.opening import open_output
 from imgcls.outputs.origin import Origin
@@ -18,6 +18,9 @@ from imgcls.outputs.summary import Ended, Summary
 
 if TYPE_CHECKING:
     from imgcls.outputs.resume import EarlierRecords
+
+
+Classify = Callable[[Iterable[Source | KeptRecord], Backend, StreamSettings], Iterator[Record]]
 
 
 class ErrorLimits(NamedTuple):
@@ -67,6 +70,7 @@ def run_batch(
     limits: ErrorLimits = NO_LIMITS,
     may_be_empty: Callable[[], bool] = lambda: False,
     on_record: Callable[[ImageRecord | KeptRecord, Summary], None] = lambda _record, _summary: None,
+    classify: Classify = classify_stream,
 ) -> BatchResult:
     """Classify inputs into an output.
 
@@ -80,6 +84,7 @@ def run_batch(
         limits: on failed inputs.
         may_be_empty: asked after a run without any input whether that is no error, as for a shard of a short list.
         on_record: called after each record is written.
+        classify: turns inputs into records, where that isn't done in this process.
     Raises:
         DataError: there was no input at all; or, where a run resumes, none that succeeded nor any that an earlier run
             knew, as when a folder isn't mounted: what is there then stays.
@@ -107,7 +112,7 @@ def run_batch(
     summary = Summary()
     with contextlib.ExitStack() as stack:
         output = open_output(stack, inputs, destination, origin, summary, all_frames=settings.all_frames)
-        for record in classify_stream(output.pending, backend, settings):
+        for record in classify(output.pending, backend, settings):
             summary.add(record)
             for each in output.writers:
                 each.add(record)

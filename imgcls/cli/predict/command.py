@@ -15,6 +15,7 @@ from imgcls.cli.predict.limits import LimitOptions
 from imgcls.cli.predict.model import ModelOptions, SpeedOptions, load_model
 from imgcls.cli.predict.output import OutputOptions
 from imgcls.cli.predict.progress import progress_bar
+from imgcls.cli.predict.server import ServerOptions, as_served, check_goes_with_server, classify_with
 from imgcls.cli.process import startup
 from imgcls.cli.process.interrupts import noted_interruptions
 from imgcls.errors import ExitCode
@@ -31,6 +32,7 @@ def predict(
     limits: LimitOptions,
     decoding: DecodingOptions,
     foreign: ForeignOptions,
+    remote: ServerOptions,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -50,7 +52,11 @@ def predict(
         # What an earlier run has done is no work, and where it was much, that run has made the twin.
         is_new_work = not asked.come_once and not (target.resume and destination.has_earlier_records())
         upcoming = selection.open if is_new_work else None
-        loaded = load_model(model, speed, foreign, upcoming=upcoming, verbose=verbose)
+        if remote.server is None:
+            loaded = load_model(model, speed, foreign, upcoming=upcoming, verbose=verbose)
+        else:
+            check_goes_with_server(model, speed, decoding, foreign, all_frames=asked.all_frames)
+            loaded = remote.open(model)
         target.prepare_stdout()
         started = time.monotonic()
         # Which old files have a record shows on the way.
@@ -59,33 +65,35 @@ def predict(
             interruption = stack.enter_context(noted_interruptions())
             watches = asked.may_be_many and (destination.report_only or not target.has_table_on_screen)
             on_record = stack.enter_context(progress_bar(selection.open if countable else None, is_wanted=watches))
+            settings = StreamSettings(
+                top_k=model.top_k,
+                batch_size=model.batch_size,
+                num_threads=model.workers or None,
+                max_pixels=limits.max_pixels,
+                decode_limit_sec=limits.image_timeout,
+                fetch_limit_sec=limits.url_timeout,
+                threshold=model.threshold,
+                fast_decode=speed.fast_decode,
+                all_frames=asked.all_frames,
+                accepts_truncated=decoding.truncated is Truncated.ACCEPT,
+                background_rgb=background_rgb,
+                depth_bits=decoding.depth,
+                fetch=limits.fetch(asked.storage),
+                should_stop=interruption.has_come,
+                on_smaller_batch=messages.say_smaller_batch,
+            )
             result = run_batch(
                 loaded.backend,
                 sources,
                 destination,
-                StreamSettings(
-                    top_k=model.top_k,
-                    batch_size=model.batch_size,
-                    num_threads=model.workers or None,
-                    max_pixels=limits.max_pixels,
-                    decode_limit_sec=limits.image_timeout,
-                    fetch_limit_sec=limits.url_timeout,
-                    threshold=model.threshold,
-                    fast_decode=speed.fast_decode,
-                    all_frames=asked.all_frames,
-                    accepts_truncated=decoding.truncated is Truncated.ACCEPT,
-                    background_rgb=background_rgb,
-                    depth_bits=decoding.depth,
-                    fetch=limits.fetch(asked.storage),
-                    should_stop=interruption.has_come,
-                    on_smaller_batch=messages.say_smaller_batch,
-                ),
+                as_served(loaded, settings),
                 device=loaded.device,
                 runtime=loaded.runtime,
                 limits=limits.error_limits(),
                 # An empty share of a list, or nothing new since yesterday, is no fault.
                 may_be_empty=lambda: sources.num_left_out > 0,
                 on_record=on_record,
+                classify=classify_with(loaded),
             )
     messages.say_what_was_passed_over(sources.passed_over, any_suffix=asked.any_suffix)
     messages.say_how_it_ended(result, time.monotonic() - started, destination)

@@ -1,0 +1,1 @@
+"""Asking a server: `imgcls.Client`, and what `imgcls predict --server` is made of."""
