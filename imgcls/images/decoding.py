@@ -164,7 +164,7 @@ def _decode(file: FrameFile, options: DecodeOptions, held: contextlib.ExitStack,
             held.close()
             whole = held.enter_context(contextlib.closing(FrameFile(completed, openable)))
             again = _decode(whole, dataclasses.replace(options, accepts_truncated=False), held, 0)
-            return dataclasses.replace(again, is_truncated=True)
+            return again._replace(is_truncated=True)
         raise ImageError("corrupt_image", exc.strerror or str(exc)) from exc
     except Exception as exc:
         # Damaged bytes drive Pillow's plugins into any error there is, and one bad input must never stop the others.
