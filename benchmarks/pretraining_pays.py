@@ -23,6 +23,7 @@ PRETRAINED = ("--set", "data.image_px=96", "--set", "data.resize_px=96", "--set"
 WAYS: dict[str, tuple[str, ...]] = {
     "head alone": ("--freeze", *PRETRAINED),
     "all layers": PRETRAINED,
+    "all layers, ten times the rate": (*PRETRAINED, "--set", "finetune.body_lr_factor=0.1"),
     "cnn.toml from scratch": (
         *("-c", str(runs.CONFIGS / "cnn.toml"), "--set", "data.image_px=32", "--set", "data.val_fraction=0"),
         *("--epochs", "100", "--batch-size", "50"),
