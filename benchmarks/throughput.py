@@ -1,13 +1,14 @@
 """Batch classification of photographs: imgcls against the plain script that loops over the files.
 
-AlexNet with random but fixed weights, JPEG photographs of 1600 x 1200, all in one run on the same files, in turn:
+AlexNet with random but fixed weights, or `efficientnet-lite0` with its own, JPEG photographs of 1600 x 1200, all in one
+run on the same files, in turn:
 
-    plain script     PIL, torchvision's preset, batch 1
-    imgcls           predict -f jsonl
+    plain script     PIL, torchvision's preset (lite0: its own), batch 1
+    imgcls           predict -f jsonl, with PyTorch; lite0 with its ONNX twin too, made before the clock starts
     --fast-decode    the same with JPEGs scaled while they are decoded; and with bf16 arithmetic where the CPU has it
     bound            what the parts cost alone: (decode + transform + model core-seconds) over the cores
 
-    python benchmarks/throughput.py [--photos DIR] [--count 2000] [--rounds 3]
+    python benchmarks/throughput.py [--photos DIR] [--count 2000] [--rounds 3] [--model efficientnet-lite0]
 
 With --photos, the images in DIR are cropped at random and enlarged; without, scenes are drawn.
 """
@@ -29,9 +30,7 @@ from PIL import Image, ImageOps
 from imgcls.host.devices import supports_bfloat16
 from imgcls.host.resources import available_cores
 from imgcls.images.decoding import decode_image
-from imgcls.images.transform import Transform
-from imgcls.inference.backends.torch_backend import TorchBackend
-from imgcls.models.loading import load_model
+from imgcls.inference.backends.backend import LoadOptions, load_backend
 from imgcls.models.networks.alexnet import AlexNet
 
 WIDTH, HEIGHT = 1600, 1200
@@ -40,12 +39,21 @@ import json, sys
 from pathlib import Path
 import torch
 from PIL import Image
-from torchvision.models import AlexNet_Weights, alexnet
-weights, folder, out = sys.argv[1:]
-network = alexnet(weights=None)
-network.load_state_dict(torch.load(weights, weights_only=True))
+from torchvision import transforms
+name, weights, folder, out = sys.argv[1:]
+if name == "alexnet":
+    from torchvision.models import AlexNet_Weights, alexnet
+    network = alexnet(weights=None)
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    preset = AlexNet_Weights.IMAGENET1K_V1.transforms()
+else:
+    from imgcls.models.loading import load_model
+    network = load_model(name).network
+    preset = transforms.Compose([
+        transforms.Resize(256, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(224),
+        transforms.ToTensor(), transforms.Normalize([127 / 255] * 3, [128 / 255] * 3),
+    ])
 network.eval()
-preset = AlexNet_Weights.IMAGENET1K_V1.transforms()
 with torch.no_grad(), open(out, "w") as file:
     for path in sorted(Path(folder).iterdir()):
         probabilities = network(preset(Image.open(path).convert("RGB"))[None]).softmax(1)[0]
@@ -80,6 +88,16 @@ def make_photos(folder: Path, count: int, originals: Path | None) -> None:
         os.link(folder / f"{index % 50:05d}.jpg", folder / f"{index:05d}.jpg")
 
 
+def write_weights(path: Path) -> None:
+    """Random ones of AlexNet, whose answers differ from image to image."""
+    torch.manual_seed(0)
+    network = AlexNet()
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.kaiming_normal_(parameter)
+    torch.save(network.state_dict(), path)
+
+
 def timed(command: list[str]) -> float:
     """Whole-process wall seconds."""
     started = time.perf_counter()
@@ -87,10 +105,11 @@ def timed(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def parts(folder: Path, weights: Path, sample: int, *, fast: bool, lowered: bool) -> dict[str, float]:
+def parts(folder: Path, name: str, options: LoadOptions, sample: int, *, fast: bool) -> dict[str, float]:
     """Core-milliseconds an image of each part alone, the model's with every core at work."""
     paths = sorted(folder.iterdir())[:sample]
-    transform = Transform(resize_px=256, crop_px=224)
+    backend = load_backend(name, options).backend
+    transform = backend.transform
     decode = transformed = 0.0
     pixels = []
     # One image after the other, as a run has them: hundreds held at once would cost page faults that no run pays.
@@ -102,8 +121,6 @@ def parts(folder: Path, weights: Path, sample: int, *, fast: bool, lowered: bool
         decode += decoded - started
         transformed += time.process_time() - decoded
     crops = np.stack(pixels)
-    loaded = load_model("alexnet", weights=weights)
-    backend = TorchBackend(loaded, torch.device("cpu"), "bf16" if lowered else "fp32")
     batch = crops[:32]
     backend.probabilities(batch)
     started = time.process_time()
@@ -133,26 +150,26 @@ def main() -> None:
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", choices=["alexnet", "efficientnet-lite0"], default="alexnet")
     arguments = parser.parse_args()
     cores = available_cores()
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         (work / "photos").mkdir()
         make_photos(work / "photos", arguments.count, arguments.photos)
-        weights = work / "alexnet.pth"
-        torch.manual_seed(0)
-        network = AlexNet()
-        for parameter in network.parameters():
-            if parameter.ndim > 1:
-                torch.nn.init.kaiming_normal_(parameter)
-        torch.save(network.state_dict(), weights)
-        files = [str(work / "photos"), "-f", "jsonl", "-k", "20", "--weights", str(weights), "--overwrite", "-q"]
-        ours = [sys.executable, "-m", "imgcls", "predict", *files]
+        name, weights = arguments.model, work / "alexnet.pth"
+        files = [str(work / "photos"), "-m", name, "-f", "jsonl", "-k", "20", "--overwrite", "-q"]
+        if name == "alexnet":
+            write_weights(weights)
+            files += ["--weights", str(weights)]
+        told = weights if name == "alexnet" else None
+        ours = [sys.executable, "-m", "imgcls", "predict", *files, "--runtime", "torch"]
         commands = {
             "plain script": [
                 sys.executable,
                 "-c",
                 PLAIN_SCRIPT,
+                name,
                 str(weights),
                 str(work / "photos"),
                 str(work / "plain"),
@@ -163,28 +180,39 @@ def main() -> None:
         if supports_bfloat16(torch.device("cpu")):
             lowered = ["--fast-decode", "--precision", "bf16", "-o", str(work / "bf16.jsonl")]
             commands["imgcls --fast-decode --precision bf16"] = [*ours, *lowered]
+        if name != "alexnet":
+            twin = [*ours[:-2], "--runtime", "onnx"]
+            one = str(work / "photos/00000.jpg")
+            timed([sys.executable, "-m", "imgcls", "predict", one, "-m", name, "--runtime", "onnx"])
+            commands["imgcls --runtime onnx"] = [*twin, "-o", str(work / "twin.jsonl")]
+            commands["imgcls --runtime onnx --fast-decode"] = [*twin, "--fast-decode", "-o", str(work / "both.jsonl")]
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         for _round in range(arguments.rounds):
-            for name, command in commands.items():
-                seconds[name].append(timed(command))
-        print(f"{arguments.count:,} JPEG photographs of {WIDTH} x {HEIGHT}, AlexNet, {cores} cores; whole processes")
+            for way, command in commands.items():
+                seconds[way].append(timed(command))
+        print(f"{arguments.count:,} JPEG photographs of {WIDTH} x {HEIGHT}, {name}, {cores} cores; whole processes")
         baseline = statistics.median(seconds["plain script"])
-        for name, times in seconds.items():
+        for way, times in seconds.items():
             median = statistics.median(times)
             print(
-                f"{name:38} {arguments.count / median:6.1f} images/s (median of {len(times)}; {min(times):.1f} to "
+                f"{way:38} {arguments.count / median:6.1f} images/s (median of {len(times)}; {min(times):.1f} to "
                 f"{max(times):.1f} s), {baseline / median:.2f} times the plain script"
             )
-        for name in list(commands)[1:]:
-            fast, lowered = "fast" in name, "bf16" in name
-            cost = parts(work / "photos", weights, min(200, arguments.count), fast=fast, lowered=lowered)
+        for way in list(commands)[1:]:
+            options = LoadOptions(
+                weights=told,
+                device="cpu",
+                precision="bf16" if "bf16" in way else "fp32",
+                runtime="onnx" if "onnx" in way else "torch",
+            )
+            cost = parts(work / "photos", name, options, min(200, arguments.count), fast="fast" in way)
             bound = 1000 * cores / sum(cost.values())
-            reached = arguments.count / statistics.median(seconds[name]) / bound
+            reached = arguments.count / statistics.median(seconds[way]) / bound
             listed = ", ".join(f"{part} {value:.1f} ms" for part, value in cost.items())
-            print(f"bound of {name}: {bound:.1f} images/s ({listed} of one core); reached {reached:.0%}")
-        for name, command in list(commands.items())[1:]:
+            print(f"bound of {way}: {bound:.1f} images/s ({listed} of one core); reached {reached:.0%}")
+        for way, command in list(commands.items())[1:]:
             largest, agree, count = largest_difference(work / "plain", Path(command[-1]))
-            print(f"answers of {name}: largest difference {largest:.1e}, same first class {agree:,} of {count:,}")
+            print(f"answers of {way}: largest difference {largest:.1e}, same first class {agree:,} of {count:,}")
 
 
 if __name__ == "__main__":
