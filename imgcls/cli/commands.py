@@ -47,6 +47,11 @@ COMMANDS = {
         "Measure a model on labelled images: loss, top-1, top-5, accuracy per class and the confusion matrix.",
         together=True,
     ),
+    "calibrate": CommandEntry(
+        "imgcls.cli.calibrate",
+        "calibrate",
+        "Make a model's probabilities mean something: fit a temperature on held-out images, write a calibrated copy.",
+    ),
     "check": CommandEntry(
         "imgcls.cli.check.command",
         "check",

@@ -19,6 +19,7 @@ from imgcls.evaluation.report import EvalReport
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
 from imgcls.host.devices import choose_device
 from imgcls.images.transform import Pixels, Transform
+from imgcls.models.calibrated_network import answering
 from imgcls.models.loading import LoadedModel, load_model
 from imgcls.models.onnx.answers import Activation
 from imgcls.models.onnx.input_options import InputOptions
@@ -209,7 +210,7 @@ def evaluate_model(
     class_map = match_classes(images.classes, model.classes, wordnet_ids=model.wordnet_ids)
     small = max(model.transform.size_px) <= SMALL_PX
     result = evaluate_network(
-        model.network.to(device),
+        answering(model).to(device),
         images,
         transform=model.transform,
         device=device,

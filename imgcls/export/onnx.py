@@ -222,6 +222,7 @@ def write_onnx(
         recipe=model.recipe,
         metrics=model.metrics,
         versions=versions(PACKAGES),
+        calibration=model.calibration,
     )
     with path.open("wb") as file:
         file.writelines(laid_out(exported, {CARD_KEY: card.to_json(), **(metadata or {})}))

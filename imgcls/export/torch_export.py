@@ -64,6 +64,7 @@ def export_program(
         recipe=model.recipe,
         metrics=model.metrics,
         versions=versions(PACKAGES),
+        calibration=model.calibration,
     )
     with replacing(output) as part:
         with warnings.catch_warnings():

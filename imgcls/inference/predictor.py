@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from imgcls.errors import ImageError
+from imgcls.errors import ImageError, UsageError
 from imgcls.host.resources import available_cores
 from imgcls.images.transform import Floats, Transform
 from imgcls.inference.backends.backend import Backend
@@ -28,6 +28,7 @@ from imgcls.inference.decode_pool import DecodePool, DecodeTask
 from imgcls.inference.decoder import Crop, Decoded, Decoder
 from imgcls.inference.open_inputs import open_input
 from imgcls.inference.settings import PredictSettings, check_count
+from imgcls.models.calibration import sets_of
 from imgcls.outputs.record import ImageRecord, Prediction, failed_record
 
 if TYPE_CHECKING:
@@ -63,7 +64,13 @@ class Predictor:
         )
         # Whatever the transform does, each of its crops has the shape of the first.
         self._crop_shape = backend.transform.crop(Image.new("RGB", (1, 1))).shape
-        self._is_multi_label = True if backend.describe().get("multi_label") else None
+        described = backend.describe()
+        self._is_multi_label = True if described.get("multi_label") else None
+        self._sets = sets_of(described)
+        if settings.accepts_single and self._sets is None:
+            raise UsageError(
+                f"{backend.id} gives no sets of labels to accept by", hint="imgcls calibrate MODEL --coverage 0.9"
+            )
         self._lock = threading.Lock()
         self._pool: DecodePool | None = None
         self._pool_pid = 0
@@ -173,6 +180,7 @@ class Predictor:
             Prediction(index, classes[index], float(probabilities_K[index]))
             for index in top_classes(probabilities_K, top_k)
         )
+        members = None if self._sets is None else self._sets.members(probabilities_K)
         record = ImageRecord(
             input=decoded.name,
             model=self.backend.id,
@@ -184,6 +192,8 @@ class Predictor:
             thumbnail=crop.thumbnail,
             multi_label=self._is_multi_label,
             truncated=crop.is_truncated or None,
+            set=None if members is None else tuple(classes[index] for index in members),
+            accepted=len(members) == 1 if members is not None and self.settings.accepts_single else None,
         )
         return _with_frame(record, decoded)
 

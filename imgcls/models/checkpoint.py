@@ -9,6 +9,7 @@
     recipe          the resolved configuration of the run
     versions        {"imgcls": ..., "torch": ...}
     images          fingerprints of the images behind the weights: train, val, earlier; int64 tensors
+    calibration     only where `imgcls calibrate` made it: see `calibration.py`
     start           only where training began with trained weights: their name and SHA-256
     resume          only in last.pt: optimiser, schedule, epoch, random states
 
@@ -26,6 +27,7 @@ from imgcls.host.files import replacing
 from imgcls.host.tensor_files import load_tensors, save_tensors
 from imgcls.host.versions import versions
 from imgcls.images.transform import Transform
+from imgcls.models.calibration import Calibration
 from imgcls.models.state_dicts import check_tensors
 
 FORMAT_VERSION = 1
@@ -48,6 +50,7 @@ class Checkpoint:
         start: where the weights came from that its training began with; empty for random ones.
         images: fingerprints of the images that it was trained and validated on; empty in files of earlier versions.
         resume: optimiser, schedule and random states; empty except in `last.pt`.
+        calibration: what is done to the logits; None where nobody calibrated the model.
     """
 
     model_name: str
@@ -61,6 +64,7 @@ class Checkpoint:
     start: dict[str, Any] = field(default_factory=dict)
     images: dict[str, Tensor] = field(default_factory=dict)
     resume: dict[str, Any] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -85,6 +89,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         content["images"] = checkpoint.images
     if checkpoint.resume:
         content["resume"] = checkpoint.resume
+    if checkpoint.calibration is not None:
+        content["calibration"] = checkpoint.calibration.to_dict()
     with replacing(path) as part:
         save_tensors(content, part)
 
@@ -125,6 +131,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             start=dict(content.get("start", {})),
             images=dict(content.get("images", {})),
             resume=dict(content.get("resume", {})),
+            calibration=Calibration.from_dict(content["calibration"], num_classes=len(content["classes"]))
+            if "calibration" in content
+            else None,
         )
     except ModelError as exc:
         raise ModelError(f"{path} is damaged: {exc.message}", hint="use another checkpoint") from exc

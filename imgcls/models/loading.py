@@ -12,6 +12,7 @@ from imgcls.host.digests import file_sha256
 from imgcls.host.terminal_text import counted
 from imgcls.images.transform import Transform
 from imgcls.models.building import build_from_state
+from imgcls.models.calibration import Calibration
 from imgcls.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from imgcls.models.families.bundled import BUNDLED, OWN
 from imgcls.models.families.family import DownloadProgress
@@ -44,6 +45,7 @@ class LoadedModel:
         arguments: of the network's builder.
         network_name: what the registry calls the network, where that isn't `name` (a bundled model's).
         remarks: what was stripped or left out of the file's weights.
+        calibration: what is done to the network's logits, where somebody calibrated it; `calibrated_network.answering`.
         weights_revision: the commit of the hub's repository that the weights came from, where they did.
         notes: what was chosen for a person who didn't say it, one sentence each.
     """
@@ -63,6 +65,7 @@ class LoadedModel:
     remarks: tuple[str, ...] = ()
     weights_revision: str = ""
     notes: tuple[str, ...] = ()
+    calibration: Calibration | None = None
 
     @property
     def id(self) -> str:
@@ -78,6 +81,7 @@ class LoadedModel:
             **({"weights_revision": self.weights_revision} if self.weights_revision else {}),
             "num_classes": len(self.classes),
             "transform": self.transform.to_dict(),
+            **({"calibration": self.calibration.describe()} if self.calibration else {}),
         }
 
 
@@ -169,6 +173,7 @@ def _from_checkpoint(checkpoint: Checkpoint, path: Path, *, name: str = "") -> L
         recipe=checkpoint.recipe,
         metrics=checkpoint.metrics,
         images=checkpoint.images,
+        calibration=checkpoint.calibration,
     )
 
 
@@ -248,6 +253,7 @@ def _from_onnx(
         weights_revision=file.card.weights_revision,
         recipe=file.card.recipe,
         metrics=file.card.metrics,
+        calibration=file.card.calibration,
     )
 
 
@@ -273,6 +279,7 @@ def save_loaded(model: LoadedModel, path: Path) -> None:
         metrics=model.metrics,
         recipe=model.recipe,
         images=model.images,
+        calibration=model.calibration,
         start={"model": model.name, "weights": model.weights_path.name, **told},
     )
     save_checkpoint(stored, path)

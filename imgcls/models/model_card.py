@@ -7,6 +7,7 @@ from typing import Any
 from imgcls.errors import ModelError
 from imgcls.host.versions import versions
 from imgcls.images.transform import Transform
+from imgcls.models.calibration import Calibration
 
 FORMAT_VERSION = 1
 REQUIRED = ("name", "classes", "transform", "weights_sha256")
@@ -27,6 +28,7 @@ class ModelCard:
         recipe: the configuration that trained it, where known.
         metrics: figures stored with it, where known; measured before the export.
         versions: of imgcls, torch, ... that exported it.
+        calibration: what is done to the outputs of the graph; None where nobody calibrated the model.
     """
 
     name: str
@@ -39,10 +41,14 @@ class ModelCard:
     recipe: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=versions)
+    calibration: Calibration | None = None
 
     def to_json(self) -> str:
         """One JSON object."""
         values = {"format_version": FORMAT_VERSION, **asdict(self), "transform": self.transform.to_dict()}
+        del values["calibration"]
+        if self.calibration is not None:
+            values["calibration"] = self.calibration.to_dict()
         return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
     @classmethod
@@ -82,6 +88,9 @@ class ModelCard:
                 recipe=dict(values.get("recipe", {})),
                 metrics=dict(values.get("metrics", {})),
                 versions=dict(values.get("versions", {})),
+                calibration=Calibration.from_dict(values["calibration"], num_classes=len(classes))
+                if "calibration" in values
+                else None,
             )
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as exc:
             raise ModelError(f"the description in {source} is damaged: {exc}", hint="export the model again") from exc

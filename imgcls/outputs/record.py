@@ -19,6 +19,8 @@ OPTIONAL_KEYS: dict[str, type] = {
     "frames": int,
     "truncated": bool,
     "multi_label": bool,
+    "set": tuple,
+    "accepted": bool,
 }
 # Servers and decoders may say as much as they like.
 MAX_REASON_CHARACTERS = 300
@@ -88,6 +90,8 @@ class ImageRecord:
         frame, frames: which frame or page was classified, counted from 0, of how many; None where there is only one.
         truncated: True where the file lacks its end, and was accepted all the same.
         multi_label: True where each class has a probability of its own, and they don't add up to 1.
+        set: labels of which one is the true one as often as the model was calibrated for; None without that.
+        accepted: whether the answer needs no person, as `--accept-if` says; None where that wasn't asked.
         version: which version of the file was classified; None for URLs and stdin.
         thumbnail: a small JPEG for reports, if asked for; never part of the written record.
     """
@@ -103,6 +107,8 @@ class ImageRecord:
     frames: int | None = None
     truncated: bool | None = None
     multi_label: bool | None = None
+    set: tuple[str, ...] | None = None
+    accepted: bool | None = None
     version: FileVersion | None = None
     thumbnail: bytes | None = field(default=None, repr=False, compare=False)
 
@@ -132,7 +138,10 @@ class ImageRecord:
                 for p in self.predictions
             ]
             record |= {"width": self.width, "height": self.height, "model": self.model, "predictions": predictions}
-        return record | {name: value for name in OPTIONAL_KEYS if (value := getattr(self, name)) is not None}
+        for name, kind in OPTIONAL_KEYS.items():
+            if (value := getattr(self, name)) is not None:
+                record[name] = list(value) if kind is tuple else value
+        return record
 
     def __str__(self) -> str:
         """One line for people."""

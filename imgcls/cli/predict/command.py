@@ -16,6 +16,7 @@ from imgcls.cli.predict.model import ModelOptions, SpeedOptions, load_model
 from imgcls.cli.predict.output import OutputOptions
 from imgcls.cli.predict.progress import progress_bar
 from imgcls.cli.predict.server import ServerOptions, as_served, check_goes_with_server, classify_with
+from imgcls.cli.predict.sorting import SortingOptions, say_what_was_sorted, sorted_too
 from imgcls.cli.process import startup
 from imgcls.cli.process.interrupts import noted_interruptions
 from imgcls.errors import ExitCode
@@ -33,11 +34,17 @@ def predict(
     decoding: DecodingOptions,
     foreign: ForeignOptions,
     remote: ServerOptions,
+    sorting: SortingOptions,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Name the most probable classes of any image: one record per input, also for those that can't be read."""
     console.quiet = quiet
+    if sorting.undo is not None:
+        sorting.take_back()
+        return
+    can_be_unsure = model.threshold is not None or model.accept_if is not None
+    sorter = sorting.sorter(asked.inputs, can_be_unsure=can_be_unsure, resumes=target.resume)
     with startup.loading():
         from imgcls.inference.batch_run import run_batch
         from imgcls.inference.pipeline import StreamSettings
@@ -65,6 +72,8 @@ def predict(
             interruption = stack.enter_context(noted_interruptions())
             watches = asked.may_be_many and (destination.report_only or not target.has_table_on_screen)
             on_record = stack.enter_context(progress_bar(selection.open if countable else None, is_wanted=watches))
+            if sorter is not None:
+                on_record = sorted_too(stack.enter_context(sorter), on_record)
             settings = StreamSettings(
                 top_k=model.top_k,
                 batch_size=model.batch_size,
@@ -73,6 +82,7 @@ def predict(
                 decode_limit_sec=limits.image_timeout,
                 fetch_limit_sec=limits.url_timeout,
                 threshold=model.threshold,
+                accepts_single=model.accept_if is not None,
                 fast_decode=speed.fast_decode,
                 all_frames=asked.all_frames,
                 accepts_truncated=decoding.truncated is Truncated.ACCEPT,
@@ -97,6 +107,8 @@ def predict(
             )
     messages.say_what_was_passed_over(sources.passed_over, any_suffix=asked.any_suffix)
     messages.say_how_it_ended(result, time.monotonic() - started, destination)
+    if sorter is not None:
+        say_what_was_sorted(sorter)
     if interruption.exit_code is not None:
         raise typer.Exit(interruption.exit_code)
     if asked.strict and sources.passed_over.empty:

@@ -25,6 +25,12 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
+class AcceptIf(StrEnum):
+    """What `--accept-if` takes."""
+
+    SINGLE = "single"
+
+
 class ModelOptions(NamedTuple):
     """Which model, and how many of its classes; see each option's help."""
 
@@ -35,6 +41,10 @@ class ModelOptions(NamedTuple):
     threshold: Annotated[
         float | None,
         typer.Option("--threshold", min=0, max=1, help="Mark answers less probable than this as uncertain."),
+    ] = None
+    accept_if: Annotated[
+        AcceptIf | None,
+        typer.Option("--accept-if", help="single: mark answers whose set of labels holds one as accepted (calibrate)."),
     ] = None
     device: options.Device = "auto"
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images the network sees at once.")] = 32

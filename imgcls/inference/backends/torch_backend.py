@@ -9,6 +9,7 @@ from imgcls.errors import DeviceError, ModelError
 from imgcls.host.devices import choose_device, is_out_of_memory, supports_bfloat16
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.inference.backends.backend import DeviceMemoryError, LoadedBackend, LoadOptions, Precision
+from imgcls.models.calibrated_network import answering
 from imgcls.models.loading import LoadedModel, load_model
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -33,7 +34,7 @@ class TorchBackend:
         self.precision = precision
         # Pixels arrive as rows of RGB triples; kept so, convolutions on the CPU run about twice as fast.
         try:
-            self._network = model.network.to(device).to(memory_format=torch.channels_last)
+            self._network = answering(model).to(device).to(memory_format=torch.channels_last)
             lower_weights(self._network, precision)
         except (RuntimeError, MemoryError) as exc:
             if not is_out_of_memory(exc):

@@ -135,8 +135,9 @@ class OnnxModel:
         if not self.is_foreign:
             values["precision"] = self.card.precision
             values["exported_from"] = self.card.weights_sha256
-            revision = self.card.weights_revision
-            return values | ({"weights_revision": revision} if revision else {})
+            revision, calibration = self.card.weights_revision, self.card.calibration
+            values |= {"weights_revision": revision} if revision else {}
+            return values | ({"calibration": calibration.describe()} if calibration else {})
         values |= {"output": self._answers.output, "activation": self._answers.activation}
         return values | ({"multi_label": True} if self._answers.multi_label else {})
 
@@ -198,6 +199,8 @@ class OnnxModel:
                 f"{self.id} answers with values that are not numbers", hint="its weights are damaged; use another model"
             )
         self._check_number(rows_BK.shape[1])
+        if self.card.calibration is not None:
+            rows_BK = self.card.calibration.apply(rows_BK)
         if self.is_foreign and rows_BK.shape[1] == 1 and self._answers.activation == "softmax":
             # Its shape didn't show it.
             raise ModelError(

@@ -7,6 +7,7 @@ under a head of their own, and the reader keeps them apart. The whole file that 
 import bisect
 import csv
 import io
+import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -138,7 +139,7 @@ class CsvReader:
             values[key] = int(row[key]) if row.get(key) else None
         for key, kind in OPTIONAL_KEYS.items():
             if text := row.get(key):
-                values[key] = int(text) if kind is int else text == WORDS[True]
+                values[key] = _read_optional(text, kind)
         predictions: list[dict[str, Any]] = []
         while label := row.get(f"label_{(rank := len(predictions) + 1)}"):
             class_id = row.get(f"class_id_{rank}") or self._class_ids.get(label, -1)
@@ -156,7 +157,21 @@ def _columns(head: bytes) -> list[str]:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, tuple):
+        # Labels may hold any character.
+        return json.dumps(value, ensure_ascii=False)
     return WORDS[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def _read_optional(text: str, kind: type) -> Any:
+    """The value of one of `OPTIONAL_KEYS`, as `_cell` wrote it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if kind is tuple:
+        return json.loads(text)
+    return int(text) if kind is int else text == WORDS[True]
 
 
 def _escaped(cell: str) -> str:

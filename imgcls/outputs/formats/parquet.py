@@ -107,7 +107,7 @@ def row_schema() -> "pa.Schema":
 
     text = pa.string()
     prediction = pa.struct([("class_id", pa.int32()), ("label", text), ("probability", pa.float32())])
-    kinds = {bool: pa.bool_(), int: pa.int32()}
+    kinds = {bool: pa.bool_(), int: pa.int32(), tuple: pa.list_(text)}
     return pa.schema(
         [
             pa.field("input", text, nullable=False),
@@ -140,7 +140,8 @@ def _row(record: ImageRecord) -> dict[str, Any]:
         "size_bytes": record.version.size_bytes if record.version else None,
         "modified_ns": record.version.modified_ns if record.version else None,
     }
-    return row | {name: getattr(record, name) for name in OPTIONAL_KEYS}
+    optional = {name: getattr(record, name) for name in OPTIONAL_KEYS}
+    return row | optional | {"set": [_valid(label) for label in record.set] if record.set is not None else None}
 
 
 def _valid(label: str) -> str:

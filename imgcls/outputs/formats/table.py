@@ -6,6 +6,8 @@ from imgcls.outputs.record import ImageRecord, Prediction
 from imgcls.outputs.summary import Summary
 
 BAR_WIDTH = 20
+# Labels of a set that are spelt out.
+MAX_SET = 4
 
 
 class TableEncoder:
@@ -36,6 +38,10 @@ class TableEncoder:
             reason = printable(f"{record.error.kind}: {record.error.message}")
             return f"{self._bold}{name}{self._off}  {self._red}{reason}{self._off}\n"
         remarks = "".join(f" ({word})" for word in ("uncertain", "truncated") if getattr(record, word))
+        if record.set is not None:
+            remarks += f" (one of {len(record.set)}: {', '.join(map(printable, record.set[:MAX_SET]))}" + (
+                ", ...)" if len(record.set) > MAX_SET else ")"
+            )
         if self._top_k == 1:
             best = record.predictions[0]
             return f"{best.probability:8.2%}  {printable(best.label)}{remarks}  {self._dim}{name}{self._off}\n"

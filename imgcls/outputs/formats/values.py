@@ -45,8 +45,11 @@ def record_of(values: dict[str, Any]) -> ImageRecord:
     """
     optional: dict[str, Any] = {}
     for name, kind in OPTIONAL_KEYS.items():
-        if type(values.get(name)) is kind:
-            optional[name] = values[name]
+        value = values.get(name)
+        if kind is tuple and isinstance(value, list) and all(isinstance(each, str) for each in value):
+            optional[name] = tuple(value)
+        elif type(value) is kind:
+            optional[name] = value
     return ImageRecord(
         values["input"],
         str(values.get("model", "")),

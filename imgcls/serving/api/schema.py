@@ -43,6 +43,11 @@ RECORD = {
         "height": {"type": "integer"},
         "predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}},
         "uncertain": {"type": "boolean", "description": "Where a threshold was given: whether the answer is below it."},
+        "set": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Of a model calibrated for it: labels that hold the true one as often as was asked for.",
+        },
         "frame": {"type": "integer", "description": "Of a file of several frames, the one that was classified."},
         "frames": {"type": "integer"},
         "truncated": {"type": "boolean"},

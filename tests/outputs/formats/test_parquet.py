@@ -80,13 +80,14 @@ def test_row_groups_are_written_as_records_come(tmp_path: Path) -> None:
 
 
 def test_optional_keys_have_columns(tmp_path: Path) -> None:
-    values: dict[str, Any] = {name: True if kind is bool else 3 for name, kind in OPTIONAL_KEYS.items()}
+    examples = {bool: True, int: 3, tuple: ("cat", "dog")}
+    values: dict[str, Any] = {name: examples[kind] for name, kind in OPTIONAL_KEYS.items()}
     encoder = ParquetEncoder(Layout({}, 1))
     record = ImageRecord("a.gif", "m@1", (Prediction(1, "lone \udcff", 0.5),), 4, 3, **values)
     content = encoder.head() + encoder.encode(record) + encoder.tail(Summary(num_ok=1))
     (tmp_path / "r.parquet").write_bytes(content)
     (row,) = parquet.read_table(tmp_path / "r.parquet").to_pylist()
-    assert {name: row[name] for name in OPTIONAL_KEYS} == values
+    assert {name: row[name] for name in OPTIONAL_KEYS} == values | {"set": ["cat", "dog"]}
     assert row["predictions"][0]["label"] == "lone \\udcff"
 
 

@@ -88,7 +88,8 @@ def read_back(format_: str, content: bytes, **options: Any) -> list[tuple[Span, 
 
 def full_record() -> ImageRecord:
     """A record with every optional key."""
-    values: dict[str, Any] = {name: True if kind is bool else 3 for name, kind in OPTIONAL_KEYS.items()}
+    examples = {bool: True, int: 3, tuple: ("cat", 'a "dog", owl')}
+    values: dict[str, Any] = {name: examples[kind] for name, kind in OPTIONAL_KEYS.items()}
     return replace(GOOD, **values)
 
 
@@ -104,9 +105,10 @@ def test_optional_keys_stand_in_every_format():
     record = full_record()
     for name in OPTIONAL_KEYS:
         expected = getattr(record, name)
+        expected = list(expected) if isinstance(expected, tuple) else expected
         assert json.loads(written("jsonl", record))[name] == expected
         (row,) = csv.DictReader(io.StringIO(written("csv", record), newline=""))
-        assert row[name] == str(expected).lower()
+        assert row[name] == (json.dumps(expected) if isinstance(expected, list) else str(expected).lower())
         assert name not in json.loads(written("jsonl", GOOD))
     assert "(uncertain) (truncated)" in written("table", record)
 

@@ -1,0 +1,32 @@
+"""A network whose logits are calibrated."""
+
+import torch
+from torch import Tensor, nn
+
+from imgcls.models.calibration import Calibration
+from imgcls.models.loading import LoadedModel
+
+
+class CalibratedNetwork(nn.Module):
+    """A network with its calibration behind it.
+
+    Args:
+        network: any; its outputs are logits.
+        calibration: what is done to them.
+    """
+
+    def __init__(self, network: nn.Module, calibration: Calibration) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("scale", torch.tensor(calibration.scale))
+        self.register_buffer("offset", torch.tensor(calibration.offset or (0.0,)))
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Calibrated logits, float32, one row per image."""
+        logits_BK: Tensor = self.network(images_BCHW).float() * self.scale + self.offset
+        return logits_BK
+
+
+def answering(model: LoadedModel) -> nn.Module:
+    """The network as it answers: calibrated, where the model is."""
+    return CalibratedNetwork(model.network, model.calibration) if model.calibration is not None else model.network
