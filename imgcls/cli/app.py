@@ -20,7 +20,7 @@ from imgcls.cli.process.broken_packages import typed_import_failures
 from imgcls.cli.process.unusable_paths import typed_path_failures
 from imgcls.distributed.launch import Launch, read_launch
 from imgcls.errors import ExitCode, ImgclsError, OutputError, UsageError
-from imgcls.host.resources import obey_core_limit
+from imgcls.host.resources import obey_core_limit, prefer_large_pages
 
 P = ParamSpec("P")
 
@@ -174,6 +174,7 @@ def root(
 def main() -> None:
     """Run the command that `sys.argv` names, and end the process."""
     obey_core_limit()
+    prefer_large_pages()
     try:
         app()
     except SystemExit as exc:

@@ -15,6 +15,8 @@ from imgcls.host.cgroups import ControlGroups, Limits
 # Assumed where the platform doesn't say: what a small laptop has to spare.
 UNKNOWN_BYTES = 4 * 2**30
 THREADS_VARIABLE = "OMP_NUM_THREADS"
+# Torch's own, read when it first allocates.
+LARGE_PAGES_VARIABLE = "THP_MEM_ALLOC_ENABLE"
 
 
 class Cores(NamedTuple):
@@ -97,6 +99,15 @@ def obey_core_limit(groups: ControlGroups | None = None) -> None:
 def _own_quota() -> float | None:
     # Unlike the memory that is left, it stays; and reading the files of all groups takes a millisecond each time.
     return ControlGroups().read_limits().cores
+
+
+def prefer_large_pages() -> None:
+    """Let torch, which has not allocated anything yet, ask Linux for pages of 2 MiB for large tensors on the CPU.
+
+    Each layer's output is new memory, which the system hands over, zeroed, page by page: with 4 KiB pages that takes
+    two thirds of efficientnet-lite0's time on a batch of 32, and a quarter of ResNet-50's.
+    """
+    os.environ.setdefault(LARGE_PAGES_VARIABLE, "1")
 
 
 def _least(*amounts: int | None) -> int | None:

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from imgcls.host.cgroups import ControlGroups, Limits
-from imgcls.host.resources import Memory, available_bytes, available_cores, obey_core_limit, read_cores, read_memory
+from imgcls.host.resources import (
+    Memory,
+    available_bytes,
+    available_cores,
+    obey_core_limit,
+    prefer_large_pages,
+    read_cores,
+    read_memory,
+)
 
 MIB = 2**20
 NO_LIMIT_V1 = "9223372036854771712\n"
@@ -163,6 +171,18 @@ def test_numerical_libraries_obey_a_quota_where_nobody_asked_for_something_else(
     assert "OMP_NUM_THREADS" not in os.environ
     obey_core_limit(limited)
     assert os.environ["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize("told", ["0", None])
+def test_large_pages_are_asked_for_unless_somebody_says_otherwise(monkeypatch, told):
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    if told is not None:
+        monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", told)
+    else:
+        monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "")
+        monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
+    prefer_large_pages()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == (told or "1")
 
 
 def test_memory_of_a_machine_that_tells_nothing(groups, tmp_path):
