@@ -158,11 +158,11 @@ def fit(logits_NK: Tensor, labels_N: Tensor, *, method: Method) -> Calibration:
         loss = cross_entropy(logits_NK * bounded.exp() + offset, labels_N)
         if method == "vector":
             loss = loss + VECTOR_PENALTY * ((log_scale - log_scale.mean()).square().mean() + offset.square().mean())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     with torch.enable_grad():
-        optimizer.step(closure)
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
     scale = log_scale.detach().clamp(-LARGEST_LOG_SCALE, LARGEST_LOG_SCALE).exp().tolist()
     return Calibration(method, tuple(scale), tuple(offset.tolist()) if method == "vector" else (), len(labels_N))
 

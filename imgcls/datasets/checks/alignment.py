@@ -50,7 +50,8 @@ def _scores(thumbnails_NTTC: Pixels, pairs_P2: np.ndarray[Any, np.dtype[np.int64
 def _at_best_shift(firsts_PTTC: Floats, seconds_PTTC: Floats) -> Floats:
     """The score where the greys fit best."""
     correlations_PS = _all_shifts(firsts_PTTC @ GREY, seconds_PTTC @ GREY).reshape(len(firsts_PTTC), -1)
-    best_P, scores_P = correlations_PS.argmax(axis=1), correlations_PS.max(axis=1)
+    best_P = correlations_PS.argmax(axis=1)
+    scores_P: Floats = correlations_PS.max(axis=1)
     likely = np.flatnonzero(scores_P >= LEAST_GREY)
     if len(likely):
         scores_P[likely] = _in_detail(firsts_PTTC[likely], seconds_PTTC[likely], best_P[likely])
@@ -89,12 +90,9 @@ def _all_shifts(firsts_PTT: Floats, seconds_PTT: Floats) -> Floats:
 def _window_sums(images_PTT: Floats, length: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Sums over every square of that side."""
     sums = np.pad(images_PTT.astype(np.float64), ((0, 0), (1, 0), (1, 0))).cumsum(1).cumsum(2)
-    return (
-        sums[:, length:, length:]
-        - sums[:, :-length, length:]
-        - sums[:, length:, :-length]
-        + sums[:, :-length, :-length]
-    )
+    below = sums[:, length:] - sums[:, :-length]
+    found: np.ndarray[Any, np.dtype[np.float64]] = below[:, :, length:] - below[:, :, :-length]
+    return found
 
 
 def _with_detail(whole_P: Floats, first_PMMC: Floats, second_PMMC: Floats) -> Floats:

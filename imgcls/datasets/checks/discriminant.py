@@ -57,8 +57,8 @@ def _fit(features_NF: Doubles, labels_N: Ints, num_classes: int) -> tuple[Double
     mean_variance = max(float(covariance_FF.trace()) / len(covariance_FF), 1e-12)
     covariance_FF *= 1 - SHRINKAGE
     covariance_FF[np.diag_indices_from(covariance_FF)] += SHRINKAGE * mean_variance
-    weights_FK = np.linalg.solve(covariance_FF, means_KF.T)
-    offsets_K = np.log(np.maximum(counts_K, 1e-9) / counts_K.sum()) - (means_KF.T * weights_FK).sum(axis=0) / 2
+    weights_FK: Doubles = np.linalg.solve(covariance_FF, means_KF.T).astype(np.float64)
+    offsets_K: Doubles = np.log(np.maximum(counts_K, 1e-9) / counts_K.sum()) - (means_KF.T * weights_FK).sum(axis=0) / 2
     return weights_FK, offsets_K
 
 
