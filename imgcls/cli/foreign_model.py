@@ -71,7 +71,12 @@ class Activation(StrEnum):
 
 PresetOption = Annotated[
     Preset | None,
-    typer.Option("--preset", help="A well-known preprocessing; other options change it.", rich_help_panel=PANEL),
+    typer.Option(
+        "--preset",
+        help=f"A well-known preprocessing, which other options change: {', '.join(Preset)}.",
+        metavar="NAME",
+        rich_help_panel=PANEL,
+    ),
 ]
 Mean = Annotated[
     str | None,
@@ -111,7 +116,12 @@ PadColour = Annotated[
 ]
 InterpolationOption = Annotated[
     Interpolation | None,
-    typer.Option("--interpolation", help="Filter of the resize; bilinear by default.", rich_help_panel=PANEL),
+    typer.Option(
+        "--interpolation",
+        help=f"Filter of the resize, bilinear by default: {', '.join(Interpolation)}.",
+        metavar="FILTER",
+        rich_help_panel=PANEL,
+    ),
 ]
 ScaleOption = Annotated[
     Scale | None,

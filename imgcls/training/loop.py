@@ -10,14 +10,11 @@ import time
 import torch
 from torch import Tensor, nn
 
-from imgcls.datasets.labelled_images import Batch, LabelledImages
+from imgcls.datasets.labelled_images import Batch
 from imgcls.distributed.control import Control
 from imgcls.distributed.data_parallel import average_statistics, broadcast_weights
-from imgcls.distributed.process_group import Processes
 from imgcls.distributed.sharding import Shard, check_can_be_sharded, shard_of, shard_order
 from imgcls.errors import DataError
-from imgcls.images.transform import Transform
-from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import OnEvent, ShouldStop, StepProgress
 from imgcls.training.augmentation.inputs import TrainingInput
 from imgcls.training.batch_norm import SETTLED_STEPS, measure_statistics
@@ -28,7 +25,6 @@ from imgcls.training.loss import LossMonitor
 from imgcls.training.lr_schedule import rate_factor
 from imgcls.training.optimizer import Optimisers
 from imgcls.training.position import EpochSummary, Position
-from imgcls.training.precision import Precision
 from imgcls.training.rng import epoch_order
 
 
@@ -36,43 +32,20 @@ class Loop:
     """A network in training and all that its next step depends on.
 
     Args:
-        network: on the device, in the memory format that the recipe asks for.
-        images: the training images.
-        recipe: resolved.
-        transform: its arithmetic turns bytes into the network's input.
-        device: where the network is.
-        precision: of the arithmetic.
-        processes: that share the batches; each has a loop, and calls the same methods at the same time.
+        phase_setup: of the run, with its network, images and recipe. The processes that it names share the batches;
+            each has a loop, and calls the same methods at the same time.
     Raises:
         DataError: fewer than two images.
         ConfigError: batches too small to be shared.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        images: LabelledImages,
-        recipe: Recipe,
-        *,
-        transform: Transform,
-        device: torch.device,
-        precision: Precision,
-        processes: Processes | None = None,
-    ) -> None:
-        self.network, self.images, self.recipe, self.device = network, images, recipe, device
-        self.processes = processes or Processes()
-        train = recipe.train
+    def __init__(self, phase_setup: PhaseSetup) -> None:
+        self.phase_setup, self.processes = phase_setup, phase_setup.processes
+        self.network, self.images = phase_setup.network, phase_setup.images
+        self.recipe, self.device = phase_setup.recipe, phase_setup.device
+        network, images, recipe, train = self.network, self.images, self.recipe, self.recipe.train
         check_can_be_sharded(train.batch_size, self.processes)
         broadcast_weights(network, self.processes)
-        self.phase_setup = PhaseSetup(
-            network,
-            images,
-            recipe,
-            transform=transform,
-            device=device,
-            precision=precision,
-            processes=self.processes,
-        )
         self.control = Control(self.processes, save_sec=60 * train.save_every_min)
         self.ema = EmaNetwork(network, decay=train.ema_decay, every=train.ema_every) if train.ema_decay else None
         self.position = Position()
@@ -87,10 +60,10 @@ class Loop:
         self.total_steps = self.steps_per_epoch * train.epochs
         self.inputs = TrainingInput(
             recipe,
-            transform,
+            phase_setup.transform,
             num_images=self.num_images,
             num_classes=len(images.classes),
-            device=device,
+            device=self.device,
             rank=self.processes.rank,
         )
 

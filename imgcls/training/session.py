@@ -22,6 +22,7 @@ from imgcls.runs.folder import RunFolder
 from imgcls.training.checkpointing.resume import Saved, check_same_data, moved_warning, restore, resume_state
 from imgcls.training.checkpointing.schedule import Checkpointing
 from imgcls.training.early_stopping import EARLY, is_out_of_patience
+from imgcls.training.fine_tuning.phase_setup import PhaseSetup
 from imgcls.training.loop import Loop
 from imgcls.training.loss import DivergedError, diverged
 from imgcls.training.position import EpochSummary, Measured
@@ -78,13 +79,15 @@ class Session:
         # When the run would have begun, had it never been cut.
         self._began = 0.0
         self.loop = Loop(
-            network,
-            self.images,
-            recipe,
-            transform=self.transform,
-            device=self.device,
-            precision=self.precision,
-            processes=self.processes,
+            PhaseSetup(
+                network,
+                self.images,
+                recipe,
+                transform=self.transform,
+                device=self.device,
+                precision=self.precision,
+                processes=self.processes,
+            )
         )
 
     def take_up(self, saved: Saved) -> None:

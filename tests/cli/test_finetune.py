@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from imgcls.cli.app import app
 from imgcls.models.checkpoint import load_checkpoint
-from imgcls.models.families.torchvision import catalogue_entry
+from imgcls.models.families.torchvision_weights import catalogue_entry
 from imgcls.models.weights_cache import weights_path
 
 NAME = "squeezenet1_1"

@@ -15,7 +15,8 @@ from imgcls.cli.app import app
 from imgcls.errors import ExitCode
 from imgcls.models.families.bundled import BUNDLED
 from imgcls.models.families.family import PretrainedEntry
-from imgcls.models.families.torchvision import ALEXNET, torchvision_entries
+from imgcls.models.families.torchvision import ALEXNET
+from imgcls.models.families.torchvision_weights import torchvision_entries
 from imgcls.models.registry import list_models
 from imgcls.models.weights_cache import weights_path
 
@@ -90,9 +91,11 @@ def test_the_catalogue_is_remembered_and_read_again_when_torchvision_changes(mon
     def forbidden() -> list[str]:
         raise AssertionError("torchvision was asked again")
 
-    monkeypatch.setattr("imgcls.models.families.torchvision.pretrained_names", forbidden)
+    monkeypatch.setattr("imgcls.models.families.torchvision_weights.pretrained_names", forbidden)
     assert torchvision_entries() == first
-    monkeypatch.setattr("imgcls.models.families.torchvision.versions", lambda _packages: {"torchvision": "99.0"})
+    monkeypatch.setattr(
+        "imgcls.models.families.torchvision_weights.versions", lambda _packages: {"torchvision": "99.0"}
+    )
     with pytest.raises(AssertionError, match="asked again"):
         torchvision_entries()
 

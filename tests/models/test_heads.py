@@ -6,7 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from imgcls.models.building import build_network, build_unallocated
-from imgcls.models.families.torchvision import pretrained_names
+from imgcls.models.families.torchvision_weights import pretrained_names
 from imgcls.models.heads import (
     FeatureRecorder,
     HeadNetwork,

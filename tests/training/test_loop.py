@@ -5,11 +5,13 @@ import torch
 from torch import nn
 
 from imgcls.datasets.labelled_images import Batch, DataDescription
+from imgcls.distributed.process_group import Processes
 from imgcls.errors import DataError
 from imgcls.images.transform import Transform
 from imgcls.recipes.loading import load_recipe
 from imgcls.runs.events import StepProgress
 from imgcls.training.checkpointing.loop_state import loop_state, restore_loop
+from imgcls.training.fine_tuning.phase_setup import PhaseSetup
 from imgcls.training.loop import Loop
 from imgcls.training.loss import BUFFERED_STEPS, DivergedError
 from imgcls.training.position import EpochSummary
@@ -54,14 +56,16 @@ def build_loop(images, *settings, network=None, px=PX, precision=None):
     network = network or nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(8 * 36, 3)
     )
-    return Loop(
+    setup = PhaseSetup(
         network,
         images,
         recipe,
         transform=Transform(resize_px=px, crop_px=px),
         device=CPU,
         precision=precision or Precision(),
+        processes=Processes(),
     )
+    return Loop(setup)
 
 
 def run(loop, epochs, *, stop_at=None):

@@ -6,20 +6,14 @@ the default model, needs neither.
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
-import json
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgcls.errors import ImgclsError, ModelError, OutputError
-from imgcls.host import cache_folders
-from imgcls.host.files import write_text
-from imgcls.host.versions import versions
+from imgcls.errors import ModelError
 from imgcls.images.transform import Transform
 from imgcls.models.families.family import (
     DownloadProgress,
@@ -28,6 +22,12 @@ from imgcls.models.families.family import (
     PretrainedEntry,
     WeightsState,
     state_of,
+)
+from imgcls.models.families.torchvision_weights import (
+    catalogue_entry,
+    check_known,
+    remembered_entries,
+    torchvision_entries,
 )
 from imgcls.models.weights_cache import cached_weights, digits_in_name, weights_path
 
@@ -77,7 +77,7 @@ class Torchvision(Family):
 
     def known_names(self) -> Sequence[str]:
         """Those that are remembered; AlexNet always."""
-        return [entry.name for entry in _remembered() or (ALEXNET,)]
+        return [entry.name for entry in remembered_entries() or (ALEXNET,)]
 
     def entry(self, name: str, weights_name: str = "") -> PretrainedEntry:
         """As torchvision publishes it; AlexNet's is known without torchvision."""
@@ -108,7 +108,7 @@ class Torchvision(Family):
                 raise _not_built(name, exc) from exc
         import torchvision.models
 
-        _check_known(name)
+        check_known(name)
         arguments = {**PRETRAINED_ARGUMENTS.get(name, {}), **arguments}
         try:
             network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
@@ -177,85 +177,6 @@ class Torchvision(Family):
                     path=weights_path(entry),
                     url=entry.url,
                 )
-
-
-def pretrained_names() -> list[str]:
-    """Every torchvision classifier, sorted; imports torchvision."""
-    import torchvision.models
-
-    return sorted(torchvision.models.list_models(module=torchvision.models))
-
-
-def catalogue_entry(name: str, weights_name: str = "") -> PretrainedEntry:
-    """What torchvision itself says of a classifier's weights; see `Family.entry`."""
-    import torchvision.models
-
-    _check_known(name)
-    published = torchvision.models.get_model_weights(name)
-    if weights_name and weights_name not in published.__members__:
-        raise ModelError(
-            f"{name!r} has no weights called {weights_name!r}",
-            hint=f"there are: {', '.join(published.__members__)}",
-        )
-    weights = published[weights_name] if weights_name else published.DEFAULT
-    preset = weights.transforms()
-    metrics = weights.meta["_metrics"]["ImageNet-1K"]
-    return PretrainedEntry(
-        name=name,
-        url=weights.url,
-        transform=Transform(
-            resize_px=preset.resize_size[0],
-            crop_px=preset.crop_size[0],
-            mean=tuple(preset.mean),
-            std=tuple(preset.std),
-            interpolation=preset.interpolation.value,
-        ),
-        num_params=weights.meta["num_params"],
-        size_mib=weights.meta["_file_size"],
-        top1=round(metrics["acc@1"] / 100, 5),
-        top5=round(metrics["acc@5"] / 100, 5),
-        weights_name=weights.name,
-    )
-
-
-def torchvision_entries() -> list[PretrainedEntry]:
-    """The whole catalogue, sorted by name, from memory when it is that of the installed torchvision."""
-    if (known := _remembered()) is not None:
-        return known
-    entries = [catalogue_entry(name) for name in pretrained_names()]
-    values = [{**asdict(entry), "transform": entry.transform.to_dict()} for entry in entries]
-    # A cache that can't be written costs time, never the answer.
-    with contextlib.suppress(OutputError):
-        write_text(_catalogue_file(), json.dumps({"versions": _version(), "entries": values}))
-    return entries
-
-
-def _remembered() -> list[PretrainedEntry] | None:
-    try:
-        content = json.loads(_catalogue_file().read_text(encoding="utf-8"))
-        return [_entry(values) for values in content["entries"]] if content["versions"] == _version() else None
-    except (OSError, ValueError, KeyError, TypeError, ImgclsError):
-        # Not there yet, or damaged: read again and written anew.
-        return None
-
-
-def _catalogue_file() -> Path:
-    return cache_folders.cache_folder() / "catalogue.json"
-
-
-def _version() -> dict[str, str]:
-    return {key: value for key, value in versions(("torchvision",)).items() if key != "python"}
-
-
-def _entry(values: dict[str, Any]) -> PretrainedEntry:
-    classes = tuple(values.get("classes", ()))
-    return PretrainedEntry(**{**values, "transform": Transform.from_dict(values["transform"]), "classes": classes})
-
-
-def _check_known(name: str) -> None:
-    # torchvision's own look-up also finds detectors, segmenters and quantised networks.
-    if name not in pretrained_names():
-        raise ModelError(f"unknown model {name!r}", hint="imgcls models lists the names")
 
 
 def _not_built(name: str, exc: Exception) -> ModelError:

@@ -14,7 +14,8 @@ from torchvision.models import WeightsEnum
 from imgcls.errors import ExitCode, ModelError
 from imgcls.images.transform import Transform
 from imgcls.models.building import _Unallocated
-from imgcls.models.families.torchvision import Torchvision, pretrained_names
+from imgcls.models.families.torchvision import Torchvision
+from imgcls.models.families.torchvision_weights import pretrained_names
 from imgcls.models.weights_cache import digits_in_name
 
 TORCHVISION = Torchvision()

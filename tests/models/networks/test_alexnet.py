@@ -6,7 +6,8 @@ from torch.testing import assert_close
 
 from imgcls.host.tensor_files import load_tensors
 from imgcls.models.building import build_with_weights
-from imgcls.models.families.torchvision import ALEXNET, catalogue_entry
+from imgcls.models.families.torchvision import ALEXNET
+from imgcls.models.families.torchvision_weights import catalogue_entry
 from imgcls.models.networks.alexnet import AlexNet
 
 
