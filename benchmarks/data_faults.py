@@ -3,7 +3,7 @@
 Of 5,000 images, a fifth in val, 5 % get a wrong label: any other class (uniform), or of cats and dogs the other one
 (asymmetric, 20 % of the two). As many as 2 % of all are copied from train into val as they are, as the file or as a PNG
 of its pixels, and 2 % changed: rescaled to 20, 24, 48 or 64 px, encoded anew at quality 30 to 60, moved by 1 to 3 px in
-both directions, or mirrored. Beside it, in the same run: cleanlab's defaults on the probabilities of the first fit, and
+both directions, or flipped. Beside it, in the same run: cleanlab's defaults on the probabilities of the first fit, and
 imagehash alone (pairs between the splits whose perceptual hashes differ in at most 4 bits of 64). CIFAR-10 has near
 copies of its own: pairs between the splits that nobody planted are counted, and named with --show, to be looked at.
 
@@ -34,7 +34,7 @@ from imgcls.datasets.checks.scan import Scan, scan_images
 from imgcls.datasets.resolving import SPLITS, resolve
 from imgcls.evaluation.frozen_features import load_frozen_features
 
-CHANGES = ("rescaled", "re-encoded", "shifted", "mirrored")
+CHANGES = ("rescaled", "re-encoded", "shifted", "flipped")
 WRONG, COPIED, VAL = 0.05, 0.02, 0.2
 HASH_BITS = 4
 SHIFT_PX = 3
@@ -65,7 +65,7 @@ def changed(image: Image.Image, change: str, random: np.random.Generator) -> Ima
         pixels = np.pad(np.asarray(image), ((SHIFT_PX, SHIFT_PX), (SHIFT_PX, SHIFT_PX), (0, 0)), mode="edge")
         top, left = SHIFT_PX + down, SHIFT_PX + right
         return Image.fromarray(pixels[top : top + image.height, left : left + image.width])
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if change == "mirrored" else image
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if change == "flipped" else image
 
 
 def plant(data: Path, out: Path, *, noise: str, seed: int, count: int) -> Planted:

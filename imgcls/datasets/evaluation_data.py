@@ -37,6 +37,7 @@ def open_for_evaluation(
     whole: bool = True,
     allow_modified: bool = False,
     fixes: Path | None = None,
+    group_column: str = "",
     check_classes: Callable[[tuple[str, ...]], object] | None = None,
     download_progress: DownloadProgress | None = None,
 ) -> EvaluationData:
@@ -52,6 +53,7 @@ def open_for_evaluation(
         whole: evaluate all of class folders alone, else only what training keeps for validation.
         allow_modified: as for `open_dataset`.
         fixes: a list of images to leave out or to relabel, of the same training.
+        group_column: of a table of labels, of the same training.
         check_classes: called with the data's classes before any image is decoded; raises where they can't be used.
         download_progress: called with bytes so far and in all.
     Raises:
@@ -65,6 +67,7 @@ def open_for_evaluation(
         seen=seen,
         whole=whole,
         allow_modified=allow_modified,
+        group_column=group_column,
         download_progress=download_progress,
     )
     if not data.splits:

@@ -14,7 +14,8 @@ from imgcls.datasets.folder import LAYOUT_HINT
 from imgcls.datasets.folder_checks import nested_hint, unread
 from imgcls.datasets.in_memory import InMemoryImages, PixelStore, decode_all
 from imgcls.datasets.labelled_images import LabelledImages
-from imgcls.datasets.resolving import SPLITS, ResolvedData, resolve
+from imgcls.datasets.resolved import ResolvedData
+from imgcls.datasets.resolving import SPLITS, resolve
 from imgcls.datasets.stored_images import FileImages, StoredImages
 from imgcls.datasets.streamed import StreamedImages, strict_error
 from imgcls.errors import DataError
@@ -83,6 +84,7 @@ def open_dataset(
     allow_modified: bool = False,
     strict: bool = False,
     fixes: Path | None = None,
+    group_column: str = "",
     max_memory_mib: int | None = None,
     workers: int | None = None,
     splits: tuple[str, ...] = SPLITS,
@@ -93,7 +95,7 @@ def open_dataset(
 
     Args:
         spec: `cifar10` (downloaded when absent), a folder that is or holds `cifar-10-batches-py`, or an image folder:
-            `train/` and `val|valid|test/` of class folders, or class folders alone.
+            `train/` and `val|valid|test/` of class folders, or class folders alone; or a table of labels.
         transform: its geometry brings every image to one size.
         val_fraction: share of train to validate on where there is no val; None carves 0.2 where there is no test
             either (class folders alone), else nothing.
@@ -102,6 +104,7 @@ def open_dataset(
         allow_modified: accept CIFAR-10 files with other checksums than the published ones.
         strict: a damaged image is an error; else it is skipped and counted.
         fixes: a list of images to leave out or to relabel; see `checks.fixes`.
+        group_column: of a table of labels; see `resolve`.
         max_memory_mib: for pixels; larger sets are streamed. None takes half of the memory that is free.
         workers: threads or processes that decode; None takes one a core.
         splits: which to open, among train, val and test.
@@ -118,6 +121,7 @@ def open_dataset(
         seed=seed,
         seen=seen,
         allow_modified=allow_modified,
+        group_column=group_column,
         download_progress=download_progress,
     )
     if fixes is not None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from imgcls.datasets import cifar10
@@ -26,15 +26,16 @@ from imgcls.datasets.folder_checks import (
     unlabelled,
 )
 from imgcls.datasets.labelled_images import DataDescription
+from imgcls.datasets.resolved import WHOLE, ResolvedData, ResolvedSplit
 from imgcls.datasets.splits import Carving
-from imgcls.datasets.stored_images import ArrayImages, FileImages, StoredImages
+from imgcls.datasets.stored_images import ArrayImages, FileImages
+from imgcls.datasets.table_splits import resolve_table
+from imgcls.datasets.tables import is_table
 from imgcls.errors import DataError
 from imgcls.host import cache_folders
 from imgcls.host.download import DownloadProgress
 
 SPLITS = ("train", "val", "test")
-# The split of class folders alone that are evaluated as they are.
-WHOLE = "all"
 # What becomes of a data set that lacks the folder of a split.
 WITHOUT = {"val": "a part of the training images then validates", "test": "nothing is measured at the end then"}
 # Where there is neither a val nor a test folder, training must validate on something.
@@ -55,38 +56,6 @@ def find_source(source: str, *, near: Path) -> str:
     return next((str(folder) for folder in found if folder.is_dir()), source)
 
 
-@dataclass(frozen=True)
-class ResolvedSplit:
-    """Which images a split has.
-
-    Attributes:
-        images: where they lie; splits that were carved from one set share it.
-        rows: indices in `images`.
-        labels: class index of each row.
-        description: for results.
-    """
-
-    images: StoredImages
-    rows: Sequence[int]
-    labels: Sequence[int]
-    description: DataDescription
-
-
-@dataclass(frozen=True)
-class ResolvedData:
-    """A data set's splits.
-
-    Attributes:
-        classes: names in the order of the class indices.
-        splits: by name.
-        warnings: what the person should know about the data, a sentence each.
-    """
-
-    classes: tuple[str, ...]
-    splits: dict[str, ResolvedSplit]
-    warnings: tuple[str, ...] = ()
-
-
 def resolve(
     spec: str,
     *,
@@ -96,12 +65,13 @@ def resolve(
     seen: SeenImages | None = None,
     whole: bool = True,
     allow_modified: bool = False,
+    group_column: str = "",
     download_progress: DownloadProgress | None = None,
 ) -> ResolvedData:
     """Find a data set and the images of the splits asked for.
 
     Args:
-        spec: `cifar10`, a folder that is or holds `cifar-10-batches-py`, or an image folder.
+        spec: `cifar10`, a folder that is or holds `cifar-10-batches-py`, an image folder, or a table (see `tables`).
         splits: names among `SPLITS`; those that don't exist are left out. None for the one to evaluate: test, else
             val, else (class folders alone) what `whole` says.
         val_fraction: what to carve from train where there is no val; None carves only where there is no test either.
@@ -109,6 +79,7 @@ def resolve(
         seen: the images of an earlier training, whose split is kept: none that it trained on validates.
         whole: evaluate all of class folders alone, else only what training keeps for validation.
         allow_modified: accept CIFAR-10 files with other checksums than the published ones.
+        group_column: of a table, whose values stay on one side of a split; empty takes `group` where there is one.
         download_progress: called with bytes so far and in all.
     Raises:
         DataError: no such data set, or it can't be used.
@@ -120,6 +91,11 @@ def resolve(
         root = Path(spec).expanduser()
         if not root.exists():
             raise DataError(f"no such data set: {spec}", hint=f"use cifar10 or a folder; {LAYOUT_HINT}")
+        if root.is_file() and is_table(root):
+            carving = Carving(val_fraction, seed, seen)
+            return resolve_table(spec, root, splits, carving, whole=whole, group_column=group_column)
+        if group_column:
+            raise DataError(f"{spec} has no columns, so that there are no groups", hint="--data TABLE.csv has them")
         found = cifar10.find_batches(root) if root.is_dir() else None
         if found is None:
             folders = find_split_folders(root)

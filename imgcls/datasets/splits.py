@@ -2,9 +2,10 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from imgcls.datasets.fingerprints import SeenImages
@@ -18,17 +19,27 @@ class Carving:
 
     Attributes:
         val_fraction, seed, seen: see `resolving.resolve`.
+        groups: of each image, where images of one group must stay together; empty for no groups.
     """
 
     val_fraction: float | None
     seed: int
     seen: SeenImages | None = None
+    groups: tuple[str, ...] = ()
 
     def carve(
         self, labels: Sequence[int], names: Sequence[str], images: StoredImages, fraction: float
     ) -> dict[str, list[int]]:
         """Rows of `train` and `val`."""
-        if self.seen is None:
+        if self.groups:
+            trained: set[str] = set()
+            if self.seen is not None:
+                known = torch.isin(images.fingerprints(), self.seen.trained).tolist()
+                trained = {group for group, is_known in zip(self.groups, known, strict=True) if is_known}
+            train, val = split_grouped(
+                labels, self.groups, val_fraction=fraction, seed=self.seed, stays_in_training=trained
+            )
+        elif self.seen is None:
             train, val = split_stratified(labels, names, val_fraction=fraction, seed=self.seed)
         else:
             prints_N = images.fingerprints()
@@ -65,6 +76,47 @@ def split_stratified(
             continue
         wanted = min(max(round(len(indices) * val_fraction), 1), len(indices) - 1)
         val += sorted(indices, key=lambda index: _draw(names[index], seed))[:wanted]
+    chosen = set(val)
+    return [index for index in range(len(labels)) if index not in chosen], sorted(val)
+
+
+def split_grouped(
+    labels: Sequence[int],
+    groups: Sequence[str],
+    *,
+    val_fraction: float,
+    seed: int,
+    stays_in_training: Collection[str] = (),
+) -> tuple[list[int], list[int]]:
+    """Choose whole groups to validate on, until each class has about its share there; no group is on both sides.
+
+    An image without a group (an empty text) is one by itself. A class whose images are all of one group stays in
+    training.
+
+    Args:
+        labels: class index of each image.
+        groups: of each image.
+        val_fraction: share of every class to validate on, in [0, 1).
+        seed: another seed, another split.
+        stays_in_training: groups of an earlier training's images.
+    Returns:
+        Indices of the training and of the validation images, both rising.
+    """
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, group in enumerate(groups):
+        members[group or f"\0{index}"].append(index)
+    totals = Counter(labels)
+    taken: Counter[int] = Counter()
+    val: list[int] = []
+    for group in sorted(members, key=lambda group: _draw(group, seed)):
+        if group in stays_in_training:
+            continue
+        counts = Counter(labels[index] for index in members[group])
+        # All of a group's classes must have room left, half an image of rounding included, and keep some in training.
+        room = all(taken[each] + count <= totals[each] * val_fraction + 0.5 * count for each, count in counts.items())
+        if room and all(taken[each] + count < totals[each] for each, count in counts.items()):
+            taken.update(counts)
+            val += members[group]
     chosen = set(val)
     return [index for index in range(len(labels)) if index not in chosen], sorted(val)
 

@@ -59,7 +59,9 @@ def open_data_for(
         split=split,
         # The same carving as in training, so that no image of the answer was trained on.
         val_fraction=trained_on.get("val_fraction"),
-        seed=model.recipe.get("train", {}).get("seed", 0),
+        seed=trained_on.get("split_seed", model.recipe.get("train", {}).get("seed", 0)),
+        # Another table may have other columns.
+        group_column=trained_on.get("group_column", "") if data is None else "",
         seen=seen,
         whole=data is not None,
         allow_modified=allow_modified,

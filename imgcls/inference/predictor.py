@@ -27,6 +27,7 @@ from imgcls.inference.batch_executor import Batcher
 from imgcls.inference.decode_pool import DecodePool, DecodeTask
 from imgcls.inference.decoder import Crop, Decoded, Decoder
 from imgcls.inference.open_inputs import open_input
+from imgcls.inference.restriction import Restriction
 from imgcls.inference.settings import PredictSettings, check_count
 from imgcls.models.calibration import sets_of
 from imgcls.outputs.record import ImageRecord, Prediction, failed_record
@@ -66,7 +67,12 @@ class Predictor:
         self._crop_shape = backend.transform.crop(Image.new("RGB", (1, 1))).shape
         described = backend.describe()
         self._is_multi_label = True if described.get("multi_label") else None
-        self._sets = sets_of(described)
+        self._only: Restriction | None = None
+        if settings.only_classes:
+            multi = self._is_multi_label or False
+            self._only = Restriction(backend.classes, settings.only_classes, is_multi_label=multi)
+        # What is guaranteed for all classes isn't for some of them.
+        self._sets = sets_of(described) if self._only is None else None
         if settings.accepts_single and self._sets is None:
             raise UsageError(
                 f"{backend.id} gives no sets of labels to accept by", hint="imgcls calibrate MODEL --coverage 0.9"
@@ -176,6 +182,8 @@ class Predictor:
 
     def _record(self, decoded: Decoded, crop: Crop, probabilities_K: Floats, top_k: int) -> ImageRecord:
         classes, threshold = self.backend.classes, self.settings.threshold
+        if self._only is not None:
+            probabilities_K, top_k = self._only.apply(probabilities_K), min(top_k, len(self._only))
         predictions = tuple(
             Prediction(index, classes[index], float(probabilities_K[index]))
             for index in top_classes(probabilities_K, top_k)
@@ -192,6 +200,7 @@ class Predictor:
             thumbnail=crop.thumbnail,
             multi_label=self._is_multi_label,
             truncated=crop.is_truncated or None,
+            restricted_to=None if self._only is None else len(self._only),
             set=None if members is None else tuple(classes[index] for index in members),
             accepted=len(members) == 1 if members is not None and self.settings.accepts_single else None,
         )

@@ -28,6 +28,7 @@ class PredictSettings:
         is_padded: whether an answer depends to its last digit on the image alone, and not on which others it shares
             a batch with; part-full batches then cost as much as full ones.
         all_frames: a stream gives a record for each frame or page of a file, in their order; else of the first alone.
+        only_classes: names of the classes to choose among; empty for all.
         accepts_single: say of each answer whether its set of labels holds a single one, and so needs no person.
         accepts_truncated: JPEGs that lack their last bytes are classified too, and marked.
         background_rgb: what lies behind transparent images, in the place of what the model was trained with.
@@ -49,6 +50,7 @@ class PredictSettings:
     thumbnail_px: int = 0
     is_padded: bool = False
     all_frames: bool = False
+    only_classes: tuple[str, ...] = ()
     accepts_single: bool = False
     accepts_truncated: bool = False
     background_rgb: RGB | None = None
@@ -61,6 +63,7 @@ class PredictSettings:
         """Those options of decoding that were asked for beyond what has always been; they shape answers."""
         told = {
             "all_frames": self.all_frames or None,
+            "classes": list(self.only_classes) or None,
             "accept_if": "single" if self.accepts_single else None,
             "truncated": "accept" if self.accepts_truncated else None,
             "background": colour_text(self.background_rgb) if self.background_rgb is not None else None,

@@ -19,6 +19,7 @@ OPTIONAL_KEYS: dict[str, type] = {
     "frames": int,
     "truncated": bool,
     "multi_label": bool,
+    "restricted_to": int,
     "set": tuple,
     "accepted": bool,
 }
@@ -90,6 +91,7 @@ class ImageRecord:
         frame, frames: which frame or page was classified, counted from 0, of how many; None where there is only one.
         truncated: True where the file lacks its end, and was accepted all the same.
         multi_label: True where each class has a probability of its own, and they don't add up to 1.
+        restricted_to: how many classes could be answered, where that was not all of them; None else.
         set: labels of which one is the true one as often as the model was calibrated for; None without that.
         accepted: whether the answer needs no person, as `--accept-if` says; None where that wasn't asked.
         version: which version of the file was classified; None for URLs and stdin.
@@ -107,6 +109,7 @@ class ImageRecord:
     frames: int | None = None
     truncated: bool | None = None
     multi_label: bool | None = None
+    restricted_to: int | None = None
     set: tuple[str, ...] | None = None
     accepted: bool | None = None
     version: FileVersion | None = None

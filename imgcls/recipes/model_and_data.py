@@ -41,7 +41,9 @@ class ModelSettings(Section):
 class DataSettings(Section):
     """[data]: which images, and the one preprocessing that stays with the model."""
 
-    source: str = Field(default="", description="cifar10, or a folder of class folders")
+    source: str = Field(
+        default="", description="cifar10, a folder of class folders, or a table of labels (CSV, TSV, Parquet)"
+    )
     image_px: int | None = Field(
         default=None,
         ge=8,
@@ -83,6 +85,16 @@ class DataSettings(Section):
         ge=0,
         lt=1,
         description="share of the training images kept for validation; left out: the data set's own rule",
+    )
+    split_seed: int | None = Field(
+        default=None,
+        ge=0,
+        description="seed of the validation images that are carved from train; left out: train.seed",
+    )
+    group_column: str = Field(
+        default="",
+        description="of a table of labels, the column whose values stay on one side of the split, such as patient; "
+        "left out: group, where there is one",
     )
     allow_modified: bool = Field(
         default=False, description="take CIFAR-10 files whose checksums are not the published ones"

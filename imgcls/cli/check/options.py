@@ -30,7 +30,8 @@ class CheckedOptions:
     """Which data set, and how it is split."""
 
     data: Annotated[
-        str, typer.Argument(help="cifar10, or a folder of class folders, as train takes it.", metavar="DATA")
+        str,
+        typer.Argument(help="What train takes: cifar10, class folders, or a table of labels.", metavar="DATA"),
     ]
     val_fraction: Annotated[
         float | None,

@@ -55,7 +55,7 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="cifar10, or a folder of class folders; by default what the model was trained on.",
+        help="cifar10, a folder of class folders or a table of labels; by default what the model was trained on.",
         metavar="DATA",
     ),
 ]

@@ -82,6 +82,7 @@ def predict(
                 decode_limit_sec=limits.image_timeout,
                 fetch_limit_sec=limits.url_timeout,
                 threshold=model.threshold,
+                only_classes=tuple(model.classes or ()),
                 accepts_single=model.accept_if is not None,
                 fast_decode=speed.fast_decode,
                 all_frames=asked.all_frames,

@@ -42,6 +42,14 @@ class ModelOptions(NamedTuple):
         float | None,
         typer.Option("--threshold", min=0, max=1, help="Mark answers less probable than this as uncertain."),
     ] = None
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--classes",
+            help="Choose among these only, such as cat,dog; their probabilities add up to 1. May be repeated.",
+            metavar="NAMES",
+        ),
+    ] = None
     accept_if: Annotated[
         AcceptIf | None,
         typer.Option("--accept-if", help="single: mark answers whose set of labels holds one as accepted (calibrate)."),

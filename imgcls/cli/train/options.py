@@ -23,7 +23,14 @@ Config = Annotated[
         metavar="RECIPE",
     ),
 ]
-Data = Annotated[str | None, typer.Option("--data", help="cifar10, or a folder of class folders.", metavar="DATA")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="cifar10, a folder of class folders, or a table of labels.",
+        metavar="DATA",
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -115,6 +122,24 @@ Strict = Annotated[
     bool,
     typer.Option("--strict", help="Refuse damaged images instead of skipping them.", rich_help_panel=RECIPE),
 ]
+SplitSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--split-seed",
+        help="Of the validation split alone, so that seeds can be compared on the same images; else --seed.",
+        metavar="N",
+        rich_help_panel=RECIPE,
+    ),
+]
+GroupColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--group-column",
+        help="Of a table of labels: values that stay on one side of the split, such as patient; else group.",
+        metavar="NAME",
+        rich_help_panel=RECIPE,
+    ),
+]
 DataFixes = Annotated[
     Path | None,
     typer.Option(
@@ -183,6 +208,8 @@ class RecipeOptions(NamedTuple):
     allow_modified_data: AllowModifiedData = False
     strict: Strict = False
     data_fixes: DataFixes = None
+    split_seed: SplitSeed = None
+    group_column: GroupColumn = None
     background: options.Background = None
     depth: options.Depth = None
 
@@ -191,6 +218,8 @@ class RecipeOptions(NamedTuple):
         return {
             "data.source": self.data,
             "data.allow_modified": self.allow_modified_data or None,
+            "data.split_seed": self.split_seed,
+            "data.group_column": self.group_column,
             "data.strict": self.strict or None,
             "data.fixes": str(self.data_fixes) if self.data_fixes is not None else None,
             "data.background": self.background,

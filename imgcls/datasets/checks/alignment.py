@@ -1,6 +1,6 @@
-"""Whether two small images show the same picture: moved, mirrored, rescaled or encoded anew.
+"""Whether two small images show the same thing: moved, flipped, rescaled or encoded anew.
 
-The middle of one is looked for in the other, plain and mirrored, at every place that a shift allows; the score is the
+The middle of one is looked for in the other, plain and flipped, at every place that a shift allows; the score is the
 correlation of their pixels at the best place. Smooth images (sky, snow) correlate with each other whatever they show:
 there the correlation of what remains after blurring counts too, as far as there is such detail.
 
@@ -43,8 +43,8 @@ def aligned_scores(thumbnails_NTTC: Pixels, pairs: Sequence[tuple[int, int]]) ->
 
 def _scores(thumbnails_NTTC: Pixels, pairs_P2: np.ndarray[Any, np.dtype[np.int64]]) -> Floats:
     firsts, seconds = (thumbnails_NTTC[pairs_P2[:, side]].astype(np.float32) for side in (0, 1))
-    plain, mirrored = (_at_best_shift(firsts, each) for each in (seconds, seconds[:, :, ::-1]))
-    return np.maximum(plain, mirrored)
+    plain, flipped = (_at_best_shift(firsts, each) for each in (seconds, seconds[:, :, ::-1]))
+    return np.maximum(plain, flipped)
 
 
 def _at_best_shift(firsts_PTTC: Floats, seconds_PTTC: Floats) -> Floats:

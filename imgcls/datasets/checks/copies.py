@@ -29,7 +29,7 @@ def exact_pairs(scan: Scan) -> Pairs:
 
 
 def near_pairs(scan: Scan, exact: Pairs) -> Pairs:
-    """Images that show the same picture without having the same pixels, and how well they fit.
+    """Images that show the same thing without having the same pixels, and how well they fit.
 
     Args:
         scan: of the data set; without features, perceptual hashes alone find the candidates.

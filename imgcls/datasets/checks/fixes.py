@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from imgcls.datasets.checks.finding import Finding
 from imgcls.datasets.labelled_images import DataDescription
-from imgcls.datasets.resolving import ResolvedData, ResolvedSplit
+from imgcls.datasets.resolved import ResolvedData, ResolvedSplit
 from imgcls.datasets.stored_images import FileImages
 from imgcls.errors import DataError
 from imgcls.host.terminal_text import counted

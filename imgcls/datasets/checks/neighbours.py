@@ -38,15 +38,15 @@ def near_by_features(features_NF: Floats) -> set[tuple[int, int]]:
 
 
 def near_by_hash(thumbnails_NTTC: Pixels) -> set[tuple[int, int]]:
-    """Pairs whose perceptual hashes differ in few bits, plain or mirrored, the lower index first.
+    """Pairs whose perceptual hashes differ in few bits, plain or flipped, the lower index first.
 
     Raises:
         ImportError: imagehash isn't installed.
     """
-    plain_NB, mirrored_NB = (_hashes(images) for images in (thumbnails_NTTC, thumbnails_NTTC[:, :, ::-1]))
+    plain_NB, flipped_NB = (_hashes(images) for images in (thumbnails_NTTC, thumbnails_NTTC[:, :, ::-1]))
     pairs: set[tuple[int, int]] = set()
     least = plain_NB.shape[1] - 2 * HASH_BITS
-    for others_NB in (plain_NB, mirrored_NB):
+    for others_NB in (plain_NB, flipped_NB):
         for start, agreement in _products(plain_NB, others_NB):
             for row, other in np.argwhere(agreement >= least).tolist():
                 if row + start != other:

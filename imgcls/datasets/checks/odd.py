@@ -45,7 +45,7 @@ def odd_images(scan: Scan) -> Iterator[Finding]:
         return
     usual = _Usual(scan.looks)
     for index, (place, look) in enumerate(zip(scan.places, scan.looks, strict=True)):
-        found = usual.oddity(look)
+        found = usual.reason(look)
         if found is not None:
             reason, score = found
             yield Finding("odd", place.name, reason, score, label=scan.label_of(index), split=place.split)
@@ -62,7 +62,7 @@ class _Usual:
         self.sharpness = float(np.median(sharp))
         self.deviation = max(MAD_TO_STD * _mad(sharp), 1e-3)
 
-    def oddity(self, look: Look) -> tuple[str, float] | None:
+    def reason(self, look: Look) -> tuple[str, float] | None:
         """The first thing that is odd about an image, and how odd it is."""
         side, ratio = min(look.width, look.height), _ratio(look)
         if look.contrast < BLANK_CONTRAST:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from PIL import Image, ImageStat
 
-from imgcls.datasets.resolving import ResolvedData
+from imgcls.datasets.resolved import ResolvedData
 from imgcls.datasets.stored_images import FileImages, StoredImages
 from imgcls.errors import ImageError
 from imgcls.images import time_limit

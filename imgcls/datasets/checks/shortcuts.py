@@ -1,4 +1,4 @@
-"""What tells the classes apart without being in the picture: size, light, or the kind of file.
+"""What tells the classes apart without being in the image: size, light, or the kind of file.
 
 A network learns whatever predicts the class in training, and fails where that is missing.
 """

@@ -21,7 +21,7 @@ class PixelFeatures:
         return (small - small.mean(axis=1, keepdims=True)).astype(np.float32)
 
 
-def picture(seed: int, px: int = PX) -> Image.Image:
+def drawn(seed: int, px: int = PX) -> Image.Image:
     """Smooth shapes that differ from seed to seed, with enough detail to be recognised."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (6, 6, 3), dtype=np.uint8)

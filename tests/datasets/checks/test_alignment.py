@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from faulty_data import picture
+from faulty_data import drawn
 from PIL import Image
 
 from imgcls.datasets.checks.alignment import aligned_scores
@@ -27,14 +27,14 @@ def encoded(image, quality):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_changed_copies_fit_and_other_images_do_not(seed):
-    original = picture(seed)
+    original = drawn(seed)
     changed = [
         original,
         original.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
         moved(original, 4, -3),
         encoded(original, 60),
         original.resize((96, 96), Image.Resampling.BICUBIC),
-        picture(seed + 100),
+        drawn(seed + 100),
     ]
     images = np.stack([thumbnail(each) for each in (original, *changed)])
     *same, other = aligned_scores(images, [(0, index) for index in range(1, len(images))]).tolist()
@@ -45,7 +45,7 @@ def test_changed_copies_fit_and_other_images_do_not(seed):
 
 def test_a_score_is_the_correlation_of_the_middle():
     # Two images that differ by a brightness and a contrast alone have a correlation of 1.
-    first = np.asarray(picture(1).resize((32, 32))).astype(int)
+    first = np.asarray(drawn(1).resize((32, 32))).astype(int)
     second = (first // 2 + 40).astype(np.uint8)
     (score,) = aligned_scores(np.stack([first.astype(np.uint8), second]), [(0, 1)])
     assert score == pytest.approx(1, abs=0.01)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from faulty_data import PixelFeatures, picture, save
+from faulty_data import PixelFeatures, drawn, save
 from labelled_data import damage
 from PIL import Image
 
@@ -25,9 +25,9 @@ def photos(tmp_path):
     root = tmp_path / "photos"
     for number in range(12):
         for offset, name in ((0, "cat"), (500, "dog")):
-            save(picture(number + offset), root / "train" / name / f"{number}.png")
+            save(drawn(number + offset), root / "train" / name / f"{number}.png")
             if number < 3:
-                save(picture(number + offset + 50), root / "val" / name / f"v{number}.png")
+                save(drawn(number + offset + 50), root / "val" / name / f"v{number}.png")
     return root
 
 
@@ -39,17 +39,17 @@ def test_good_data_has_no_findings(photos):
 
 
 def test_the_same_pixels_in_another_file_leak(photos):
-    picture(3).save(photos / "val" / "cat" / "copy.bmp")
+    drawn(3).save(photos / "val" / "cat" / "copy.bmp")
     (finding,) = found(photos, "leakage")
     assert finding.input == str(photos / "val/cat/copy.bmp")
     assert finding.other == str(photos / "train/cat/3.png")
     assert (finding.split, finding.other_split, finding.is_exact, finding.score) == ("val", "train", True, 1.0)
 
 
-@pytest.mark.parametrize("change", ["mirrored", "re-encoded", "rescaled"])
+@pytest.mark.parametrize("change", ["flipped", "re-encoded", "rescaled"])
 def test_a_changed_copy_leaks(photos, change):
-    image, target = picture(505), photos / "val" / "dog" / "copy"
-    if change == "mirrored":
+    image, target = drawn(505), photos / "val" / "dog" / "copy"
+    if change == "flipped":
         save(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), target.with_suffix(".png"))
     elif change == "re-encoded":
         save(image, target.with_suffix(".jpg"), quality=60)
@@ -62,8 +62,8 @@ def test_a_changed_copy_leaks(photos, change):
 
 
 def test_copies_within_a_class_and_between_classes(photos):
-    save(picture(2), photos / "train" / "cat" / "again.png")
-    save(picture(4), photos / "train" / "dog" / "really-a-cat.png")
+    save(drawn(2), photos / "train" / "cat" / "again.png")
+    save(drawn(4), photos / "train" / "dog" / "really-a-cat.png")
     assert names(found(photos, "duplicate")) == ["again.png"]
     (conflict,) = found(photos, "conflict")
     assert (conflict.label, conflict.suggested_label) == ("dog", "cat")
@@ -74,7 +74,7 @@ def test_an_image_of_another_class_is_suspected(tmp_path):
     root = tmp_path / "sides"
     for number in range(30):
         for name, side in (("left", slice(0, 24)), ("right", slice(24, 48))):
-            pixels = np.asarray(picture(number + 1000 * (name == "right"))).astype(int) // 2
+            pixels = np.asarray(drawn(number + 1000 * (name == "right"))).astype(int) // 2
             pixels[:, side] += 110
             save(Image.fromarray(pixels.astype(np.uint8)), root / "train" / name / f"{name}{number}.png")
     (root / "train/left/left7.png").rename(root / "train/right/left7.png")
@@ -86,12 +86,12 @@ def test_an_image_of_another_class_is_suspected(tmp_path):
 
 def test_damaged_blank_tiny_long_and_blurred_images(photos):
     for number in range(20):
-        save(picture(number + 2000, px=160), photos / "train" / "cat" / f"large{number}.png")
-    damage(save(picture(9000), photos / "train" / "cat" / "torn.png"))
+        save(drawn(number + 2000, px=160), photos / "train" / "cat" / f"large{number}.png")
+    damage(save(drawn(9000), photos / "train" / "cat" / "torn.png"))
     save(Image.new("RGB", (160, 160), (40, 90, 20)), photos / "train" / "dog" / "blank.png")
-    save(picture(9001, px=8), photos / "train" / "dog" / "tiny.png")
-    save(picture(9002, px=160).resize((900, 100)), photos / "train" / "dog" / "long.png")
-    coarse = picture(9003, px=160).resize((4, 4)).resize((160, 160), Image.Resampling.BICUBIC)
+    save(drawn(9001, px=8), photos / "train" / "dog" / "tiny.png")
+    save(drawn(9002, px=160).resize((900, 100)), photos / "train" / "dog" / "long.png")
+    coarse = drawn(9003, px=160).resize((4, 4)).resize((160, 160), Image.Resampling.BICUBIC)
     save(coarse, photos / "train" / "dog" / "blurred.png")
     assert names(found(photos, "unreadable")) == ["torn.png"]
     odd = found(photos, "odd")
@@ -103,7 +103,7 @@ def test_damaged_blank_tiny_long_and_blurred_images(photos):
 def test_a_dark_image_is_odd_only_among_bright_ones(tmp_path):
     for name in ("day", "night"):
         for number in range(10):
-            image = picture(number)
+            image = drawn(number)
             dark = image.point(lambda value: value // 14) if name == "night" or number == 3 else image
             save(dark, tmp_path / name / "cat" / f"{number}.png")
             save(dark.transpose(Image.Transpose.ROTATE_90), tmp_path / name / "dog" / f"{number}.png")
@@ -113,8 +113,8 @@ def test_a_dark_image_is_odd_only_among_bright_ones(tmp_path):
 
 def test_a_brightness_that_gives_the_class_away_is_a_shortcut(tmp_path):
     for number in range(20):
-        save(picture(number).point(lambda value: value // 3), tmp_path / "cat" / f"{number}.png")
-        save(picture(number + 50).point(lambda value: 128 + value // 3), tmp_path / "dog" / f"{number}.png")
+        save(drawn(number).point(lambda value: value // 3), tmp_path / "cat" / f"{number}.png")
+        save(drawn(number + 50).point(lambda value: 128 + value // 3), tmp_path / "dog" / f"{number}.png")
     (finding,) = found(tmp_path, "shortcut")
     assert finding.input == "brightness"
     assert finding.score == pytest.approx(1)
@@ -122,22 +122,22 @@ def test_a_brightness_that_gives_the_class_away_is_a_shortcut(tmp_path):
 
 def test_a_file_type_for_each_class_is_a_shortcut(tmp_path):
     for number in range(15):
-        save(picture(number), tmp_path / "cat" / f"{number}.png")
-        save(picture(number + 50), tmp_path / "dog" / f"{number}.jpg", quality=90)
+        save(drawn(number), tmp_path / "cat" / f"{number}.png")
+        save(drawn(number + 50), tmp_path / "dog" / f"{number}.jpg", quality=90)
     assert names(found(tmp_path, "shortcut")) == ["file type"]
 
 
 def test_some_images_turned_by_exif(photos):
     exif = Image.Exif()
     exif[0x0112] = 6
-    save(picture(77), photos / "train" / "cat" / "turned.jpg", exif=exif)
+    save(drawn(77), photos / "train" / "cat" / "turned.jpg", exif=exif)
     (finding,) = found(photos, "orientation")
     assert finding.label == "cat"
     assert finding.reason.startswith("1 of 31 images")
 
 
 def test_small_classes(photos):
-    save(picture(300), photos / "train" / "owl" / "only.png")
+    save(drawn(300), photos / "train" / "owl" / "only.png")
     (finding,) = found(photos, "imbalance")
     assert (finding.input, finding.other) == ("owl", "cat")
 
@@ -159,14 +159,14 @@ def test_names_that_look_alike(pair, is_one):
 
 
 def test_without_features_copies_are_found_by_hash_and_it_is_said(photos):
-    save(picture(3), photos / "val" / "cat" / "copy.jpg", quality=60)
+    save(drawn(3), photos / "val" / "cat" / "copy.jpg", quality=60)
     report = check_dataset(str(photos), workers=1)
     assert [finding.kind for finding in report.findings] == ["leakage"]
     assert "imgcls[imagenet]" in report.warnings[-1]
 
 
 def test_the_same_data_give_the_same_findings(photos):
-    save(picture(3), photos / "val" / "cat" / "copy.jpg", quality=60)
+    save(drawn(3), photos / "val" / "cat" / "copy.jpg", quality=60)
     first, second = (check_dataset(str(photos), embed=PixelFeatures(), workers=n).findings for n in (1, 3))
     assert first == second
 
@@ -174,7 +174,7 @@ def test_the_same_data_give_the_same_findings(photos):
 def test_folders_alone_are_split_as_training_would(tmp_path):
     for number in range(10):
         for offset, name in ((0, "cat"), (500, "dog")):
-            save(picture(number + offset), tmp_path / name / f"{number}.png")
+            save(drawn(number + offset), tmp_path / name / f"{number}.png")
     report = check_dataset(str(tmp_path), embed=PixelFeatures(), workers=1, seed=3)
     assert report.counts == {"train": 16, "val": 4}
 
