@@ -1,14 +1,17 @@
 """Batch classification of photographs: imgcls against the plain script that loops over the files.
 
-AlexNet with random but fixed weights, or `efficientnet-lite0` with its own, JPEG photographs of 1600 x 1200, all in one
-run on the same files, in turn:
+JPEG photographs of 1600 x 1200, or as large as --side says, all in one run on the same files, in turn. torchvision's
+networks have random but fixed weights whose answers differ from image to image; efficientnet-lite0 and cifar10-cnn have
+their own.
 
-    plain script     PIL, torchvision's preset (lite0: its own), batch 1
-    imgcls           predict -f jsonl, with PyTorch; lite0 with its ONNX twin too, made before the clock starts
-    --fast-decode    the same with JPEGs scaled while they are decoded; and with bf16 arithmetic where the CPU has it
+    plain script     PIL, torchvision's preset (lite0, cifar10-cnn: their own), batch 1
+    imgcls           predict -f jsonl, with the ONNX twin, made before the clock starts; its making is told apart
+    --runtime torch  the same with PyTorch
+    --fast-decode    with JPEGs scaled while they are decoded; and with bf16 arithmetic where the CPU has it
+    before           an earlier version, whose sources --before names
     bound            what the parts cost alone: (decode + transform + model core-seconds) over the cores
 
-    python benchmarks/throughput.py [--photos DIR] [--count 2000] [--rounds 3] [--model efficientnet-lite0]
+    python benchmarks/throughput.py [--photos DIR] [--count 2000] [--rounds 3] [--model NAME]... [--side 1600]
 
 With --photos, the images in DIR are cropped at random and enlarged; without, scenes are drawn.
 """
@@ -30,28 +33,32 @@ from PIL import Image, ImageOps
 from imgcls.host.devices import supports_bfloat16
 from imgcls.host.resources import available_cores
 from imgcls.images.decoding import decode_image
+from imgcls.images.transform import Transform
 from imgcls.inference.backends.backend import LoadOptions, load_backend
-from imgcls.models.networks.alexnet import AlexNet
+from imgcls.models.building import build_network
 
-WIDTH, HEIGHT = 1600, 1200
+WIDTH = 1600
+MODELS = ("resnet50", "resnet18", "alexnet", "efficientnet-lite0", "cifar10-cnn")
+OWN_WEIGHTS = ("efficientnet-lite0", "cifar10-cnn")
 PLAIN_SCRIPT = """
 import json, sys
 from pathlib import Path
 import torch
 from PIL import Image
-from torchvision import transforms
+from torchvision import models, transforms
 name, weights, folder, out = sys.argv[1:]
-if name == "alexnet":
-    from torchvision.models import AlexNet_Weights, alexnet
-    network = alexnet(weights=None)
+if weights:
+    network = models.get_model(name, weights=None)
     network.load_state_dict(torch.load(weights, weights_only=True))
-    preset = AlexNet_Weights.IMAGENET1K_V1.transforms()
+    preset = models.get_model_weights(name).IMAGENET1K_V1.transforms()
 else:
     from imgcls.models.loading import load_model
-    network = load_model(name).network
+    loaded = load_model(name)
+    network, transform = loaded.network, loaded.transform
     preset = transforms.Compose([
-        transforms.Resize(256, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(224),
-        transforms.ToTensor(), transforms.Normalize([127 / 255] * 3, [128 / 255] * 3),
+        transforms.Resize(transform.resize_px, transforms.InterpolationMode(transform.interpolation)),
+        transforms.CenterCrop(transform.crop_px), transforms.ToTensor(),
+        transforms.Normalize(transform.mean, transform.std),
     ])
 network.eval()
 with torch.no_grad(), open(out, "w") as file:
@@ -62,46 +69,52 @@ with torch.no_grad(), open(out, "w") as file:
 """
 
 
-def scene(rng: np.random.Generator, photos: list[Image.Image]) -> Image.Image:
+def scene(rng: np.random.Generator, photos: list[Image.Image], width: int) -> Image.Image:
     """A photograph-like image: one of the given ones cropped at random, or a drawn one with grain."""
+    size = (width, width * 3 // 4)
     if photos:
         photo = photos[rng.integers(len(photos))]
         box = [rng.uniform(0, 0.15), rng.uniform(0, 0.15), rng.uniform(0.85, 1), rng.uniform(0.85, 1)]
         left, top, right, bottom = (part * side for part, side in zip(box, photo.size * 2, strict=True))
-        return ImageOps.fit(photo.crop((int(left), int(top), int(right), int(bottom))), (WIDTH, HEIGHT))
+        return ImageOps.fit(photo.crop((int(left), int(top), int(right), int(bottom))), size)
     shapes = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(
         (400, 300), Image.Resampling.BICUBIC
     )
     grain = rng.normal(0, 12, (300, 400, 1))
     pixels = np.clip(np.asarray(shapes) + grain, 0, 255).astype(np.uint8)
-    return Image.fromarray(pixels).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 
 
-def make_photos(folder: Path, count: int, originals: Path | None) -> None:
+def make_photos(folder: Path, count: int, originals: Path | None, width: int = WIDTH) -> None:
     """Write `count` JPEG files."""
     rng = np.random.default_rng(0)
     photos = [decode_image(path).image for path in sorted(originals.rglob("*.jpg"))] if originals else []
     # Encoding is slow and names tell the files apart: fifty different images, then copies.
     for index in range(min(count, 50)):
-        scene(rng, photos).save(folder / f"{index:05d}.jpg", quality=88)
+        scene(rng, photos, width).save(folder / f"{index:05d}.jpg", quality=88)
     for index in range(50, count):
         os.link(folder / f"{index % 50:05d}.jpg", folder / f"{index:05d}.jpg")
 
 
-def write_weights(path: Path) -> None:
-    """Random ones of AlexNet, whose answers differ from image to image."""
+def write_weights(name: str, path: Path) -> None:
+    """Random ones of a torchvision network; batch norms have the statistics that these weights give."""
     torch.manual_seed(0)
-    network = AlexNet()
-    for parameter in network.parameters():
-        if parameter.ndim > 1:
-            torch.nn.init.kaiming_normal_(parameter)
+    network = build_network(name, num_classes=1000)
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            torch.nn.init.kaiming_normal_(module.weight)
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    images = [Transform(256, 224).crop(scene(np.random.default_rng(seed), [], 400)) for seed in range(16)]
+    with torch.no_grad():
+        network.train()(Transform(256, 224).normalise(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)))
     torch.save(network.state_dict(), path)
 
 
-def timed(command: list[str]) -> float:
+def timed(command: list[str], environment: dict[str, str]) -> float:
     """Whole-process wall seconds."""
     started = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     return time.perf_counter() - started
 
 
@@ -145,74 +158,83 @@ def largest_difference(plain: Path, ours: Path) -> tuple[float, int, int]:
     return largest, agree, count
 
 
+def measure(name: str, work: Path, arguments: argparse.Namespace) -> None:
+    """Run everything with one network, and print."""
+    cores = available_cores()
+    weights = None if name in OWN_WEIGHTS else work / f"{name}.pth"
+    if weights is not None:
+        write_weights(name, weights)
+    told = ["--weights", str(weights)] if weights else []
+    photos = str(work / "photos")
+    options = ["-m", name, *told, "-f", "jsonl", "-k", "20", "--overwrite", "-q"]
+    ours = [sys.executable, "-m", "imgcls", "predict", photos, *options]
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "IMGCLS_CACHE": str(work / "cache")}
+    plain = [sys.executable, "-c", PLAIN_SCRIPT, name, str(weights or ""), photos, str(work / "plain")]
+    ways = {"plain script": (plain, here)}
+    if arguments.before:
+        # In a folder of its own: Python looks for the package where it is started.
+        earlier = {**here, "PYTHONPATH": str(arguments.before.resolve()), "IMGCLS_CACHE": str(work / "before")}
+        ways["before"] = ([*ours, "-o", str(work / "before.jsonl")], earlier)
+    flags: dict[str, list[str]] = {"imgcls": [], "imgcls --fast-decode": ["--fast-decode"]}
+    flags["imgcls --runtime torch"] = ["--runtime", "torch"]
+    flags["imgcls --runtime torch --fast-decode"] = ["--runtime", "torch", "--fast-decode"]
+    if arguments.bf16 and supports_bfloat16(torch.device("cpu")):
+        flags["imgcls --fast-decode --precision bf16"] = ["--fast-decode", "--precision", "bf16"]
+    for index, (way, added) in enumerate(flags.items()):
+        ways[way] = ([*ours, *added, "-o", str(work / f"{index}.jsonl")], here)
+    one = [sys.executable, "-m", "imgcls", "predict", f"{photos}/00000.jpg", *options, "-o", str(work / "one.jsonl")]
+    made = timed([*one, "--runtime", "onnx"], here)
+    warm = timed([*one, "--runtime", "onnx"], here)
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for _round in range(arguments.rounds):
+        for way, (command, environment) in ways.items():
+            seconds[way].append(timed(command, environment))
+    print(
+        f"\n{name}: {arguments.count:,} JPEG photographs, {arguments.side} pixels wide, {cores} cores; "
+        f"whole processes; the twin took {made - warm:.1f} s to make"
+    )
+    baseline = statistics.median(seconds["plain script"])
+    for way, times in seconds.items():
+        median = statistics.median(times)
+        print(
+            f"{way:38} {arguments.count / median:6.1f} images/s (median of {len(times)}; {min(times):.1f} to "
+            f"{max(times):.1f} s), {baseline / median:.2f} times the plain script"
+        )
+    os.environ["IMGCLS_CACHE"] = here["IMGCLS_CACHE"]
+    for way in flags:
+        load = LoadOptions(
+            weights=weights,
+            device="cpu",
+            precision="bf16" if "bf16" in way else "fp32",
+            runtime="torch" if "torch" in way or "bf16" in way else "onnx",
+        )
+        cost = parts(work / "photos", name, load, min(200, arguments.count), fast="fast" in way)
+        bound = 1000 * cores / sum(cost.values())
+        reached = arguments.count / statistics.median(seconds[way]) / bound
+        listed = ", ".join(f"{part} {value:.1f} ms" for part, value in cost.items())
+        print(f"bound of {way}: {bound:.1f} images/s ({listed} of one core); reached {reached:.0%}")
+    for way, (command, _environment) in list(ways.items())[1:]:
+        largest, agree, count = largest_difference(work / "plain", Path(command[-1]))
+        print(f"answers of {way}: largest difference {largest:.1e}, same first class {agree:,} of {count:,}")
+
+
 def main() -> None:
+    """Measure each network and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--model", choices=["alexnet", "efficientnet-lite0"], default="alexnet")
+    parser.add_argument("--model", choices=MODELS, action="append")
+    parser.add_argument("--side", type=int, default=WIDTH, help="width of the photographs, in pixels")
+    parser.add_argument("--before", type=Path, help="a folder with the sources of an earlier version")
+    parser.add_argument("--bf16", action="store_true", help="measure bf16 too")
     arguments = parser.parse_args()
-    cores = available_cores()
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         (work / "photos").mkdir()
-        make_photos(work / "photos", arguments.count, arguments.photos)
-        name, weights = arguments.model, work / "alexnet.pth"
-        files = [str(work / "photos"), "-m", name, "-f", "jsonl", "-k", "20", "--overwrite", "-q"]
-        if name == "alexnet":
-            write_weights(weights)
-            files += ["--weights", str(weights)]
-        told = weights if name == "alexnet" else None
-        ours = [sys.executable, "-m", "imgcls", "predict", *files, "--runtime", "torch"]
-        commands = {
-            "plain script": [
-                sys.executable,
-                "-c",
-                PLAIN_SCRIPT,
-                name,
-                str(weights),
-                str(work / "photos"),
-                str(work / "plain"),
-            ],
-            "imgcls": [*ours, "-o", str(work / "ours.jsonl")],
-            "imgcls --fast-decode": [*ours, "--fast-decode", "-o", str(work / "fast.jsonl")],
-        }
-        if supports_bfloat16(torch.device("cpu")):
-            lowered = ["--fast-decode", "--precision", "bf16", "-o", str(work / "bf16.jsonl")]
-            commands["imgcls --fast-decode --precision bf16"] = [*ours, *lowered]
-        if name != "alexnet":
-            twin = [*ours[:-2], "--runtime", "onnx"]
-            one = str(work / "photos/00000.jpg")
-            timed([sys.executable, "-m", "imgcls", "predict", one, "-m", name, "--runtime", "onnx"])
-            commands["imgcls --runtime onnx"] = [*twin, "-o", str(work / "twin.jsonl")]
-            commands["imgcls --runtime onnx --fast-decode"] = [*twin, "--fast-decode", "-o", str(work / "both.jsonl")]
-        seconds: dict[str, list[float]] = {name: [] for name in commands}
-        for _round in range(arguments.rounds):
-            for way, command in commands.items():
-                seconds[way].append(timed(command))
-        print(f"{arguments.count:,} JPEG photographs of {WIDTH} x {HEIGHT}, {name}, {cores} cores; whole processes")
-        baseline = statistics.median(seconds["plain script"])
-        for way, times in seconds.items():
-            median = statistics.median(times)
-            print(
-                f"{way:38} {arguments.count / median:6.1f} images/s (median of {len(times)}; {min(times):.1f} to "
-                f"{max(times):.1f} s), {baseline / median:.2f} times the plain script"
-            )
-        for way in list(commands)[1:]:
-            options = LoadOptions(
-                weights=told,
-                device="cpu",
-                precision="bf16" if "bf16" in way else "fp32",
-                runtime="onnx" if "onnx" in way else "torch",
-            )
-            cost = parts(work / "photos", name, options, min(200, arguments.count), fast="fast" in way)
-            bound = 1000 * cores / sum(cost.values())
-            reached = arguments.count / statistics.median(seconds[way]) / bound
-            listed = ", ".join(f"{part} {value:.1f} ms" for part, value in cost.items())
-            print(f"bound of {way}: {bound:.1f} images/s ({listed} of one core); reached {reached:.0%}")
-        for way, command in list(commands.items())[1:]:
-            largest, agree, count = largest_difference(work / "plain", Path(command[-1]))
-            print(f"answers of {way}: largest difference {largest:.1e}, same first class {agree:,} of {count:,}")
+        make_photos(work / "photos", arguments.count, arguments.photos, arguments.side)
+        for name in arguments.model or MODELS[:4]:
+            measure(name, work, arguments)
 
 
 if __name__ == "__main__":
