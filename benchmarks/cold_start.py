@@ -3,7 +3,8 @@
 AlexNet with random but fixed weights (233 MiB), all in one run on the same image, in turn:
 
     usual script     import torch and torchvision, alexnet(weights=None), load the state_dict, PIL, preset, softmax
-    imgcls, torch    imgcls predict image.jpg --weights alexnet.pth
+    imgcls, torch    imgcls predict image.jpg --weights alexnet.pth --runtime torch
+    imgcls, twin     imgcls predict image.jpg --weights alexnet.pth, its ONNX twin in the cache
     imgcls, ONNX     imgcls predict image.jpg -m alexnet.onnx, as fp32, fp16 and int8
     ultralytics      yolo classify predict, on YOLOv8x-cls with random weights (57 million parameters), where installed
     transformers     the image-classification pipeline on ResNet-152 with random weights (60 million), where installed
@@ -187,8 +188,11 @@ def main() -> None:
         imgcls = [sys.executable, "-m", "imgcls"]
         commands = {
             "usual script": [sys.executable, "-c", USUAL_SCRIPT, str(weights), str(image)],
-            "imgcls, torch": [*imgcls, "predict", str(image), "-m", "alexnet", "--weights", str(weights)],
         }
+        ours = [*imgcls, "predict", str(image), "-m", "alexnet", "--weights", str(weights)]
+        commands["imgcls, torch"] = [*ours, "--runtime", "torch"]
+        commands["imgcls, twin"] = ours
+        subprocess.run([*ours, "--runtime", "onnx"], env=environment, check=True, capture_output=True)
         for precision in ("fp32", "fp16", "int8"):
             path = folder / f"alexnet-{precision}.onnx"
             flags = [] if precision == "fp32" else [f"--{precision}"]
@@ -207,6 +211,7 @@ def main() -> None:
                 f"of {report['num_pictures']} images"
             )
             commands[f"imgcls, ONNX {precision}"] = [*imgcls, "predict", str(image), "-m", str(path)]
+        commands["imgcls --help"] = [*imgcls, "--help"]
         commands |= peers(options.peers_python, image, folder, environment)
         results: dict[str, list[Measured]] = {name: [] for name in commands}
         # The first round fills the page cache and remembers the hashes; it isn't counted.

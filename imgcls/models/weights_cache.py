@@ -4,12 +4,15 @@ import os
 import re
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imgcls.errors import ModelError, OutputError
 from imgcls.host import cache_folders
 from imgcls.host.digests import file_sha256
-from imgcls.host.download import DEFAULT_LIMITS, Digest, DownloadError, Limits, download_file
 from imgcls.models.families.family import DownloadProgress, PretrainedEntry
+
+if TYPE_CHECKING:
+    from imgcls.host.download import Limits
 
 # A mirror of the catalogue's files: stands in for all of an address before the file's name.
 MIRROR_VARIABLE = "IMGCLS_WEIGHTS_URL"
@@ -21,7 +24,7 @@ def cached_weights(
     entry: PretrainedEntry,
     *,
     progress: DownloadProgress | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: "Limits | None" = None,
 ) -> Path:
     """The path of a network's verified weights file, downloaded first if it isn't in the cache.
 
@@ -30,7 +33,7 @@ def cached_weights(
     Args:
         entry: the catalogue's.
         progress: called with bytes so far and in all (None when unknown) while the file is downloaded.
-        limits: of the download.
+        limits: of the download; None for the usual ones.
     Raises:
         ModelError: the file in the cache is damaged, or isn't there and can't be downloaded.
         OutputError: the cache can't be written.
@@ -41,9 +44,12 @@ def cached_weights(
         if digits:
             _check_cached(path, digits)
         return path
-    url = weights_url(entry)
+    # Where the file is here, nothing pays for the import of an HTTP client.
+    from imgcls.host.download import DEFAULT_LIMITS, Digest, DownloadError, download_file
+
+    url, check = weights_url(entry), Digest("sha256", digits) if digits else None
     try:
-        download_file(url, path, check=Digest("sha256", digits) if digits else None, progress=progress, limits=limits)
+        download_file(url, path, check=check, progress=progress, limits=limits or DEFAULT_LIMITS)
     except DownloadError as exc:
         raise ModelError(
             f"the weights of {entry.name!r} are not here and can't be downloaded from {exc.url}: {exc.reason}",
