@@ -12,9 +12,6 @@ from pathlib import Path
 from imgcls.errors import OutputError
 from imgcls.host.cache_folders import cache_folder
 from imgcls.images.object_storage.urls import StorageOptions, is_object_url, restored_url, shown_url
-from imgcls.outputs.journal import part_path
-from imgcls.outputs.lock import refuse_if_held
-from imgcls.outputs.manifest import manifest_path
 
 HINT = "check the address, the credentials and the network; -o FILE writes here"
 
@@ -48,6 +45,9 @@ def uploaded(url: str | None, options: StorageOptions, *, resume: bool, overwrit
         return
     from imgcls.images.object_storage.retries import StorageError
     from imgcls.images.object_storage.store import object_store
+    from imgcls.outputs.journal import part_path
+    from imgcls.outputs.lock import refuse_if_held
+    from imgcls.outputs.manifest import manifest_path
 
     store = object_store(url, options)
     path = working_path(url)
@@ -68,6 +68,7 @@ def uploaded(url: str | None, options: StorageOptions, *, resume: bool, overwrit
                     store.download(there, here)
     except StorageError as exc:
         raise OutputError(f"can't reach {shown_url(url)}: {exc.reason}", hint=HINT) from exc
+    part = part_path(path)
     try:
         yield
     finally:
@@ -75,8 +76,8 @@ def uploaded(url: str | None, options: StorageOptions, *, resume: bool, overwrit
             for here, there in pieces.items():
                 if here.exists():
                     store.upload(here, there)
-            if path.exists() and not part_path(path).exists():
-                store.remove(pieces[part_path(path)])
+            if path.exists() and not part.exists():
+                store.remove(pieces[part])
         except StorageError as exc:
             raise OutputError(
                 f"can't write {shown_url(url)}: {exc.reason}; what is done is kept in {path.parent}",
