@@ -48,8 +48,8 @@ ALLOWED = {
 }
 # The package itself offers the rooms, lazily; `python -m imgcls` is the command line.
 FRONT_DOORS = {"__init__", "__main__"}
-# A process of its own, started by `env-check`, whose stdout is a pipe to its parent.
-OWN_PROCESS = {"environment/probing_process.py"}
+# Processes of their own, of `env-check` and of decoding what may run away, whose stdout is a pipe to their parent.
+OWN_PROCESS = {"environment/probing_process.py", "images/worker_process/worker.py"}
 HEAVY = (
     "torch",
     "torchvision",

@@ -91,6 +91,24 @@ Depth = Annotated[
         rich_help_panel="Decoding",
     ),
 ]
+
+
+class Truncated(StrEnum):
+    """What `--truncated` takes."""
+
+    ERROR = "error"
+    ACCEPT = "accept"
+
+
+TruncatedOption = Annotated[
+    Truncated | None,
+    typer.Option(
+        "--truncated",
+        help="JPEGs that lack their last bytes: an error, or accepted with grey there; by default as the model "
+        "was trained.",
+        rich_help_panel="Decoding",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Write the answer here instead of to stdout.", metavar="FILE"),

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from imgcls.datasets.fingerprints import fingerprint, fingerprints_of_files
-from imgcls.images.decoding import DecodeOptions, decoded_image
+from imgcls.images.cropping import cropped_image, decode_options
 from imgcls.images.transform import Pixels, Transform
 
 
@@ -85,9 +85,7 @@ class FileImages:
 
     def crop(self, index: int, transform: Transform) -> Pixels:
         """See `Images`."""
-        options = DecodeOptions(depth_bits=transform.depth_bits, background_rgb=transform.background_rgb)
-        with decoded_image(self.path(index), options) as decoded:
-            return transform.crop(decoded.image)
+        return cropped_image(self.path(index), transform, decode_options(transform)).pixels_HWC
 
     @contextlib.contextmanager
     def whole(self, index: int) -> Iterator[Image.Image]:

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from imgcls.errors import DataError, ImageError
-from imgcls.images.decoding import decode_image
+from imgcls.images import time_limit
+from imgcls.images.cropping import cropped_image, decode_options
 from imgcls.images.sources import iterate_sources
 from imgcls.images.transform import Pixels, Transform
 
@@ -43,13 +44,16 @@ def folder_pixels(folder: Path, transform: Transform, *, most: int = MOST_IMAGES
         raise DataError(f"no such folder: {folder}", hint="name a folder of images: --calibrate DIR")
     paths = [source.path for source in iterate_sources([str(folder)]) if source.path is not None]
     step = max(math.ceil(len(paths) / most), 1)
-    pixels = []
-    for path in paths[::step]:
+    options = decode_options(transform)
+
+    def crop(path: Path) -> Pixels | None:
         try:
-            image = decode_image(path, depth_bits=transform.depth_bits, background_rgb=transform.background_rgb).image
-            pixels.append(transform.crop(image))
+            return cropped_image(path, transform, options).pixels_HWC
         except ImageError:
-            continue
+            return None
+
+    found = time_limit.map_within(crop, paths[::step], time_limit.IMAGE_LIMIT_SEC)
+    pixels = [each for each in found if isinstance(each, np.ndarray)]
     if not pixels:
         raise DataError(f"no image in {folder} can be read", hint="name a folder of images: --calibrate DIR")
     return np.stack(pixels)

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from PIL import Image
@@ -56,6 +56,35 @@ class ByteBudget:
         self._waited_sec: dict[int, float] = {}
         self._waits_since: dict[int, float] = {}
         self._changed = threading.Condition()
+        self._ask: Callable[[int], contextlib.AbstractContextManager[None]] | None = None
+
+    @contextlib.contextmanager
+    def asking(self, ask: Callable[[int], contextlib.AbstractContextManager[None]]) -> Iterator[None]:
+        """While the block runs, whoever reserves bytes gets them from somebody else, as a worker from its parent.
+
+        Args:
+            ask: takes their number and gives what holds them.
+        """
+        self._ask = ask
+        try:
+            yield
+        finally:
+            self._ask = None
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """The time that the block takes this thread is not its own: it waits for others."""
+        thread = threading.get_ident()
+        if thread in self._waits_since:
+            yield
+            return
+        began = self._waits_since[thread] = time.monotonic()
+        try:
+            yield
+        finally:
+            # In this order nobody who asks meanwhile sees less waiting than there was.
+            self._waited_sec[thread] = self._waited_sec.get(thread, 0.0) + time.monotonic() - began
+            del self._waits_since[thread]
 
     @contextlib.contextmanager
     def reserve(self, num_bytes: int) -> Iterator[None]:
@@ -64,6 +93,10 @@ class ByteBudget:
         Raises:
             ImageError: the thread was given up while it waited.
         """
+        if self._ask is not None:
+            with self._ask(num_bytes):
+                yield
+            return
         with self._changed:
             if self._total is None:
                 self._total = max(LEAST_BYTES, int(available_bytes() * MEMORY_SHARE))
@@ -113,10 +146,8 @@ class ByteBudget:
 
         if may_begin():
             return
-        began = self._waits_since[share.thread] = time.monotonic()
-        self._changed.wait_for(may_begin)
-        del self._waits_since[share.thread]
-        self._waited_sec[share.thread] = self._waited_sec.get(share.thread, 0.0) + time.monotonic() - began
+        with self.waiting():
+            self._changed.wait_for(may_begin)
 
     def _let_go(self, share: _Share) -> None:
         if share.is_held:

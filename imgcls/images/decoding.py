@@ -20,6 +20,7 @@ from imgcls.images.frames import WITH_PAGES, FrameFile
 from imgcls.images.rgb import SIDEWAYS, orientation_of, to_rgb, turned
 from imgcls.images.signatures import PREFIX_BYTES, RAW_MESSAGE, RAW_SUFFIXES, explain_unidentified
 from imgcls.images.transform_values import RGB
+from imgcls.images.worker_process.cost import MayRunAwayError, check_cost, check_size
 
 # Where Pillow itself gives up: 2 x Image.MAX_IMAGE_PIXELS. Decoded it takes 512 MiB.
 DEFAULT_MAX_PIXELS = 178_956_970
@@ -44,6 +45,7 @@ class DecodeOptions:
         accepts_truncated: take JPEGs that lack their last bytes, with grey where nothing came.
         background_rgb: what lies behind transparent images; None for the colours below the transparency.
         counts_frames: whether `num_frames` is wanted, for which some formats are read to their end.
+        hands_over: raise `MayRunAwayError` for a file whose decoding may take long, as its size and header show.
     """
 
     max_pixels: int = DEFAULT_MAX_PIXELS
@@ -52,6 +54,7 @@ class DecodeOptions:
     accepts_truncated: bool = False
     background_rgb: RGB | None = None
     counts_frames: bool = False
+    hands_over: bool = False
 
 
 class DecodedImage(NamedTuple):
@@ -118,9 +121,14 @@ def decoded_frame(file: FrameFile, options: DecodeOptions, *, frame: int = 0) ->
 def _decode(file: FrameFile, options: DecodeOptions, held: contextlib.ExitStack, frame: int) -> DecodedImage:
     source = file.source
     try:
+        if options.hands_over:
+            check_size(source)
         with file.opened() as opened:
-            _refuse(opened, source, options.max_pixels)
-            num_frames = file.count(opened) if options.counts_frames else 1
+            num_scans = _refuse(opened, source, options.max_pixels)
+            if options.hands_over:
+                check_cost(opened, num_scans=num_scans)
+            num_frames = file.num_frames = file.count(opened) if options.counts_frames else 1
+            has_pages = file.has_pages = opened.format in WITH_PAGES
             if frame:
                 opened.seek(frame)
                 _refuse(opened, source, options.max_pixels)
@@ -140,9 +148,8 @@ def _decode(file: FrameFile, options: DecodeOptions, held: contextlib.ExitStack,
             # Turned last: what the file declares of its greys is lost on the way.
             rgb = to_rgb(opened, depth_bits=options.depth_bits, background_rgb=options.background_rgb)
             image = turned(rgb, orientation)
-            has_pages = opened.format in WITH_PAGES
         return DecodedImage(image, width, height, num_frames, has_pages)
-    except ImageError:
+    except (ImageError, MayRunAwayError):
         raise
     except FileNotFoundError as exc:
         raise ImageError("not_found", "no such file") from exc
@@ -171,8 +178,9 @@ def _decode(file: FrameFile, options: DecodeOptions, held: contextlib.ExitStack,
         raise ImageError("corrupt_image", " ".join(str(exc).split()) or type(exc).__name__) from exc
 
 
-def _refuse(opened: ImageFile, source: Path | bytes, max_pixels: int) -> None:
-    """Refuse what its header shows to be too much, or something else than it seems."""
+def _refuse(opened: ImageFile, source: Path | bytes, max_pixels: int) -> int:
+    """Refuse what its header shows to be too much, or something else than it seems; gives its number of scans."""
+    num_scans = 1
     width, height = opened.size
     if width * height > max_pixels:
         raise ImageError("too_large", f"{width} x {height} is more than {max_pixels:,} pixels")
@@ -186,6 +194,7 @@ def _refuse(opened: ImageFile, source: Path | bytes, max_pixels: int) -> None:
         is_raw_name = isinstance(source, Path) and source.suffix.lower() in RAW_SUFFIXES
         if is_raw_name or DNG_VERSION_TAG in getattr(opened, "tag_v2", ()):
             raise ImageError("not_an_image", RAW_MESSAGE)
+    return num_scans
 
 
 def _completed_jpeg(source: Path | bytes) -> bytes | None:

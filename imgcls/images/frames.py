@@ -3,11 +3,16 @@
 import contextlib
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import ImageFile
 
 from imgcls.images.formats import open_image
+
+if TYPE_CHECKING:
+    from imgcls.images.worker_process.process import OpenElsewhere
 
 # Formats whose further images are frames or pages; those in an MPO or ICO file are other sizes of the same.
 WITH_FRAMES = frozenset({"GIF", "WEBP", "PNG", "TIFF", "AVIF", "HEIF", "JXL", "FLI", "DCX", "PSD"})
@@ -32,6 +37,9 @@ class FrameFile:
         self._open = open_
         self._image: ImageFile.ImageFile | None = None
         self._held = contextlib.ExitStack()
+        # Known once it has been opened, also where its first frame is damaged.
+        self.num_frames = 1
+        self.has_pages = False
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[ImageFile.ImageFile]:
@@ -66,3 +74,27 @@ class FrameFile:
         self._image = None
         with contextlib.suppress(Exception):
             self._held.close()
+
+
+@dataclass(slots=True)
+class FrameCursor:
+    """Where a file of several frames or pages is read on.
+
+    Attributes:
+        frame: which one comes next, from 0.
+        num_frames: how many there are, once the file has been opened.
+        has_pages: whether a damaged one leaves the others as they are.
+        file: open, once the first has been read.
+        elsewhere: the same in a worker process, for a file that may run away.
+    """
+
+    frame: int = 0
+    num_frames: int = 1
+    has_pages: bool = False
+    file: FrameFile | None = None
+    elsewhere: "OpenElsewhere | None" = None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self.file is not None:
+            self.file.close()

@@ -56,6 +56,7 @@ class Transform:
         background_rgb: what lies behind transparent images, 0 to 255; None shows the colours below the transparency, as
             Pillow's conversion to RGB does.
         depth_bits: how many bits of deep grey integers are used, such as 12 in files of 16; None for what files say.
+        accepts_truncated: JPEGs that lack their last bytes are taken too, with grey in their place.
     """
 
     resize_px: int
@@ -70,6 +71,7 @@ class Transform:
     scale: int = 1
     background_rgb: RGB | None = None
     depth_bits: int | None = None
+    accepts_truncated: bool = False
 
     @property
     def size_px(self) -> tuple[int, int]:

@@ -65,6 +65,8 @@ def check_values(transform: "Transform") -> None:
     depth_bits: Any = transform.depth_bits
     if depth_bits is not None and (type(depth_bits) is not int or not 1 <= depth_bits <= MOST_DEPTH_BITS):
         raise ValueError(f"depth_bits must be a whole number from 1 to {MOST_DEPTH_BITS}")
+    if type(transform.accepts_truncated) is not bool:
+        raise ValueError("accepts_truncated must be true or false")
 
 
 def _is_colour(values: Sequence[Any]) -> TypeGuard[RGB]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imgcls.errors import DataError
 from imgcls.images.sources import Source
+from imgcls.images.thumbnails import THUMBNAIL_PX
 from imgcls.inference.backends.backend import Backend
 from imgcls.inference.pipeline import Record, StreamSettings, classify_stream
 from imgcls.outputs.destination import Destination
 from imgcls.outputs.opening import open_output
 from imgcls.outputs.origin import Origin
 from imgcls.outputs.record import ImageRecord, KeptRecord
-from imgcls.outputs.report.thumbnails import THUMBNAIL_PX
 from imgcls.outputs.summary import Ended, Summary
 
 if TYPE_CHECKING:

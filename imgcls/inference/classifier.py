@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from imgcls.errors import UsageError
 from imgcls.host.terminal_text import counted
 from imgcls.images.sources import STDIN, iterate_sources
+from imgcls.images.thumbnails import THUMBNAIL_PX
 from imgcls.images.transform import Transform
 from imgcls.inference.backends.backend import Backend, LoadOptions, Precision, load_backend
 from imgcls.inference.pipeline import StreamSettings, classify_stream
@@ -15,7 +16,6 @@ from imgcls.inference.predictor import Predictor
 from imgcls.inference.settings import PredictSettings
 from imgcls.models.registry import DEFAULT_MODEL
 from imgcls.outputs.record import ImageRecord
-from imgcls.outputs.report.thumbnails import THUMBNAIL_PX
 from imgcls.twins.runtime import Runtime
 
 if TYPE_CHECKING:

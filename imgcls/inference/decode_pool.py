@@ -13,10 +13,10 @@ from functools import partial
 
 from imgcls.errors import ImageError, ImageErrorKind
 from imgcls.images.decode_budget import DECODING
-from imgcls.images.frames import MOST_FRAMES
+from imgcls.images.frames import MOST_FRAMES, FrameCursor
 from imgcls.images.sources import Source
 from imgcls.images.time_limit import DecodeClock
-from imgcls.inference.decoder import Decoded, Decoder, FrameCursor
+from imgcls.inference.decoder import Decoded, Decoder
 from imgcls.inference.download_pool import DownloadPool, Fetched
 from imgcls.inference.open_inputs import OpenImage
 from imgcls.outputs.record import RecordError

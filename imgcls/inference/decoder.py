@@ -3,25 +3,20 @@
 Shapes: H height, W width, C channels (3).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from imgcls.errors import ImageError
-from imgcls.images.decoding import (
-    DEFAULT_MAX_PIXELS,
-    DecodedImage,
-    DecodeOptions,
-    decoded_frame,
-    decoded_image,
-    openable,
-)
-from imgcls.images.frames import FrameFile
+from imgcls.images.cropping import cropped_image, decode_options
+from imgcls.images.decoding import DEFAULT_MAX_PIXELS
+from imgcls.images.frames import FrameCursor
 from imgcls.images.sources import Source
+from imgcls.images.thumbnails import make_thumbnail
+from imgcls.images.time_limit import IMAGE_LIMIT_SEC
 from imgcls.images.transform import Pixels, Transform
 from imgcls.inference.open_inputs import OpenImage, outcome_of
 from imgcls.outputs.record import FileVersion, RecordError, source_version
-from imgcls.outputs.report.thumbnails import make_thumbnail
 
 
 class Crop(NamedTuple):
@@ -61,28 +56,6 @@ class Decoded(NamedTuple):
     num_frames: int = 1
 
 
-@dataclass(slots=True)
-class FrameCursor:
-    """Where a file of several frames or pages is read on.
-
-    Attributes:
-        frame: which one comes next, from 0.
-        num_frames: how many there are, once the first has been read.
-        has_pages: whether a damaged one leaves the others as they are.
-        file: open, once the first has been read.
-    """
-
-    frame: int = 0
-    num_frames: int = 1
-    has_pages: bool = False
-    file: FrameFile | None = None
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self.file is not None:
-            self.file.close()
-
-
 @dataclass(frozen=True, slots=True)
 class Decoder:
     """From one input to its crop; never raises for an input. Holds no model, so that a worker can have its own.
@@ -92,14 +65,14 @@ class Decoder:
         max_pixels: larger images are refused.
         fast_decode: let the JPEG decoder scale images down to what the transform needs.
         thumbnail_px: side of the thumbnails to make, 0 for none.
-        accepts_truncated: take JPEGs that lack their last bytes.
+        limit_sec: that an image which may run away may compute.
     """
 
     transform: Transform
     max_pixels: int = DEFAULT_MAX_PIXELS
     fast_decode: bool = False
     thumbnail_px: int = 0
-    accepts_truncated: bool = False
+    limit_sec: float = IMAGE_LIMIT_SEC
 
     def decode(
         self, given: Source | OpenImage, *, content: bytes | None = None, cursor: FrameCursor | None = None
@@ -122,29 +95,29 @@ class Decoder:
             image, (width, height) = given.image, given.image.size
             if width * height > self.max_pixels:
                 raise ImageError("too_large", f"{width} x {height} is more than {self.max_pixels:,} pixels")
-            return self._crop_of(DecodedImage(image, width, height))
-        options = DecodeOptions(
+            thumbnail = make_thumbnail(image, self.thumbnail_px) if self.thumbnail_px else None
+            return Crop(self.transform.crop(image), width, height, thumbnail)
+        options = replace(
+            decode_options(self.transform),
             max_pixels=self.max_pixels,
             smallest_px=self.transform.smallest_px if self.fast_decode else 0,
-            depth_bits=self.transform.depth_bits,
-            accepts_truncated=self.accepts_truncated,
-            background_rgb=self.transform.background_rgb,
             counts_frames=True,
         )
-        if cursor is None:
-            with decoded_image(_encoded(given) if content is None else content, options) as decoded:
-                return self._crop_of(decoded)
-        if cursor.file is None:
-            cursor.file = FrameFile(_encoded(given) if content is None else content, openable)
-        with decoded_frame(cursor.file, options, frame=cursor.frame) as decoded:
-            cursor.num_frames, cursor.has_pages = decoded.num_frames, decoded.has_pages
-            return self._crop_of(decoded)
-
-    def _crop_of(self, decoded: DecodedImage) -> Crop:
-        thumbnail = make_thumbnail(decoded.image, self.thumbnail_px) if self.thumbnail_px else None
-        pixels_HWC = self.transform.crop(decoded.image)
+        cropped = cropped_image(
+            _encoded(given) if content is None else content,
+            self.transform,
+            options,
+            limit_sec=self.limit_sec,
+            thumbnail_px=self.thumbnail_px,
+            cursor=cursor,
+        )
         return Crop(
-            pixels_HWC, decoded.width, decoded.height, thumbnail, decoded.num_frames, is_truncated=decoded.is_truncated
+            cropped.pixels_HWC,
+            cropped.width,
+            cropped.height,
+            cropped.thumbnail,
+            cropped.num_frames,
+            is_truncated=cropped.is_truncated,
         )
 
 

@@ -55,7 +55,7 @@ class Predictor:
             max_pixels=settings.max_pixels,
             fast_decode=settings.fast_decode,
             thumbnail_px=settings.thumbnail_px,
-            accepts_truncated=settings.accepts_truncated,
+            limit_sec=settings.decode_limit_sec,
         )
         self._batches = Batcher(
             backend,
@@ -213,6 +213,9 @@ def _adjusted(transform: Transform, settings: PredictSettings) -> Transform:
         transform,
         background_rgb=transform.background_rgb if settings.background_rgb is None else settings.background_rgb,
         depth_bits=transform.depth_bits if settings.depth_bits is None else settings.depth_bits,
+        accepts_truncated=transform.accepts_truncated
+        if settings.accepts_truncated is None
+        else settings.accepts_truncated,
     )
 
 

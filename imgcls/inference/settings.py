@@ -30,7 +30,8 @@ class PredictSettings:
         all_frames: a stream gives a record for each frame or page of a file, in their order; else of the first alone.
         only_classes: names of the classes to choose among; empty for all.
         accepts_single: say of each answer whether its set of labels holds a single one, and so needs no person.
-        accepts_truncated: JPEGs that lack their last bytes are classified too, and marked.
+        accepts_truncated: whether JPEGs that lack their last bytes are classified too, and marked; None as the model
+            was trained.
         background_rgb: what lies behind transparent images, in the place of what the model was trained with.
         depth_bits: how many bits deep grey images use, likewise.
         fetch: turns a URL into bytes.
@@ -52,7 +53,7 @@ class PredictSettings:
     all_frames: bool = False
     only_classes: tuple[str, ...] = ()
     accepts_single: bool = False
-    accepts_truncated: bool = False
+    accepts_truncated: bool | None = None
     background_rgb: RGB | None = None
     depth_bits: int | None = None
     fetch: Callable[[str], bytes] = fetch_image
@@ -65,7 +66,7 @@ class PredictSettings:
             "all_frames": self.all_frames or None,
             "classes": list(self.only_classes) or None,
             "accept_if": "single" if self.accepts_single else None,
-            "truncated": "accept" if self.accepts_truncated else None,
+            "truncated": None if self.accepts_truncated is None else "accept" if self.accepts_truncated else "error",
             "background": colour_text(self.background_rgb) if self.background_rgb is not None else None,
             "depth_bits": self.depth_bits,
         }

@@ -176,17 +176,16 @@ class ImageRecord:
 
     def _thumbnail_of_file(self) -> bytes | None:
         """Made when it is shown, as long as the file is the one that was classified."""
-        from imgcls.images.decoding import decode_image
+        from imgcls.images.cropping import thumbnail_of
+        from imgcls.images.decoding import DEFAULT_MAX_PIXELS
         from imgcls.images.sources import path_of
-        from imgcls.outputs.report.thumbnails import THUMBNAIL_PX, make_thumbnail
+        from imgcls.images.thumbnails import THUMBNAIL_PX
 
         path = path_of(self.input)
         if self.version is None or file_version(path) != self.version:
             return None
-        try:
-            return make_thumbnail(decode_image(path, smallest_px=THUMBNAIL_PX).image)
-        except ImageError:
-            return None
+        made = thumbnail_of(path, max_pixels=DEFAULT_MAX_PIXELS, side_px=THUMBNAIL_PX)
+        return made and made.thumbnail
 
 
 def failed_record(

@@ -1,6 +1,6 @@
 """A recipe's [model] and [data]: the network, and the images that it learns from."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -79,6 +79,11 @@ class DataSettings(Section):
         ge=1,
         le=32,
         description="bits that deep grey images use, such as 12 in files of 16; left out: what each file says",
+    )
+    truncated: Literal["error", "accept"] | None = Field(
+        default=None,
+        description="JPEGs that lack their last bytes: error skips them as damaged images, accept takes them with grey "
+        "in their place; error by default",
     )
     val_fraction: float | None = Field(
         default=None,

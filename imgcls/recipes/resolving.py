@@ -160,6 +160,7 @@ def _resolve_data(recipe: Recipe, own: bool, transform: Transform | None) -> Dat
             "interpolation": data.interpolation or transform.interpolation,
             "background": data.background or (transform.background_rgb and colour_text(transform.background_rgb)),
             "depth_bits": data.depth_bits or transform.depth_bits,
+            "truncated": data.truncated or ("accept" if transform.accepts_truncated else None),
         }
     )
 

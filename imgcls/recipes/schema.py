@@ -62,4 +62,5 @@ def transform_of(recipe: Recipe) -> Transform:
         pad_rgb=data.pad_rgb or (0, 0, 0),
         background_rgb=parse_colour(data.background) if data.background else None,
         depth_bits=data.depth_bits,
+        accepts_truncated=data.truncated == "accept",
     )

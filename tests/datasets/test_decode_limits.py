@@ -9,11 +9,10 @@ import pytest
 import torch
 from labelled_data import write_classes
 
-from imgcls.datasets import stored_images
 from imgcls.datasets.evaluation_data import open_for_evaluation
 from imgcls.datasets.opening import Opening, open_dataset
 from imgcls.errors import DataError
-from imgcls.images import time_limit
+from imgcls.images import cropping, time_limit
 from imgcls.images.transform import Transform
 
 TRANSFORM = Transform(8, 8)
@@ -23,14 +22,14 @@ TRANSFORM = Transform(8, 8)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Two classes of ten images; the decoder never comes to an end with two of them."""
     folder = write_classes(tmp_path / "images", {"cat": 10, "dog": 10})
-    let_go, decode = threading.Event(), stored_images.decoded_image
+    let_go, decode = threading.Event(), cropping.decoded_image
 
     def decode_for_ever(path: Path, *options: Any) -> Any:
         while path.parent.name == "dog" and path.name in ("003.png", "004.png") and not let_go.is_set():
             sum(range(1000))
         return decode(path, *options)
 
-    monkeypatch.setattr(stored_images, "decoded_image", decode_for_ever)
+    monkeypatch.setattr(cropping, "decoded_image", decode_for_ever)
     monkeypatch.setattr(time_limit, "IMAGE_LIMIT_SEC", 0.3)
     yield folder
     let_go.set()

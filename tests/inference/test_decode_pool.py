@@ -9,9 +9,10 @@ from PIL import Image
 from tiny_model import save_image
 
 from imgcls.errors import ImageError
+from imgcls.images import cropping
 from imgcls.images.sources import Source
 from imgcls.images.transform import Transform
-from imgcls.inference import decode_pool, decoder
+from imgcls.inference import decode_pool
 from imgcls.inference.decode_pool import DecodePool
 from imgcls.inference.decoder import Crop, Decoder
 from imgcls.inference.download_pool import MAX_DOWNLOADS
@@ -65,7 +66,7 @@ def test_every_failure_is_an_outcome(tmp_path, monkeypatch):
         def fail(*_args, failure=failure):
             raise failure
 
-        monkeypatch.setattr(decoder, "decoded_image", fail)
+        monkeypatch.setattr(cropping, "decoded_image", fail)
         assert outcome(pool, Source("b", content=b"x")).kind == kind
     pool.close()
 
@@ -77,7 +78,7 @@ def decoding_threads() -> set[threading.Thread]:
 
 def test_an_image_that_runs_away_is_given_up_and_the_others_go_on(tmp_path, monkeypatch):
     stuck, let_go = threading.Event(), threading.Event()
-    decode = decoder.decoded_image
+    decode = cropping.decoded_image
 
     def decode_or_hang(source: Path, *options):
         if source.name == "hang":
@@ -85,7 +86,7 @@ def test_an_image_that_runs_away_is_given_up_and_the_others_go_on(tmp_path, monk
             assert let_go.wait(LONG_SEC)
         return decode(source, *options)
 
-    monkeypatch.setattr(decoder, "decoded_image", decode_or_hang)
+    monkeypatch.setattr(cropping, "decoded_image", decode_or_hang)
     threads = decoding_threads()
     # One thread: unless it is replaced, nothing comes after the stuck image.
     pool = build_pool(time_limit_sec=0.05)
@@ -108,7 +109,7 @@ def test_an_image_that_runs_away_is_given_up_and_the_others_go_on(tmp_path, monk
 
 def test_waiting_ends_in_time_for_a_task_that_is_not_late(tmp_path, monkeypatch):
     let_go = threading.Event()
-    monkeypatch.setattr(decoder, "decoded_image", lambda *_a, **_o: let_go.wait(LONG_SEC))
+    monkeypatch.setattr(cropping, "decoded_image", lambda *_a, **_o: let_go.wait(LONG_SEC))
     pool = build_pool()
     tasks = [pool.submit(Source("a", tmp_path)), pool.submit(Source("b", tmp_path))]
     # Neither the one in hand nor the one that nobody has taken up yet.
@@ -126,7 +127,7 @@ def test_what_still_waits_is_not_decoded_after_the_end(tmp_path, monkeypatch):
         assert let_go.wait(LONG_SEC)
         raise ImageError("corrupt_image", "no")
 
-    monkeypatch.setattr(decoder, "decoded_image", decode)
+    monkeypatch.setattr(cropping, "decoded_image", decode)
     threads = decoding_threads()
     pool = build_pool()
     for name in "abc":
@@ -182,13 +183,13 @@ def test_no_more_encoded_images_are_held_than_are_fetched_at_once(tmp_path, monk
             all_held.set()
         return content
 
-    decode = decoder.decoded_image
+    decode = cropping.decoded_image
 
     def decode_later(source: bytes, *options):
         assert let_go.wait(LONG_SEC)
         return decode(source, *options)
 
-    monkeypatch.setattr(decoder, "decoded_image", decode_later)
+    monkeypatch.setattr(cropping, "decoded_image", decode_later)
     pool = build_pool(fetch=fetch)
     urls = [pool.submit(Source(str(index), url=f"http://{index}")) for index in range(3 * MAX_DOWNLOADS)]
     assert all_held.wait(LONG_SEC)
@@ -215,13 +216,13 @@ def test_a_download_that_does_not_end_is_given_up(monkeypatch):
 @pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="the system doesn't count a thread's computing")
 def test_an_image_whose_neighbours_take_all_cores_is_not_late(tmp_path, monkeypatch):
     # It waits three times its limit, as it would for a core, and computes next to nothing.
-    decode, waited = decoder.decoded_image, threading.Event()
+    decode, waited = cropping.decoded_image, threading.Event()
 
     def decode_late(source: Path, *options):
         waited.wait(0.6)
         return decode(source, *options)
 
-    monkeypatch.setattr(decoder, "decoded_image", decode_late)
+    monkeypatch.setattr(cropping, "decoded_image", decode_late)
     save_image(tmp_path / "a.png")
     pool = build_pool(time_limit_sec=0.2)
     task = pool.submit(Source("a.png", tmp_path / "a.png"))
@@ -238,7 +239,7 @@ def test_an_image_that_computes_beyond_its_limit_is_given_up(tmp_path, monkeypat
             sum(range(1000))
         raise ImageError("corrupt_image", "let go")
 
-    monkeypatch.setattr(decoder, "decoded_image", compute)
+    monkeypatch.setattr(cropping, "decoded_image", compute)
     pool = build_pool(time_limit_sec=0.05)
     task = pool.submit(Source("a.png", tmp_path / "a.png"))
     assert pool.wait(task, LONG_SEC)

@@ -11,8 +11,8 @@ import pytest
 from colour_backend import ColourBackend, draw_image
 
 from imgcls.errors import DataError
+from imgcls.images import cropping
 from imgcls.images.sources import Source
-from imgcls.inference import decoder
 from imgcls.inference.pipeline import StreamSettings, classify_stream
 from imgcls.outputs.record import KeptRecord
 
@@ -65,13 +65,13 @@ def test_inputs_are_read_only_a_little_ahead(sources):
 
 
 def test_a_slow_image_holds_back_nothing_before_it(sources, monkeypatch):
-    let_go, decode = threading.Event(), decoder.decoded_image
+    let_go, decode = threading.Event(), cropping.decoded_image
 
     def decode_or_wait(source: Path, *options: Any) -> Any:
         assert source.name != "05.png" or let_go.wait(LONG_SEC)
         return decode(source, *options)
 
-    monkeypatch.setattr(decoder, "decoded_image", decode_or_wait)
+    monkeypatch.setattr(cropping, "decoded_image", decode_or_wait)
     monkeypatch.setattr("imgcls.inference.pipeline.BATCH_PATIENCE_SEC", 0.05)
     stream = classify_stream(sources, ColourBackend(), StreamSettings(batch_size=32, num_threads=2))
     # These arrive although the sixth will not be through before they do.
@@ -81,14 +81,14 @@ def test_a_slow_image_holds_back_nothing_before_it(sources, monkeypatch):
 
 
 def test_a_slow_image_does_not_hold_up_the_end(sources, monkeypatch):
-    let_go, decode = threading.Event(), decoder.decoded_image
+    let_go, decode = threading.Event(), cropping.decoded_image
     stop = False
 
     def decode_or_wait(source: Path, *options: Any) -> Any:
         assert source.name != "05.png" or let_go.wait(LONG_SEC)
         return decode(source, *options)
 
-    monkeypatch.setattr(decoder, "decoded_image", decode_or_wait)
+    monkeypatch.setattr(cropping, "decoded_image", decode_or_wait)
     monkeypatch.setattr("imgcls.inference.pipeline.BATCH_PATIENCE_SEC", 0.05)
     settings = StreamSettings(batch_size=4, num_threads=2, should_stop=lambda: stop)
     found = []

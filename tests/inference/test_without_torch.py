@@ -9,7 +9,7 @@ from colour_backend import draw_image
 MODULES = """
     inference.batch_run inference.batch_executor inference.decode_pool inference.decoder inference.pipeline
     inference.predictor inference.settings inference.backends.backend
-    outputs.destination outputs.report.page outputs.report.thumbnails outputs.opening outputs.origin outputs.lock
+    outputs.destination outputs.report.page images.thumbnails outputs.opening outputs.origin outputs.lock
     outputs.journal outputs.manifest outputs.record outputs.resume outputs.writer outputs.formats outputs.formats.values
     images.decoding images.download images.input_lists images.selection images.sources images.transform host.resources
 """.split()  # noqa: SIM905 - a list of quoted words is harder to read

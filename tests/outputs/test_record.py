@@ -13,8 +13,8 @@ from tiny_model import save_image
 
 from imgcls import Classifier, load_classifier
 from imgcls.errors import ImageError
+from imgcls.images.thumbnails import THUMBNAIL_PX
 from imgcls.outputs.record import ImageRecord, Prediction, failed_record, file_version
-from imgcls.outputs.report.thumbnails import THUMBNAIL_PX
 
 
 @pytest.fixture(scope="module")

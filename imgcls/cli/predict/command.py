@@ -9,7 +9,7 @@ from imgcls.cli import console, options
 from imgcls.cli.foreign_model import ForeignOptions
 from imgcls.cli.help.option_groups import grouped
 from imgcls.cli.predict import messages
-from imgcls.cli.predict.decoding import DecodingOptions, Truncated
+from imgcls.cli.predict.decoding import DecodingOptions
 from imgcls.cli.predict.inputs import InputOptions
 from imgcls.cli.predict.limits import LimitOptions
 from imgcls.cli.predict.model import ModelOptions, SpeedOptions, load_model
@@ -86,7 +86,7 @@ def predict(
                 accepts_single=model.accept_if is not None,
                 fast_decode=speed.fast_decode,
                 all_frames=asked.all_frames,
-                accepts_truncated=decoding.truncated is Truncated.ACCEPT,
+                accepts_truncated=decoding.accepts_truncated,
                 background_rgb=background_rgb,
                 depth_bits=decoding.depth,
                 fetch=limits.fetch(asked.storage),

@@ -1,9 +1,6 @@
 """How `imgcls predict` turns files into pixels, where they leave it open."""
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, NamedTuple
-
-import typer
+from typing import TYPE_CHECKING, NamedTuple
 
 from imgcls.cli import options
 from imgcls.errors import UsageError
@@ -11,29 +8,18 @@ from imgcls.errors import UsageError
 if TYPE_CHECKING:
     from imgcls.images.transform_values import RGB
 
-PANEL = "Decoding"
-
-
-class Truncated(StrEnum):
-    """What `--truncated` takes."""
-
-    ERROR = "error"
-    ACCEPT = "accept"
-
 
 class DecodingOptions(NamedTuple):
     """What of the command line says how files become pixels; see each option's help."""
 
-    truncated: Annotated[
-        Truncated,
-        typer.Option(
-            "--truncated",
-            help="JPEGs that lack their last bytes: a failure, or classified with grey in their place, and marked.",
-            rich_help_panel=PANEL,
-        ),
-    ] = Truncated.ERROR
+    truncated: options.TruncatedOption = None
     background: options.Background = None
     depth: options.Depth = None
+
+    @property
+    def accepts_truncated(self) -> bool | None:
+        """Whether JPEGs that lack their last bytes are taken; None as the model was trained."""
+        return None if self.truncated is None else self.truncated is options.Truncated.ACCEPT
 
     @property
     def background_rgb(self) -> "RGB | None":

@@ -212,6 +212,7 @@ class RecipeOptions(NamedTuple):
     group_column: GroupColumn = None
     background: options.Background = None
     depth: options.Depth = None
+    truncated: options.TruncatedOption = None
 
     def flags(self) -> dict[str, Any]:
         """Values by the recipe's dotted key, None for options that weren't given."""
@@ -224,6 +225,7 @@ class RecipeOptions(NamedTuple):
             "data.fixes": str(self.data_fixes) if self.data_fixes is not None else None,
             "data.background": self.background,
             "data.depth_bits": self.depth,
+            "data.truncated": self.truncated and self.truncated.value,
             "model.name": self.model,
             "model.pretrained": self.pretrained or None,
             "finetune.freeze": self.freeze or None,

@@ -1,18 +1,16 @@
 """What a report keeps of one record: a short JSON list, a thumbnail, and a link to the image."""
 
-import contextlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from imgcls.errors import ImageError
+from imgcls.images.cropping import thumbnail_of
 from imgcls.images.data_uris import is_data_uri
-from imgcls.images.decoding import decode_image
 from imgcls.images.sources import STDIN, is_url, path_of
+from imgcls.images.thumbnails import THUMBNAIL_PX
 from imgcls.outputs.record import ImageRecord
-from imgcls.outputs.report.thumbnails import THUMBNAIL_PX, make_thumbnail
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +34,10 @@ def with_thumbnail(record: ImageRecord, *, max_pixels: int) -> ImageRecord:
         record: of an image that was classified.
         max_pixels: larger images get none.
     """
-    with contextlib.suppress(ImageError):
-        # As small as its format allows.
-        decoded = decode_image(path_of(record.input), max_pixels=max_pixels, smallest_px=THUMBNAIL_PX)
-        thumbnail = make_thumbnail(decoded.image)
-        return replace(record, thumbnail=thumbnail, width=decoded.width, height=decoded.height)
-    return record
+    made = thumbnail_of(path_of(record.input), max_pixels=max_pixels, side_px=THUMBNAIL_PX)
+    if made is None:
+        return record
+    return replace(record, thumbnail=made.thumbnail, width=made.width, height=made.height)
 
 
 def entry_of(record: ImageRecord, folder: Path) -> Entry:

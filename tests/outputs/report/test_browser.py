@@ -10,9 +10,9 @@ from chromium import PROGRAM, Page, started_chromium
 from colour_backend import colour_origin, draw_image
 
 from imgcls.errors import ImageError
+from imgcls.images.thumbnails import THUMBNAIL_PX, make_thumbnail
 from imgcls.outputs.record import ImageRecord, Prediction, failed_record
 from imgcls.outputs.report.page import HtmlReport
-from imgcls.outputs.report.thumbnails import THUMBNAIL_PX, make_thumbnail
 from imgcls.outputs.summary import Summary
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium on PATH: apt-get install chromium")

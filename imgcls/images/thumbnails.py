@@ -1,4 +1,4 @@
-"""Small images for reports."""
+"""Small images, for reports and notebooks."""
 
 import io
 

@@ -1,0 +1,1 @@
+"""Decoding what may run away in a process that can be killed."""

@@ -1,0 +1,54 @@
+"""Which files may take long to decode, as far as their size and header tell.
+
+Threads decode what is surely quick. A thread can't be stopped, so whatever may run away goes to a process that can.
+"""
+
+from pathlib import Path
+
+from PIL import Image
+from PIL.ImageFile import ImageFile
+
+# Pillow reads headers in Python, up to 0.6 s per MiB of a file that was made for it.
+LARGE_BYTES = 8 * 2**20
+# Pixels times passes over them that take a few seconds at worst: all images that are decoded at all, in one pass.
+LARGE_WORK = 1 << 28
+# Decoders written in Python manage one or two million pixels per second.
+LARGE_PYTHON_WORK = 1 << 18
+# Codecs whose headers say nothing about how much work each pixel is.
+OPAQUE = frozenset({"JPEG2000", "AVIF", "HEIF", "JXL", "ICNS"})
+# In a TIFF, any codec may be at work in each of thousands of tiles.
+PLAIN_TIFFS = frozenset({"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "group3", "group4"})
+
+
+class MayRunAwayError(Exception):
+    """A file whose decoding may take long: a worker process is to do it."""
+
+
+def check_size(source: Path | bytes) -> None:
+    """Hand over a large file before it is opened.
+
+    Raises:
+        MayRunAwayError: it is large.
+        OSError: it isn't there.
+    """
+    size = len(source) if isinstance(source, bytes) else 0 if "\0" in str(source) else source.stat().st_size
+    if size > LARGE_BYTES:
+        raise MayRunAwayError
+
+
+def check_cost(opened: ImageFile, *, num_scans: int = 1) -> None:
+    """Hand over an image whose header promises much work, or tells nothing about it.
+
+    Args:
+        opened: its pixels not yet read.
+        num_scans: passes of a progressive JPEG.
+    Raises:
+        MayRunAwayError: it may take long.
+    """
+    work = opened.width * opened.height * max(num_scans, 1)
+    is_python = any(tile[0] in Image.DECODERS for tile in opened.tile)
+    is_opaque = opened.format in OPAQUE or (
+        opened.format == "TIFF" and opened.info.get("compression", "raw") not in PLAIN_TIFFS
+    )
+    if is_opaque or work > (LARGE_PYTHON_WORK if is_python else LARGE_WORK):
+        raise MayRunAwayError
