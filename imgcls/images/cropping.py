@@ -153,16 +153,17 @@ def _cropped_elsewhere(
         raise ImageError("corrupt_image", "the decoder answered nonsense") from exc
 
 
-def thumbnail_of(source: Path, *, max_pixels: int, side_px: int) -> CroppedImage | None:
+def thumbnail_of(source: Path, *, max_pixels: int, side_px: int, frame: int = 0) -> CroppedImage | None:
     """A thumbnail of a file, with the image's size; None where there is none.
 
     Args:
         source: the file.
         max_pixels: larger images get none.
         side_px: of the square that it fits into.
+        frame: which of several frames or pages, from 0.
     """
     # JPEGs as small as their format allows.
     options = DecodeOptions(max_pixels=max_pixels, smallest_px=side_px)
-    with contextlib.suppress(ImageError):
-        return cropped_image(source, None, options, thumbnail_px=side_px)
+    with contextlib.suppress(ImageError), contextlib.closing(FrameCursor(frame)) as cursor:
+        return cropped_image(source, None, options, thumbnail_px=side_px, cursor=cursor if frame else None)
     return None

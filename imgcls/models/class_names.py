@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from imgcls.errors import UsageError
+from imgcls.errors import ModelError
 
 HINT = "one class name per line, a JSON list, a JSON object of ids and names, or CSV, in the order of the outputs"
 # The thousand longest names take no tenth of it.
@@ -19,7 +19,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         path: lines of text; `.json` with a list, or an object of id to name or name to id; `.csv` with names, or with
             ids and names in either order, with or without a header.
     Raises:
-        UsageError: it can't be read, ids are missing, a name is empty or stands twice.
+        ModelError: it can't be read, ids are missing, a name is empty or stands twice.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -27,7 +27,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
-        raise UsageError(f"can't read the labels {path}: {reason}", hint=HINT) from exc
+        raise ModelError(f"can't read the labels {path}: {reason}", hint=HINT) from exc
     suffix = path.suffix.lower()
     if suffix == ".json":
         names = _from_json(text, path)
@@ -76,7 +76,7 @@ def _by_id(pairs: list[tuple[Any, Any]], path: Path) -> list[str]:
     pairs = [(key, value[-1] if isinstance(value, list) and value else value) for key, value in pairs]
     if not all(_is_id(key) and isinstance(value, str) for key, value in pairs):
         raise _unusable(path, "it has no id beside every name")
-    by_id = {int(key): value.strip() for key, value in pairs}
+    by_id = {int(str(key).strip()): value.strip() for key, value in pairs}
     if len(by_id) < len(pairs) or sorted(by_id) != list(range(len(by_id))):
         raise _unusable(path, f"its ids are not 0 to {len(pairs) - 1}, each once")
     return [by_id[index] for index in range(len(by_id))]
@@ -87,5 +87,5 @@ def _is_id(value: object) -> bool:
     return not isinstance(value, bool) and text.isascii() and text.isdecimal() and len(text) < 10
 
 
-def _unusable(path: Path, reason: str) -> UsageError:
-    return UsageError(f"can't use the labels {path}: {reason}", hint=HINT)
+def _unusable(path: Path, reason: str) -> ModelError:
+    return ModelError(f"can't use the labels {path}: {reason}", hint=HINT)

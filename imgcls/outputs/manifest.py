@@ -161,15 +161,14 @@ def last_finished(manifest: dict[str, Any]) -> dict[str, Any]:
     counts = manifest.get("counts")
     # A run without any input, which left the output as it was, says nothing either.
     if manifest.get("status") != "finished" or (isinstance(counts, dict) and counts.get("count") == 0):
-        last = manifest.get("last", {})
-        return last if isinstance(last, dict) else {}
+        manifest = manifest.get("last") or {}
     try:
         rows = manifest.get("classes", {}).items()
         figures = {str(label): {"count": int(row["count"]), "share": float(row["share"])} for label, row in rows}
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         # Somebody has written to it.
         return {}
-    return {key: manifest[key] for key in COMPARED if key in manifest} | {"classes": figures}
+    return {key: manifest[key] for key in COMPARED if key in manifest} | ({"classes": figures} if manifest else {})
 
 
 def class_shares(summary: Summary, last: dict[str, Any]) -> dict[str, Any]:

@@ -184,7 +184,7 @@ class ImageRecord:
         path = path_of(self.input)
         if self.version is None or file_version(path) != self.version:
             return None
-        made = thumbnail_of(path, max_pixels=DEFAULT_MAX_PIXELS, side_px=THUMBNAIL_PX)
+        made = thumbnail_of(path, max_pixels=DEFAULT_MAX_PIXELS, side_px=THUMBNAIL_PX, frame=self.frame or 0)
         return made and made.thumbnail
 
 

@@ -150,6 +150,19 @@ def test_frames_are_resumed_where_they_were_cut(imgcls: Run, tmp_path: Path, out
     assert "kept" not in again.stderr
 
 
+@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg"])
+def test_a_damaged_first_page_leaves_the_others(imgcls: Run, tmp_path: Path, compression: str) -> None:
+    pages = animation(tmp_path / "a.tif", 3, compression=compression)
+    content = bytearray(pages.read_bytes())
+    with Image.open(pages) as opened:
+        start, length = opened.tag_v2[273][0], opened.tag_v2[279][0]
+    content[start : start + length] = bytes(length)
+    pages.write_bytes(content)
+    found = records(predict(imgcls, pages, "-f", "jsonl", "--all-frames"), code=4)
+    assert [record["status"] for record in found] == ["error", "ok", "ok"]
+    assert [(record["frame"], record["frames"]) for record in found] == [(0, 3), (1, 3), (2, 3)]
+
+
 def test_a_damaged_page_leaves_the_others_and_a_damaged_frame_ends_its_file(imgcls: Run, tmp_path: Path) -> None:
     pages = animation(tmp_path / "a.tif", 4, compression="tiff_lzw")
     content = bytearray(pages.read_bytes())

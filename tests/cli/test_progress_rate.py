@@ -2,7 +2,8 @@
 
 import pytest
 
-from imgcls.cli.predict.progress import WINDOW_SEC, WindowedRate
+from imgcls.cli.predict.progress import WINDOW_SEC, WindowedRate, begins_input
+from imgcls.outputs.record import ImageRecord, KeptRecord
 
 
 def test_a_first_batch_at_once_is_no_rate_yet():
@@ -30,3 +31,10 @@ def test_what_was_long_ago_does_not_count():
         rate.add(1.0 + number * 0.1)
     assert rate.per_sec(21.0) == pytest.approx(10, rel=0.1)
     assert rate.per_sec(21.0 + 10 * WINDOW_SEC) < 10
+
+
+def test_a_bar_counts_inputs_and_not_their_frames():
+    fresh = [ImageRecord("a.gif", "m", frame=frame, frames=3) for frame in range(3)]
+    kept = [KeptRecord("b.gif", 0, 9, False, True, {"frame": frame, "frames": 2}) for frame in range(2)]
+    single = [ImageRecord("c.png", "m"), KeptRecord("d.png", 0, 9, False, True, {})]
+    assert sum(begins_input(record) for record in [*fresh, *kept, *single]) == 4

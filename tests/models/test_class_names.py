@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from imgcls.errors import UsageError
+from imgcls.errors import ModelError
 from imgcls.models.class_names import read_class_names
 
 NAMES = ("ant", "bee, honey", "Wespe äöü")
@@ -19,6 +19,8 @@ FILES = {
     "ids.csv": 'id,name\n2,Wespe äöü\n0,ant\n1,"bee, honey"\n',
     "no-header.csv": '0,ant\n1,"bee, honey"\n2,Wespe äöü\n',
     "turned.csv": 'label,index\nant,0\n"bee, honey",1\nWespe äöü,2\n',
+    # What Python strips from a text, and doesn't take for part of a number.
+    "separators.csv": '0,ant\n\x1f1,"bee, honey"\n\x1f2,Wespe äöü\n',
     "ids.tsv": "0\tant\n1\tbee, honey\n2\tWespe äöü\n",
 }
 USELESS = {
@@ -44,7 +46,7 @@ def test_each_form(tmp_path, file, text):
 def test_what_means_nothing(tmp_path, file, content):
     text, reason = content
     (tmp_path / file).write_text(text)
-    with pytest.raises(UsageError, match=reason) as caught:
+    with pytest.raises(ModelError, match=reason) as caught:
         read_class_names(tmp_path / file)
     assert "one class name per line" in caught.value.hint
 
@@ -52,5 +54,5 @@ def test_what_means_nothing(tmp_path, file, content):
 def test_unreadable(tmp_path):
     (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\x00")
     for name, reason in (("none.txt", "No such file"), ("labels.txt", "not UTF-8")):
-        with pytest.raises(UsageError, match=reason):
+        with pytest.raises(ModelError, match=reason):
             read_class_names(tmp_path / name)

@@ -12,7 +12,7 @@ from imgcls.images.sources import iterate_sources
 from imgcls.inference.batch_run import run_batch
 from imgcls.inference.pipeline import StreamSettings
 from imgcls.outputs.destination import Destination
-from imgcls.outputs.manifest import describe_holder, former_manifest_path, manifest_path, read_manifest
+from imgcls.outputs.manifest import describe_holder, former_manifest_path, last_finished, manifest_path, read_manifest
 
 RED, GREEN, BLUE = (240, 5, 5), (5, 240, 5), (5, 5, 240)
 
@@ -177,6 +177,14 @@ def test_a_manifest_that_somebody_has_written_to_is_no_obstacle(nightly, last):
     manifest_path(nightly.output).write_text(text)
     assert nightly.run()["status"] == "finished"
     assert describe_holder(nightly.output) == ""
+
+
+@pytest.mark.parametrize("status", ["running", "finished"])
+@pytest.mark.parametrize("share", [10**400, "much", None])
+def test_shares_that_nobody_can_compute_with_are_left_out(status, share):
+    figures = {"started": "2026-01-01T00:00:00Z", "classes": {"red": {"count": 1, "share": share}}}
+    manifest = {"status": status, **(figures if status == "finished" else {"last": figures})}
+    assert last_finished(manifest) == {}
 
 
 def test_a_failure_of_ours_is_noted(nightly, monkeypatch):

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_events import epoch_end
 
-from imgcls.errors import ConfigError, DataError, ImgclsError, ModelError, UsageError
+from imgcls.errors import ConfigError, DataError, ImgclsError, ModelError
 from imgcls.images.input_lists import read_list
 from imgcls.images.transform import Transform
 from imgcls.models.class_names import read_class_names
@@ -24,8 +24,9 @@ from imgcls.outputs.formats.csv_rows import CSV
 from imgcls.outputs.formats.format import Layout, OutputFormat
 from imgcls.outputs.formats.json_lines import JSONL
 from imgcls.outputs.formats.values import record_of
-from imgcls.outputs.manifest import describe_holder, last_finished, manifest_path, read_manifest
+from imgcls.outputs.manifest import class_shares, describe_holder, last_finished, manifest_path, read_manifest
 from imgcls.outputs.record import FileVersion, ImageRecord, Prediction
+from imgcls.outputs.summary import Summary
 from imgcls.recipes.loading import load_recipe, recipe_text
 from imgcls.runs.comparison import compare_runs
 from imgcls.runs.metrics import read_metrics, read_result
@@ -206,7 +207,9 @@ MANIFEST = {
 def test_manifests(tmp_path: Path, content: bytes) -> None:
     manifest_path(tmp_path / "r.jsonl").write_bytes(content)
     found = read_manifest(tmp_path / "r.jsonl")
-    json.dumps(last_finished(found), ensure_ascii=True)
+    last = last_finished(found)
+    json.dumps(last, ensure_ascii=True)
+    class_shares(Summary(), last.get("classes", {}))
     describe_holder(tmp_path / "r.jsonl")
 
 
@@ -231,7 +234,7 @@ LABELS = {
 @given(data=st.data())
 def test_labels(tmp_path: Path, name: str, data: st.DataObject) -> None:
     (tmp_path / name).write_bytes(data.draw(spoiled_bytes(LABELS[name]) | st.binary(max_size=100)))
-    refuses(UsageError, lambda: read_class_names(tmp_path / name))
+    refuses(ModelError, lambda: read_class_names(tmp_path / name))
 
 
 @pytest.mark.parametrize("nul", [False, True])

@@ -49,6 +49,12 @@ class WindowedRate:
         return (self._count - before) / (now - since) if now - since >= LEAST_SEC else None
 
 
+def begins_input(record: "ImageRecord | KeptRecord") -> bool:
+    """Whether a record is its input's first: a bar counts inputs, and a file may have a record for each frame."""
+    frame = record.frame if isinstance(record, ImageRecord) else record.values.get("frame")
+    return not frame
+
+
 @contextlib.contextmanager
 def progress_bar(open_inputs: "Callable[[], Iterable[object]] | None", *, is_wanted: bool) -> "Iterator[OnRecord]":
     """A bar on stderr with images/s, time left and failures so far; nothing where nobody watches.
@@ -77,14 +83,17 @@ def progress_bar(open_inputs: "Callable[[], Iterable[object]] | None", *, is_wan
         if open_inputs is not None:
             threading.Thread(target=_count, args=(open_inputs, bar, task), daemon=True).start()
         rate = WindowedRate(time.monotonic())
+        num_inputs = 0
 
         def move(record: "ImageRecord | KeptRecord", summary: "Summary") -> None:
+            nonlocal num_inputs
             now = time.monotonic()
             if isinstance(record, ImageRecord):
                 rate.add(now)
+            num_inputs += begins_input(record)
             speed = rate.per_sec(now)
             failed = f"{summary.num_failed:,} failed" if summary.num_failed else ""
-            bar.update(task, completed=summary.count, rate=f"{speed:.0f} img/s" if speed else "", failed=failed)
+            bar.update(task, completed=num_inputs, rate=f"{speed:.0f} img/s" if speed else "", failed=failed)
 
         yield move
 

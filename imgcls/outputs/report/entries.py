@@ -19,7 +19,7 @@ class Entry:
 
     Attributes:
         values: `[input, link, width, height, uncertain, [class, probability, class, ...]]`, or, where it failed,
-            `[input, link, kind, message]`; classes by their index.
+            `[input, link, kind, message]`; classes by their index. Then, where there is one, a remark.
         thumbnail: a small JPEG; empty without one.
     """
 
@@ -34,7 +34,7 @@ def with_thumbnail(record: ImageRecord, *, max_pixels: int) -> ImageRecord:
         record: of an image that was classified.
         max_pixels: larger images get none.
     """
-    made = thumbnail_of(path_of(record.input), max_pixels=max_pixels, side_px=THUMBNAIL_PX)
+    made = thumbnail_of(path_of(record.input), max_pixels=max_pixels, side_px=THUMBNAIL_PX, frame=record.frame or 0)
     if made is None:
         return record
     return replace(record, thumbnail=made.thumbnail, width=made.width, height=made.height)
@@ -48,12 +48,22 @@ def entry_of(record: ImageRecord, folder: Path) -> Entry:
         folder: of the report, where relative links start.
     """
     link = link_to(record, folder)
+    remark = [text] if (text := _remark(record)) else []
     if record.error:
-        return Entry([record.input, link, record.error.kind, record.error.message], b"")
+        return Entry([record.input, link, record.error.kind, record.error.message, *remark], b"")
     # Five digits are more than a page shows, and half of what a float would take.
     answers = [value for p in record.predictions for value in (p.class_id, round(p.probability, 5))]
-    values = [record.input, link, record.width, record.height, int(bool(record.uncertain)), answers]
+    values = [record.input, link, record.width, record.height, int(bool(record.uncertain)), answers, *remark]
     return Entry(values, record.thumbnail or b"")
+
+
+def _remark(record: ImageRecord) -> str:
+    words = []
+    if record.frame is not None and record.frames is not None:
+        words.append(f"frame {record.frame + 1:,} of {record.frames:,}")
+    if record.truncated:
+        words.append("its last bytes are missing")
+    return ", ".join(words)
 
 
 def link_to(record: ImageRecord, folder: Path) -> str:

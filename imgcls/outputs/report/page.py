@@ -18,7 +18,7 @@ from typing import Any, Literal, Self, TextIO
 
 from imgcls.host.files import output_error, remove_stale_parts, replacing
 from imgcls.host.resources import available_cores
-from imgcls.images.transform import Transform
+from imgcls.images.transform_values import colour_text
 from imgcls.outputs.formats.values import record_of
 from imgcls.outputs.origin import Origin
 from imgcls.outputs.record import ImageRecord, KeptRecord
@@ -163,7 +163,7 @@ def _render(origin: Origin) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string((here / "report.html.jinja").read_text("utf-8")).render(
         model=origin.model,
-        transform=_in_words(origin.transform, fast_decode=origin.fast_decode),
+        transform=_in_words(origin),
         started=datetime.now(UTC),
         device=origin.device,
         versions=origin.versions,
@@ -172,11 +172,26 @@ def _render(origin: Origin) -> str:
     )
 
 
-def _in_words(transform: Transform, *, fast_decode: bool) -> str:
+def _in_words(origin: Origin) -> str:
+    transform = origin.transform
     mean, std = (" ".join(f"{number:g}" for number in numbers) for numbers in (transform.mean, transform.std))
     height, width = transform.size_px
     size = f"{height}" if height == width else f"{height} x {width}"
     how = {"crop": f"shorter side to {transform.resize_px}", "squash": "distorted to", "pad": "whole image padded to"}
     words = f"{how[transform.resize]} px ({transform.interpolation}), centre {size} px"
     words += f"; {transform.channels}, white {transform.scale}, mean {mean}, std {std}"
-    return words + ("; JPEGs scaled while decoding" if fast_decode else "")
+    trained = {
+        "background": transform.background_rgb and colour_text(transform.background_rgb),
+        "depth_bits": transform.depth_bits,
+        "truncated": "accept" if transform.accepts_truncated else "error",
+    }
+    told = trained | origin.decoding
+    if told["background"]:
+        words += f"; {told['background']} behind transparent images"
+    if told["depth_bits"]:
+        words += f"; deep greys of {told['depth_bits']} bits"
+    if told["truncated"] == "accept":
+        words += "; JPEGs without their last bytes accepted"
+    if told.get("all_frames"):
+        words += "; each frame and page"
+    return words + ("; JPEGs scaled while decoding" if origin.fast_decode else "")

@@ -14,6 +14,7 @@
         kind: failed ? values[2] : "", message: failed ? values[3] : "",
         width: failed ? null : values[2], height: failed ? null : values[3],
         uncertain: !failed && values[4] === 1,
+        remark: values[failed ? 4 : 6] ?? "",
         answers: failed ? [] : values[5],
         label: failed || !values[5].length ? -1 : values[5][0],
         confidence: failed || !values[5].length ? -1 : values[5][1],
@@ -186,6 +187,7 @@
     const where = make("div", "where");
     if (row.failed) where.append(make("span", "badge fault", row.kind));
     if (row.uncertain) where.append(make("span", "badge doubt", "uncertain"));
+    if (row.remark) where.append(make("span", "remark", row.remark));
     if (row.width) where.append(make("span", "", `${row.width} × ${row.height}`));
     if (slash > 1) where.append(make("bdi", "folder", visible(row.name.slice(0, slash - 1))));
     text.append(file, where);

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 import pytest
+import torch
 from colour_backend import ColourBackend, classify, colour_origin, draw_image
 from PIL import Image
 
@@ -56,6 +57,27 @@ def save(folder: Path, count: int) -> list[Source]:
     for number in range(count):
         draw_image(number, 40, 10, size=(300, 200)).save(folder / f"{number:04}.png")
     return [Source(str(path), path) for path in sorted(folder.iterdir())]
+
+
+def test_frames_and_missing_ends_are_told(tmp_path: Path) -> None:
+    frames = [draw_image(red, 0, 0, size=(30, 20)) for red in (0, 120, 240)]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    draw_image(9, 9, 9, size=(30, 20)).save(tmp_path / "b.jpg")
+    whole = (tmp_path / "b.jpg").read_bytes()
+    (tmp_path / "b.jpg").write_bytes(whole[:-9])
+    sources = [Source(name, tmp_path / name) for name in ("a.tif", "b.jpg")]
+    page = tmp_path / "report.html"
+    destination = Destination("jsonl", tmp_path / "r.jsonl", report=page)
+    with_report(sources, destination, all_frames=True, accepts_truncated=True)
+    records, thumbnails, _run = contents(page)
+    assert [values[6:] for values in records] == [
+        ["frame 1 of 3"], ["frame 2 of 3"], ["frame 3 of 3"], ["its last bytes are missing"]
+    ]  # fmt: skip
+    text = page.read_text("utf-8")
+    assert "without their last bytes accepted" in text
+    assert "each frame and page" in text
+    reds = [Image.open(io.BytesIO(thumbnail)).getpixel((15, 10))[0] for thumbnail in thumbnails[:3]]
+    assert reds == pytest.approx([0, 120, 240], abs=4)
 
 
 def test_holds_every_record_in_order(tmp_path: Path) -> None:
@@ -193,6 +215,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     from imgcls.models.networks.mlp import MLP
 
     model = tmp_path / "best.pt"
+    torch.manual_seed(0)
     save_checkpoint(
         Checkpoint(
             model_name="mlp",
