@@ -50,6 +50,7 @@ def evaluate(
     workers: int | None = None,
     tta: TestTimeAugmentation | str | None = None,
     strict: bool = False,
+    accepts_truncated: bool | None = None,
     allow_modified_data: bool = False,
     progress: Callable[[int, int], None] | None = None,
     runtime: Runtime = "auto",
@@ -70,6 +71,7 @@ def evaluate(
         workers: threads or processes that decode; None for one per core.
         tta: `flip` or `flip+shift`: average the logits over several views of each image.
         strict: a damaged image is an error; else it is skipped and listed in the report.
+        accepts_truncated: whether JPEGs that lack their last bytes are measured too; None as the model was trained.
         allow_modified_data: accept CIFAR-10 files with other checksums than the published ones.
         progress: called with images done and in all.
         runtime: `torch`; `onnx` for the model's ONNX twin; `auto` for the twin on a CPU where the cache has one or the
@@ -94,6 +96,7 @@ def evaluate(
         activation=activation,
         output_name=output_name,
     )
+    loaded = taking_truncated(loaded, accepts_truncated)
     loaded, place = placed(loaded, device, choice.device)
     opening = Opening(transform=loaded.transform, strict=strict, workers=workers)
     found = open_data_for(
@@ -119,6 +122,13 @@ def evaluate(
         progress=progress,
         warnings=found.warnings,
     )
+
+
+def taking_truncated(model: LoadedModel, accepts_truncated: bool | None) -> LoadedModel:
+    """A model that takes JPEGs without their last bytes, or doesn't; None leaves it as it was trained."""
+    if accepts_truncated is None:
+        return model
+    return replace(model, transform=replace(model.transform, accepts_truncated=accepts_truncated))
 
 
 def placed(model: LoadedModel, request: str, device: torch.device) -> tuple[LoadedModel, torch.device]:

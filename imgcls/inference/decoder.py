@@ -103,8 +103,12 @@ class Decoder:
             smallest_px=self.transform.smallest_px if self.fast_decode else 0,
             counts_frames=True,
         )
+        if cursor is not None and cursor.file is not None:
+            source = cursor.file.source
+        else:
+            source = _encoded(given) if content is None else content
         cropped = cropped_image(
-            _encoded(given) if content is None else content,
+            source,
             self.transform,
             options,
             limit_sec=self.limit_sec,

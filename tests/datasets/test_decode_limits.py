@@ -79,3 +79,25 @@ def test_background_and_depth_shape_the_pixels_of_a_set(tmp_path: Path) -> None:
             (batch,) = data.train.batches(torch.arange(6), batch_size=6, device=torch.device("cpu"))
             assert tuple(batch.images_BCHW[2, :, 4, 4].tolist()) == clear
             assert set(batch.images_BCHW[5].flatten().tolist()) == {deep}
+
+
+def test_images_without_their_last_bytes_are_taken_where_that_is_asked_for(tmp_path: Path) -> None:
+    from PIL import Image
+
+    write_classes(tmp_path, {"cat": 2, "dog": 2})
+    Image.new("RGB", (64, 64), (200, 0, 0)).save(tmp_path / "cat" / "a.jpg")
+    content = (tmp_path / "cat" / "a.jpg").read_bytes()
+    (tmp_path / "cat" / "a.jpg").write_bytes(content[:-8])
+    for max_memory_mib in (None, 0):
+        for accepts in (False, True):
+            data = open_dataset(
+                str(tmp_path),
+                transform=Transform(8, 8, accepts_truncated=accepts),
+                val_fraction=0,
+                workers=0,
+                max_memory_mib=max_memory_mib,
+            )
+            assert data.train is not None
+            batches = list(data.train.batches(torch.arange(len(data.train)), batch_size=9, device=torch.device("cpu")))
+            assert sum(len(batch.labels_B) for batch in batches) == 4 + accepts
+            assert [bad.path.name for bad in data.train.skipped] == ([] if accepts else ["a.jpg"])

@@ -107,6 +107,22 @@ def test_an_image_that_runs_away_is_given_up_and_the_others_go_on(tmp_path, monk
     assert tasks[0].decoded is given_up
 
 
+def test_each_frame_of_a_url_is_there(tmp_path):
+    frames = [Image.new("RGB", (30, 20), (100 * index, 0, 0)) for index in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:], compression="jpeg")
+    pool = build_pool(fetch=lambda url: (tmp_path / url[-5:]).read_bytes())
+    # One of them is decoded here, the other in a process of its own.
+    for name in ("a.gif", "a.tif"):
+        task, reds = pool.submit(Source("u", url=f"http://{name}"), all_frames=True), []
+        while task is not None:
+            assert pool.wait(task, LONG_SEC)
+            reds.append(int(task.decoded.outcome.pixels_HWC[4, 4, 0]))
+            task = pool.submit_next(task)
+        assert reds == pytest.approx([0, 100, 200], abs=4)
+    pool.close()
+
+
 def test_waiting_ends_in_time_for_a_task_that_is_not_late(tmp_path, monkeypatch):
     let_go = threading.Event()
     monkeypatch.setattr(cropping, "decoded_image", lambda *_a, **_o: let_go.wait(LONG_SEC))

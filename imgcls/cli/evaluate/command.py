@@ -39,7 +39,7 @@ def evaluate(
     spec = measured.spec
     answer.check()
     from imgcls.distributed.process_group import choose_device_of, joined
-    from imgcls.evaluation.run import placed
+    from imgcls.evaluation.run import placed, taking_truncated
     from imgcls.models.loading import load_model
 
     with joined(machine.device) as processes:
@@ -59,6 +59,7 @@ def evaluate(
                 output_name=foreign.output_name,
                 progress=downloading,
             )
+            loaded = taking_truncated(loaded, measured.accepts_truncated)
             loaded, place = placed(loaded, machine.device, choice.device)
         for note in loaded.notes:
             console.message(note)

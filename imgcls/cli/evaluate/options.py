@@ -94,6 +94,12 @@ class MeasureOptions(NamedTuple):
     tta: TestTime = None
     allow_modified_data: AllowModified = False
     strict: Strict = False
+    truncated: options.TruncatedOption = None
+
+    @property
+    def accepts_truncated(self) -> bool | None:
+        """Whether JPEGs that lack their last bytes are measured too; None as the model was trained."""
+        return None if self.truncated is None else self.truncated is options.Truncated.ACCEPT
 
     @property
     def spec(self) -> str:
