@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -28,9 +28,20 @@ def data(text: str) -> None:
     """
     if not silent:
         with _writing():
-            if sys.stdout is None:
-                raise OutputError("stdout is closed", hint="open it, or redirect it to a file")
-            sys.stdout.write(text + "\n")
+            open_stdout().write(text + "\n")
+
+
+def open_stdout() -> TextIO:
+    """Where data goes.
+
+    Raises:
+        OutputError: it is closed.
+    """
+    # Typing has it that there always is one.
+    stdout: TextIO | None = sys.stdout
+    if stdout is None:
+        raise OutputError("stdout is closed", hint="open it, or redirect it to a file")
+    return stdout
 
 
 def flush() -> None:
@@ -48,8 +59,7 @@ def whole_answer() -> Iterator[None]:
         OutputError: stdout is closed, or can't be written to.
         typer.Exit: its reader has gone.
     """
-    if sys.stdout is None:
-        raise OutputError("stdout is closed", hint="open it, or redirect it to a file")
+    open_stdout()
     try:
         with _writing():
             yield
@@ -78,8 +88,12 @@ def _writing() -> Iterator[None]:
 
 
 def use_utf8_stdout() -> None:
-    """Write data as UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere."""
-    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    """Write data as UTF-8 with bare line feeds whatever the platform's habit, so that it parses everywhere.
+
+    Raises:
+        OutputError: stdout is closed.
+    """
+    open_stdout().reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
 
 
 def message(text: str) -> None:
@@ -123,7 +137,7 @@ def stdout_console() -> "Console":
     """A rich console for tables on stdout; colours only on a terminal, and never with NO_COLOR."""
     from imgcls.cli.shield import ShieldedConsole
 
-    return ShieldedConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return ShieldedConsole(highlight=False, soft_wrap=not open_stdout().isatty())
 
 
 def stderr_console() -> "Console":

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,7 @@ def env_check(
         report = check_environment(device)
     if format is ReportFormat.JSON:
         text = json.dumps(report.to_dict(), indent=2)
-    elif output is None and sys.stdout.isatty():
+    elif output is None and console.open_stdout().isatty():
         _print_table(report)
         text = _summary(report)
     else:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from imgcls.errors import ImageError
 from imgcls.images.decoding import DecodedImage, DecodeOptions, decoded_frame, decoded_image, openable
@@ -127,6 +128,7 @@ def _cropped_elsewhere(
         "transform": None if transform is None else transform.to_dict(),
         "options": dataclasses.asdict(options),
         "thumbnail_px": thumbnail_px,
+        "pillow_max_pixels": Image.MAX_IMAGE_PIXELS,
         "frame": 0 if cursor is None else cursor.frame,
     }
     before = None if cursor is None else cursor.elsewhere

@@ -20,7 +20,7 @@ from imgcls.images.frames import WITH_PAGES, FrameFile
 from imgcls.images.rgb import SIDEWAYS, orientation_of, to_rgb, turned
 from imgcls.images.signatures import PREFIX_BYTES, RAW_MESSAGE, RAW_SUFFIXES, explain_unidentified
 from imgcls.images.transform_values import RGB
-from imgcls.images.worker_process.cost import MayRunAwayError, check_cost, check_size
+from imgcls.images.worker_process.cost import MayRunAwayError, check_cost, check_file
 
 # Where Pillow itself gives up: 2 x Image.MAX_IMAGE_PIXELS. Decoded it takes 512 MiB.
 DEFAULT_MAX_PIXELS = 178_956_970
@@ -122,7 +122,8 @@ def _decode(file: FrameFile, options: DecodeOptions, held: contextlib.ExitStack,
     source = file.source
     try:
         if options.hands_over:
-            check_size(source)
+            openable(source)
+            check_file(source)
         with file.opened() as opened:
             num_scans = _refuse(opened, source, options.max_pixels)
             if options.hands_over:

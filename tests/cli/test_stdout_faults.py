@@ -70,12 +70,36 @@ def test_a_reader_that_has_gone_is_code_141(imgcls, folder, arguments):
     assert (run.code, [line for line in run.stderr.splitlines() if "warning" not in line]) == (141, [])
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"]], ids=" ".join)
-def test_a_closed_stdout_is_code_8(arguments):
+# Those that begin with torch's import, two seconds each, are slow ones.
+QUICK = ("--help", "--version", "predict", "models", "recipes", "compare")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(a, marks=[] if a[0] in QUICK or "--help" in a else pytest.mark.slow, id=" ".join(a))
+        for a in ANSWERS
+    ],
+)
+def test_a_closed_stdout_is_code_8(folder, arguments):
     command = f"{sys.executable} -m imgcls {' '.join(arguments)} >&-"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    run = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False, env=environment)
-    assert (run.returncode, run.stderr.splitlines()[0]) == (8, "error: stdout is closed")
+    run = subprocess.run(
+        command, shell=True, stderr=subprocess.PIPE, text=True, check=False, env=environment, cwd=folder
+    )
+    assert (run.returncode, run.stderr.splitlines()[-2:][0]) == (8, "error: stdout is closed")
+
+
+def test_no_file_takes_the_place_of_a_closed_stdout(folder):
+    # A library that prints would write into it.
+    script = (
+        "import os; from imgcls.cli.process import startup; startup.hold_closed_files(); print_to = os.open('x', 65)"
+    )
+    script += "; os.write(1, b'said by a library'); os.write(2, b'and here')"
+    command = f'{sys.executable} -c "{script}" >&- 2>&-'
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run(command, shell=True, check=False, env=environment, cwd=folder).returncode == 0
+    assert (folder / "x").read_bytes() == b""
 
 
 EVIL = "\x1b]0;title\x07\x9b2J\u202egnp"

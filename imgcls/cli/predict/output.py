@@ -10,7 +10,6 @@ import typer
 
 from imgcls.cli import console
 from imgcls.cli.predict.remote_output import remote_address, uploaded, working_path
-from imgcls.errors import OutputError
 from imgcls.outputs.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -136,6 +135,4 @@ class OutputOptions(NamedTuple):
         """
         if self.path is not None:
             return
-        if sys.stdout is None:
-            raise OutputError("stdout is closed", hint="name a file with --output")
         console.use_utf8_stdout()

@@ -39,6 +39,18 @@ def collect_again() -> None:
         gc.enable()
 
 
+def hold_closed_files() -> None:
+    """Keep the numbers of stdin, stdout and stderr where they are closed (`>&-`).
+
+    Else the next file that is opened, such as a checkpoint, gets the number, and what a library prints goes into it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
     """Import and load without garbage collection.

@@ -36,6 +36,8 @@ def train(recipe: RecipeOptions, machine: options.Machine, run: RunOptions, repo
     if run.dry_run:
         _rehearse(recipe, machine, run, report)
         return
+    # Not found out after hours.
+    console.open_stdout()
     result, is_first = _train(recipe, machine, run, report, max_sec)
     if is_first:
         _report(result, report.format_)

@@ -16,6 +16,10 @@ LARGE_WORK = 1 << 28
 LARGE_PYTHON_WORK = 1 << 18
 # Codecs whose headers say nothing about how much work each pixel is.
 OPAQUE = frozenset({"JPEG2000", "AVIF", "HEIF", "JXL", "ICNS"})
+# How their files are usually named: they need not be opened twice.
+OPAQUE_SUFFIXES = frozenset(
+    {".avif", ".heic", ".heif", ".hif", ".icns", ".j2c", ".j2k", ".jp2", ".jpf", ".jpx", ".jxl"}
+)
 # In a TIFF, any codec may be at work in each of thousands of tiles.
 PLAIN_TIFFS = frozenset({"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "group3", "group4"})
 
@@ -24,15 +28,17 @@ class MayRunAwayError(Exception):
     """A file whose decoding may take long: a worker process is to do it."""
 
 
-def check_size(source: Path | bytes) -> None:
-    """Hand over a large file before it is opened.
+def check_file(source: Path | bytes) -> None:
+    """Hand over a file before it is opened: a large one, and one that is named after a codec that tells nothing.
 
+    Args:
+        source: a file that is there, or an encoded image's bytes.
     Raises:
-        MayRunAwayError: it is large.
+        MayRunAwayError: it may take long.
         OSError: it isn't there.
     """
-    size = len(source) if isinstance(source, bytes) else 0 if "\0" in str(source) else source.stat().st_size
-    if size > LARGE_BYTES:
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    if size > LARGE_BYTES or (isinstance(source, Path) and source.suffix.lower() in OPAQUE_SUFFIXES):
         raise MayRunAwayError
 
 

@@ -2,11 +2,14 @@
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ BOOT = (
     "from imgcls.images.worker_process.worker import main; main()"
 )
 START_SEC = 60.0
+WATCH_SEC = 0.25
+PIPE_BYTES = 2**16
 # Of the answer's pixels and thumbnail: three bytes for each pixel of the largest network input there is.
 MOST_ANSWER_BYTES = 2**30
 
@@ -74,6 +79,8 @@ class WorkerProcess:
 
     open_token: int = 0
     _is_late: bool = False
+    _deadline: float = math.inf
+    _is_over: threading.Event = field(default_factory=threading.Event)
     _process: "subprocess.Popen[bytes]" = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,6 +91,7 @@ class WorkerProcess:
                 [sys.executable, "-I", "-c", BOOT],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                bufsize=PIPE_BYTES,
                 stderr=subprocess.DEVNULL,
                 **group,
             )
@@ -91,6 +99,7 @@ class WorkerProcess:
             raise UnavailableError(str(exc)) from exc
         assert self._process.stdin
         assert self._process.stdout
+        threading.Thread(target=self._watch, name="watch decoder", daemon=True).start()
         try:
             with self._killed_after(START_SEC):
                 self._process.stdin.write(json.dumps(sys.path).encode("ascii") + b"\n")
@@ -141,6 +150,7 @@ class WorkerProcess:
 
     def end(self) -> None:
         """Kill it; twice does no harm."""
+        self._is_over.set()
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
@@ -162,15 +172,17 @@ class WorkerProcess:
         return ImageError("corrupt_image", f"the decoder crashed (code {code})")
 
     @contextlib.contextmanager
-    def _killed_after(self, seconds: float) -> Any:
-        def kill() -> None:
-            self._is_late = True
-            self._process.kill()
-
-        timer = threading.Timer(seconds, kill)
-        timer.daemon = True
-        timer.start()
+    def _killed_after(self, seconds: float) -> Iterator[None]:
+        self._deadline = time.monotonic() + seconds
         try:
             yield
         finally:
-            timer.cancel()
+            self._deadline = math.inf
+
+    def _watch(self) -> None:
+        """Kill it when it lets wait for itself, as for a disk that doesn't answer."""
+        while not self._is_over.wait(WATCH_SEC):
+            if time.monotonic() > self._deadline:
+                self._is_late = True
+                self._process.kill()
+                return

@@ -6,8 +6,8 @@ nothing has come for a while.
 
 import contextlib
 import os
+import select
 import signal
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +52,10 @@ class _Worker:
     token: int = 0
 
     def answer_one(self) -> None:
-        idle = threading.Timer(IDLE_SEC, os._exit, (0,))
-        idle.daemon = True
-        idle.start()
+        # On Windows pipes can't be waited for; there it ends with its parent.
+        if os.name == "posix" and not select.select([self.requests], [], [], IDLE_SEC)[0]:
+            os._exit(0)
         request, content = receive(self.requests, most_bytes=MOST_BYTES)
-        idle.cancel()
         with _computing_for(request["limit_sec"]):
             values, answer = self._answer(request, content)
         send(self.answers, values, answer)
@@ -66,7 +65,7 @@ class _Worker:
         background = request["options"].pop("background_rgb")
         options = DecodeOptions(**request["options"], background_rgb=background and tuple(background))
         # As in the parent: images inside of images are held to it too.
-        Image.MAX_IMAGE_PIXELS = -(-options.max_pixels // 2)
+        Image.MAX_IMAGE_PIXELS = request["pillow_max_pixels"]
         file = self._file(request, content)
         try:
             with DECODING.asking(self._ask_parent), decoded_frame(file, options, frame=request["frame"]) as decoded:
