@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from imgcls.errors import ModelError
+from imgcls.host.terminal_text import printable
 from imgcls.images.transform_values import RGB, Channels, Interpolation, Resize, check_values
 
 if TYPE_CHECKING:
@@ -200,9 +201,11 @@ class Transform:
             ModelError: a field is missing, unknown or of the wrong kind.
         """
         try:
+            if not isinstance(values, dict):
+                raise TypeError("it is no table of values")
             known = {field.name for field in fields(cls)}
             if not set(FIRST_FIELDS) <= set(values) <= known:
-                raise ValueError(f"its fields are {', '.join(map(str, values))}")
+                raise ValueError(f"its fields are {printable(', '.join(map(str, values)))}")
             defaults = {field.name: field.default for field in fields(cls) if field.default is not MISSING}
             full = {**defaults, **values}
             for key in ("mean", "std", "pad_rgb"):

@@ -101,11 +101,13 @@ def load_saved(path: Path) -> Saved:
             images=copied(checkpoint.images),
             content=state.get("content", ""),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+    except (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as exc:
         raise ModelError(f"{path} holds nothing to resume from", hint="resume from the last.pt of a run") from exc
 
 
 def _score(values: dict[str, Any] | None) -> Score | None:
+    if values is not None and not isinstance(values, dict):
+        raise TypeError("a score is no table")
     score = Score(**values) if values else None
     if score is not None and not all(isinstance(value, float | int | None) for value in asdict(score).values()):
         raise TypeError("a score is no number")

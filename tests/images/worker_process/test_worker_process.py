@@ -191,8 +191,12 @@ def test_a_worker_that_went_home_is_replaced() -> None:
 
 def values_of() -> dict[str, object]:
     return {
-        "transform": TRANSFORM.to_dict(), "options": {"background_rgb": None}, "thumbnail_px": 0, "frame": 0, "pillow_max_pixels": None
-    }  # fmt: skip
+        "transform": TRANSFORM.to_dict(),
+        "options": {"background_rgb": None},
+        "thumbnail_px": 0,
+        "pillow_max_pixels": None,
+        "frame": 0,
+    }
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads /proc")

@@ -79,6 +79,7 @@ TAMPERED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no count of the EMA": changed(*IN_LOOP, "average", "num_updates", to="many"),
     "a generator's state that is too short": changed(*IN_LOOP, "streams", "augment", to=torch.zeros(3)),
     "a global generator's state that is none": changed(*IN_LOOP, "streams", "global", to={"cpu": 7}),
+    "a score that is a tensor": changed("resume", "best", to=torch.zeros(2)),
     "a score in words": changed("resume", "best", to={"epoch": 1, "top1": "high", "loss": 1.0}),
     "a score without an epoch": changed("resume", "last", to={"top1": 1.0}),
     "data that is a number": changed("resume", "data", to=7),
