@@ -173,7 +173,6 @@ def root(
 
 def main() -> None:
     """Run the command that `sys.argv` names, and end the process."""
-    startup.hold_closed_files()
     obey_core_limit()
     prefer_large_pages()
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgcls.cli import console, options
+from imgcls.host.data_files import json_text
 from imgcls.host.terminal_text import counted
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def compare(
         _draw(found, plot)
     console.use_utf8_stdout()
     if format_ is options.ReportFormat.JSON:
-        console.data(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False))
+        console.data(json_text(found.to_dict()))
     else:
         console.data(_table(found, colour=console.stdout_has_colour()))
 

@@ -1,6 +1,5 @@
 """`imgcls export`: a model as a file that other tools run."""
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ import typer
 from imgcls.cli import console, foreign_model, options
 from imgcls.cli.help.completion import complete_model
 from imgcls.errors import OutputError, UsageError
+from imgcls.host.data_files import json_text
 from imgcls.host.terminal_text import counted
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def export(
     for text in report.warnings:
         console.warn(text)
     if format_ is options.ReportFormat.JSON:
-        console.data(json.dumps(report.to_dict(), ensure_ascii=False, allow_nan=False))
+        console.data(json_text(report.to_dict()))
         return
     for line in _lines(report):
         console.data(line)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from imgcls.datasets.fingerprints import fingerprint, fingerprints_of_files
 from imgcls.images.cropping import cropped_image, decode_options
+from imgcls.images.decoding import DecodeOptions, decoded_image
 from imgcls.images.transform import Pixels, Transform
 
 

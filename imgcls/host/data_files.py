@@ -12,6 +12,8 @@ from typing import Any
 MAX_BYTES = 64 * 2**20
 MAX_TOML_BYTES = 2**20
 MAX_DEPTH = 50
+# As many as a float32 needs to be read back as it was; more show how a double was computed (0.8085800000000001).
+SIGNIFICANT_DIGITS = 9
 
 
 class MalformedError(ValueError):
@@ -115,3 +117,26 @@ def _is_text(text: str) -> bool:
 
 def _too_deep() -> str:
     return f"is nested more than {MAX_DEPTH} levels deep"
+
+
+def json_text(value: Any, *, indent: int | None = None, allow_nan: bool = False) -> str:
+    """A value as JSON for people and programs: text as it is, numbers of nine significant digits.
+
+    Args:
+        value: dictionaries, lists and plain values.
+        indent: spaces per level; None for one line.
+        allow_nan: write what isn't finite as NaN or Infinity, which JSON doesn't have.
+    Raises:
+        ValueError: a number isn't finite.
+    """
+    return json.dumps(_shortened(value), ensure_ascii=False, allow_nan=allow_nan, indent=indent)
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: _shortened(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shortened(each) for each in value]
+    return value

@@ -6,9 +6,8 @@ Shapes: H height, W width, C channels (3).
 import contextlib
 import dataclasses
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -24,8 +23,7 @@ from imgcls.images.worker_process.pool import WORKERS, new_token
 from imgcls.images.worker_process.process import OpenElsewhere, Request, UnavailableError
 
 
-@dataclass(frozen=True, slots=True)
-class CroppedImage:
+class CroppedImage(NamedTuple):
     """A decoded image, brought to the network's size.
 
     Attributes:

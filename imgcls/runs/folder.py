@@ -1,7 +1,6 @@
 """The folder that a run leaves behind: config.toml, metrics.jsonl, best.pt, last.pt, result.json."""
 
 import contextlib
-import json
 import os
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +9,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from imgcls.errors import DataError, OutputError, UsageError
+from imgcls.host.data_files import json_text
 from imgcls.host.files import output_error, write_text
 from imgcls.runs import metrics
 from imgcls.runs.new_folder import LAUNCH_NAME, LOCK_NAME, make_folder, same_text
@@ -105,7 +105,7 @@ class RunFolder:
         """Store what the run came to."""
         if not self.writes:
             return
-        write_text(self.path / "result.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        write_text(self.path / "result.json", json_text(result, indent=2, allow_nan=True) + "\n")
 
     def drop_result(self) -> None:
         """Take back what the run came to: it goes on."""
@@ -123,7 +123,7 @@ class RunFolder:
         path = self.path / metrics.NAME
         try:
             with path.open("a", encoding="utf-8", newline="\n") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(json_text(row, allow_nan=True) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as exc:
@@ -139,7 +139,7 @@ class RunFolder:
         path = self.path / metrics.NAME
         if self.writes and path.exists():
             kept = [row for row in metrics.read_metrics(self.path) if row["epoch"] <= epoch]
-            write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+            write_text(path, "".join(json_text(row, allow_nan=True) + "\n" for row in kept))
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import io
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from imgcls.errors import OutputError, UsageError
+from imgcls.host.data_files import json_text
 from imgcls.host.files import output_error, remove_stale_parts, write_text
 from imgcls.runs.new_folder import LOCK_NAME, make_folder, same_text
 from imgcls.tuning.results import TrialRecord
@@ -175,7 +175,7 @@ class StudyFolder:
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Store the JSON answer."""
-        write_text(self.path / "result.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        write_text(self.path / "result.json", json_text(result, indent=2, allow_nan=True) + "\n")
 
     def write_trials(self, trials: Sequence[TrialRecord], keys: Sequence[str]) -> None:
         """Store a line a trial, for spreadsheets.

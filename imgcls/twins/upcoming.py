@@ -8,10 +8,8 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-import numpy as np
-
 from imgcls.errors import ImageError
-from imgcls.images.decoding import decode_image
+from imgcls.images.cropping import cropped_image, decode_options
 from imgcls.images.sources import Source
 from imgcls.images.transform import Pixels, Transform
 
@@ -68,8 +66,5 @@ class UpcomingSources:
                 if source.path is None or len(found) == COMPARED:
                     continue
                 with contextlib.suppress(ImageError):
-                    image = decode_image(
-                        source.path, depth_bits=transform.depth_bits, background_rgb=transform.background_rgb
-                    )
-                    found.append(np.asarray(transform.crop(image.image)))
+                    found.append(cropped_image(source.path, transform, decode_options(transform)).pixels_HWC)
         return found

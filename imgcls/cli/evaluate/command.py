@@ -1,7 +1,6 @@
 """`imgcls eval`: how often a model is right on labelled images."""
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from imgcls.cli import console, foreign_model, options
 from imgcls.cli.evaluate.options import AnswerOptions, MeasureOptions, Order
 from imgcls.cli.help.option_groups import grouped
 from imgcls.errors import ExitCode
+from imgcls.host.data_files import json_text
 
 if TYPE_CHECKING:
     import torch
@@ -149,7 +149,7 @@ def _measure(
 
 def _text(found: "EvalReport", answer: AnswerOptions, format_: options.ReportFormat) -> str:
     if format_ is options.ReportFormat.JSON:
-        return json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False)
+        return json_text(found.to_dict())
     from imgcls.cli.evaluate.table import render_report
 
     colour = answer.output is None and console.stdout_has_colour()

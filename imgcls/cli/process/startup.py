@@ -28,6 +28,7 @@ def begin() -> None:
     """
     global owns_process
     owns_process = True
+    hold_closed_files()
     gc.disable()
     atexit.register(_end_at_once)
 

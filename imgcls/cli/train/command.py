@@ -1,7 +1,6 @@
 """`imgcls train`: from a recipe and labelled images to a run's folder."""
 
 import contextlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from imgcls.cli.process.interrupts import CODES_BY_NAME, SavesOnSignal
 from imgcls.cli.train.options import RecipeOptions, RunOptions
 from imgcls.cli.train.start import read_recipe
 from imgcls.errors import ProcessLostError, UsageError
+from imgcls.host.data_files import json_text
 
 if TYPE_CHECKING:
     from imgcls.runs.events import Event, TrainResult
@@ -133,7 +133,7 @@ def _report(result: "TrainResult", format_: options.ReportFormat) -> None:
     # An interruption leaves no answer behind; a run that was to end in time does.
     as_table = not as_json and result.stopped in (None, EARLY, MAX_TIME)
     if as_json:
-        console.data(json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False))
+        console.data(json_text(result.to_dict()))
     if as_table:
         for line in summary_lines(result):
             console.data(line)

@@ -1,6 +1,5 @@
 """`imgcls train --dry-run`: what a run would take, before it takes it."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +7,7 @@ from imgcls.cli import console, options
 from imgcls.cli.train.lines import clock, started_lines
 from imgcls.distributed.launch import read_launch
 from imgcls.errors import UsageError
+from imgcls.host.data_files import json_text
 from imgcls.host.terminal_text import counted
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def rehearse(
         console.warn(text)
     console.use_utf8_stdout()
     if format_ is options.ReportFormat.JSON:
-        console.data(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False))
+        console.data(json_text(found.to_dict()))
         return
     for line in dry_run_lines(found):
         console.data(line)

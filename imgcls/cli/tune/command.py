@@ -1,6 +1,5 @@
 """`imgcls tune`: from a recipe and a space of settings to the best recipe found."""
 
-import json
 import shlex
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from imgcls.cli.max_time import parse_duration
 from imgcls.cli.process.interrupts import SavesOnSignal
 from imgcls.cli.tune.options import SearchOptions, StudyOptions
 from imgcls.errors import UsageError
+from imgcls.host.data_files import json_text
 from imgcls.host.terminal_text import counted
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _report(result: "StudyResult", format_: options.ReportFormat) -> None:
     # An interruption leaves no table behind; a search that was to end in time does.
     interrupted = result.stopped not in (None, MAX_TIME)
     if format_ is options.ReportFormat.JSON:
-        console.data(json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False))
+        console.data(json_text(result.to_dict()))
     elif not interrupted:
         for line in summary_lines(result):
             console.data(line)

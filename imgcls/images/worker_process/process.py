@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from imgcls.errors import ImageError
 from imgcls.images.decode_budget import DECODING
@@ -39,8 +39,7 @@ class IdleEndError(Exception):
     """The worker had ended for want of work before it saw the request; another one has to be asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenElsewhere:
+class OpenElsewhere(NamedTuple):
     """A file of several frames that a worker keeps open.
 
     Attributes:
@@ -52,8 +51,7 @@ class OpenElsewhere:
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What a worker is to do.
 
     Attributes:

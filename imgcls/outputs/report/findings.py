@@ -9,11 +9,10 @@ from typing import Any
 
 from imgcls.datasets.checks.finding import Finding
 from imgcls.datasets.checks.run import CheckReport
-from imgcls.errors import ImageError
 from imgcls.host.files import replacing
 from imgcls.host.terminal_text import counted
-from imgcls.images.decoding import decode_image
-from imgcls.outputs.report.thumbnails import make_thumbnail
+from imgcls.images.cropping import thumbnail_of
+from imgcls.images.decoding import DEFAULT_MAX_PIXELS
 
 # Findings of each kind that are shown with their images: some 5 KiB each.
 SHOWN = 300
@@ -79,8 +78,5 @@ def _thumbnail(name: str) -> str:
     path = Path(name)
     if not path.is_file():
         return ""
-    try:
-        thumbnail = make_thumbnail(decode_image(path, smallest_px=THUMBNAIL_PX).image, THUMBNAIL_PX)
-    except ImageError:
-        return ""
-    return base64.b64encode(thumbnail).decode("ascii")
+    made = thumbnail_of(path, max_pixels=DEFAULT_MAX_PIXELS, side_px=THUMBNAIL_PX)
+    return base64.b64encode(made.thumbnail).decode("ascii") if made and made.thumbnail else ""

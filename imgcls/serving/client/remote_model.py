@@ -7,16 +7,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from imgcls.errors import ImageError, ModelError
-from imgcls.images.decoding import decode_image
+from imgcls.errors import ModelError
+from imgcls.images.cropping import thumbnail_of
 from imgcls.images.sources import Source
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.images.transform_values import parse_colour
 from imgcls.inference.backends.backend import Backend
 from imgcls.inference.pipeline import POLL_SEC, Record, StreamSettings
 from imgcls.outputs.record import ImageRecord, KeptRecord
-from imgcls.outputs.report.thumbnails import make_thumbnail
-from imgcls.serving.client.client import Client, content_of
+from imgcls.serving.client.client import Client
 
 
 class RemoteModel:
@@ -116,11 +115,8 @@ class RemoteModel:
     def _record(self, source: Source, asked: dict[str, Any], settings: StreamSettings) -> ImageRecord:
         record = self._client.classify_one(source, asked, fetch=settings.fetch)
         if settings.thumbnail_px and not record.error and source.path is not None:
-            try:
-                image = decode_image(content_of(source), smallest_px=settings.thumbnail_px).image
-            except ImageError:
-                return record
-            return replace(record, thumbnail=make_thumbnail(image, settings.thumbnail_px))
+            made = thumbnail_of(source.path, max_pixels=settings.max_pixels, side_px=settings.thumbnail_px)
+            return replace(record, thumbnail=made.thumbnail) if made else record
         return record
 
     def _checked(self, record: ImageRecord) -> ImageRecord:
