@@ -93,7 +93,7 @@ def use_utf8_stdout() -> None:
     Raises:
         OutputError: stdout is closed.
     """
-    open_stdout().reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    open_stdout().reconfigure(encoding="utf-8", newline="\n")  # type: ignore[attr-defined]
 
 
 def message(text: str) -> None:

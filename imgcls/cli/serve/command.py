@@ -11,7 +11,7 @@ import typer
 from imgcls.cli import console, foreign_model, options
 from imgcls.cli.foreign_model import ForeignOptions
 from imgcls.cli.help.option_groups import grouped
-from imgcls.cli.predict.decoding import DecodingOptions, Truncated
+from imgcls.cli.predict.decoding import DecodingOptions
 from imgcls.cli.predict.messages import say_smaller_batch
 from imgcls.cli.predict.model import SpeedOptions
 from imgcls.cli.process import startup
@@ -149,7 +149,7 @@ def _config(
         fetch_limit_sec=who.url_timeout,
         threshold=model.threshold,
         fast_decode=speed.fast_decode,
-        accepts_truncated=decoding.truncated is Truncated.ACCEPT,
+        accepts_truncated=decoding.accepts_truncated,
         background_rgb=decoding.background_rgb,
         depth_bits=decoding.depth,
         on_smaller_batch=say_smaller_batch,

@@ -59,7 +59,7 @@ class RemoteModel:
             settings,
             max_pixels=int(told["max_pixels"]),
             fast_decode=bool(told["fast_decode"]),
-            accepts_truncated=told.get("truncated") == "accept",
+            accepts_truncated=None if told.get("truncated") is None else told["truncated"] == "accept",
             depth_bits=told.get("depth_bits"),
             background_rgb=parse_colour(background) if background else None,
         )
