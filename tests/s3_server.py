@@ -1,6 +1,7 @@
 """A real server of the S3 protocol on a port of this machine, which fails as a test says."""
 
 import contextlib
+import io
 import logging
 import os
 import threading
@@ -52,19 +53,22 @@ class S3Server:
             self.requests.append((method, path))
             status = self.faults(method, path)
         if status is not None:
-            body = ANSWERS[status]
-            start_response(f"{status} Fault", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
-            return [b"" if method == "HEAD" else body]
+            answer = ANSWERS[status]
+            start_response(
+                f"{status} Fault", [("Content-Type", "application/xml"), ("Content-Length", str(len(answer)))]
+            )
+            return [b"" if method == "HEAD" else answer]
         return self._application(environ, start_response)
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object into the bucket `data`."""
-        self.client.put_object(Bucket="data", Key=key, Body=content)
+        self.client.upload_fileobj(io.BytesIO(content), "data", key)
 
     def get(self, key: str) -> bytes:
         """Read one."""
-        content: bytes = self.client.get_object(Bucket="data", Key=key)["Body"].read()
-        return content
+        file = io.BytesIO()
+        self.client.download_fileobj("data", key, file)
+        return file.getvalue()
 
     def keys(self) -> list[str]:
         """The names of all."""

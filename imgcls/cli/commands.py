@@ -68,6 +68,11 @@ COMMANDS = {
         "Answer images over HTTP with one model or several, in batches that form by themselves; with a page for "
         "people.",
     ),
+    "collect": CommandEntry(
+        "imgcls.cli.collect",
+        "collect",
+        "Join the parts of a finished predict --ray run into one file, in the order of the inputs.",
+    ),
     "export": CommandEntry(
         "imgcls.cli.export",
         "export",

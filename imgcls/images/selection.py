@@ -7,14 +7,14 @@ import itertools
 import re
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from imgcls.errors import UsageError
 from imgcls.images.input_lists import check_stdin_use, read_list
-from imgcls.images.object_storage.urls import StorageOptions
+from imgcls.images.object_storage.urls import DEFAULT_STORAGE, StorageOptions
 from imgcls.images.signatures import begins_like_image, looks_like_image
 from imgcls.images.sources import STDIN, Source, iterate_sources
 from imgcls.images.walking import PassedOver, WalkRules, has_image_suffix
@@ -180,13 +180,23 @@ class InputSelection(NamedTuple):
     newer_than: str | None = None
     max_stdin_bytes: int | None = None
     any_suffix: bool = False
-    storage: StorageOptions = field(default_factory=StorageOptions)
+    storage: StorageOptions = DEFAULT_STORAGE
 
-    def open(self, *, marks_old: bool = False) -> SelectedSources:
+    def rules(self, *, opens_archives: bool = True) -> WalkRules:
+        """What of folders and archives is taken.
+
+        Args:
+            opens_archives: whether an archive stands for its members; else it is one input.
+        """
+        made = walk_rules(self.include, self.exclude, any_suffix=self.any_suffix)
+        return made if opens_archives else replace(made, opens_archives=False)
+
+    def open(self, *, marks_old: bool = False, opens_archives: bool = True) -> SelectedSources:
         """Check the options, then give the inputs, lazily and in order.
 
         Args:
             marks_old: whether files that aren't newer than asked for come too, marked as such.
+            opens_archives: whether an archive stands for its members; else it is one input.
         Raises:
             UsageError: no input is named, stdin has two readers, or an option means nothing.
         """
@@ -197,7 +207,7 @@ class InputSelection(NamedTuple):
         # A list's entries are names, be it "-", and never stdin, which may be the list itself; nor patterns, as a file
         # that has gone since it was listed must not turn into another one.
         names = (f"./{entry}" if entry == STDIN else entry for entry in listed)
-        rules = walk_rules(self.include, self.exclude, any_suffix=self.any_suffix)
+        rules = self.rules(opens_archives=opens_archives)
         return SelectedSources(
             itertools.chain(
                 iterate_sources(

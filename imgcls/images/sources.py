@@ -173,10 +173,28 @@ def _expand_path(argument: str, rules: WalkRules, max_member_bytes: int, *, has_
         yield from _expand_pattern(argument, path, rules, max_member_bytes)
 
 
+def expand_archive(
+    source: Source, rules: WalkRules, *, storage: StorageOptions | None = None, max_member_bytes: int | None = None
+) -> Iterator[Source]:
+    """The images of an archive that was taken as one input, where `rules.opens_archives` is off.
+
+    Args:
+        source: a file or an address.
+        rules: which members are taken.
+        storage: how object storage is reached.
+        max_member_bytes: a member may have.
+    """
+    most = MAX_MEMBER_BYTES if max_member_bytes is None else max_member_bytes
+    if source.url:
+        yield from _expand_objects(source.url, rules, storage or StorageOptions(), most, has_patterns=False)
+    elif source.path is not None:
+        yield from _expand_file(source.name, source.path, rules, most)
+
+
 def _expand_file(name: str, path: Path, rules: WalkRules, max_member_bytes: int) -> Iterator[Source]:
     """The file itself, or the images of an archive."""
     # os.path.isfile answers False where Path.is_file raises.
-    if archive_suffix(path.name) and os.path.isfile(path):  # noqa: PTH113
+    if rules.opens_archives and archive_suffix(path.name) and os.path.isfile(path):  # noqa: PTH113
         yield from _expand_archive(name, path, rules, max_member_bytes)
     else:
         yield Source(name, path=path)

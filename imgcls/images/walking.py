@@ -51,6 +51,7 @@ class WalkRules:
         accept: a filter on the paths of files.
         enters: a filter on the paths of folders.
         passed_over: counts what isn't taken.
+        opens_archives: whether an archive stands for its members; else it is one input.
         accept_start: a filter on the names of an archive's members and their first bytes; None where `accept` judges
             them, by their names.
     """
@@ -59,6 +60,7 @@ class WalkRules:
     enters: Callable[[str], bool] = lambda _path: True
     passed_over: PassedOver = field(default_factory=PassedOver)
     accept_start: Callable[[str, bytes], bool] | None = None
+    opens_archives: bool = True
 
     @property
     def looks_inside(self) -> bool:

@@ -132,7 +132,8 @@ def test_a_time_limit_ends_the_tries(s3, monkeypatch):
 
 
 def test_without_credentials_the_failure_says_so(s3, monkeypatch):
-    s3.client.put_object(Bucket="data", Key="a.jpg", Body=b"content", ACL="public-read")
+    s3.put("a.jpg", b"content")
+    s3.client.put_object_acl(Bucket="data", Key="a.jpg", ACL="public-read")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(ImageError) as caught:

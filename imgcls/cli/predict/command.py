@@ -9,6 +9,7 @@ from imgcls.cli import console, options
 from imgcls.cli.foreign_model import ForeignOptions
 from imgcls.cli.help.option_groups import grouped
 from imgcls.cli.predict import messages
+from imgcls.cli.predict.cluster import ClusterOptions
 from imgcls.cli.predict.decoding import DecodingOptions
 from imgcls.cli.predict.inputs import InputOptions
 from imgcls.cli.predict.limits import LimitOptions
@@ -19,7 +20,7 @@ from imgcls.cli.predict.server import ServerOptions, as_served, check_goes_with_
 from imgcls.cli.predict.sorting import SortingOptions, say_what_was_sorted, sorted_too
 from imgcls.cli.process import startup
 from imgcls.cli.process.interrupts import noted_interruptions
-from imgcls.errors import ExitCode
+from imgcls.errors import ExitCode, UsageError
 
 EXAMPLE = "Example: imgcls predict coffee.jpg   or: imgcls predict shots/ -f jsonl -o results.jsonl --resume"
 
@@ -35,6 +36,7 @@ def predict(
     foreign: ForeignOptions,
     remote: ServerOptions,
     sorting: SortingOptions,
+    cluster: ClusterOptions,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -46,11 +48,48 @@ def predict(
     can_be_unsure = model.threshold is not None or model.accept_if is not None
     sorter = sorting.sorter(asked.inputs, can_be_unsure=can_be_unsure, resumes=target.resume)
     with startup.loading():
+        from dataclasses import replace
+
         from imgcls.inference.batch_run import run_batch
         from imgcls.inference.pipeline import StreamSettings
 
     limits.bound_pillow()
     background_rgb = decoding.background_rgb
+    settings = StreamSettings(
+        top_k=model.top_k,
+        batch_size=model.batch_size,
+        num_threads=model.workers or None,
+        max_pixels=limits.max_pixels,
+        decode_limit_sec=limits.image_timeout,
+        fetch_limit_sec=limits.url_timeout,
+        threshold=model.threshold,
+        only_classes=tuple(model.classes or ()),
+        accepts_single=model.accept_if is not None,
+        fast_decode=speed.fast_decode,
+        all_frames=asked.all_frames,
+        accepts_truncated=decoding.accepts_truncated,
+        background_rgb=background_rgb,
+        depth_bits=decoding.depth,
+        fetch=limits.fetch(asked.storage),
+    )
+    if cluster.ray is not None:
+        from imgcls.cli.predict.on_ray import predict_on_ray
+
+        if remote.server is not None or sorter is not None:
+            raise UsageError("--ray goes with neither --server nor --sort-into", hint="leave one of them out")
+        predict_on_ray(
+            cluster,
+            asked,
+            model,
+            target,
+            speed,
+            foreign,
+            settings,
+            limits.error_limits(),
+            max_bytes=limits.max_bytes,
+            verbose=verbose,
+        )
+        return
     selection = asked.selection(max_stdin_bytes=limits.max_bytes)
     sources = selection.open(marks_old=target.resume)
     with target.uploading(asked.storage):
@@ -74,30 +113,14 @@ def predict(
             on_record = stack.enter_context(progress_bar(selection.open if countable else None, is_wanted=watches))
             if sorter is not None:
                 on_record = sorted_too(stack.enter_context(sorter), on_record)
-            settings = StreamSettings(
-                top_k=model.top_k,
-                batch_size=model.batch_size,
-                num_threads=model.workers or None,
-                max_pixels=limits.max_pixels,
-                decode_limit_sec=limits.image_timeout,
-                fetch_limit_sec=limits.url_timeout,
-                threshold=model.threshold,
-                only_classes=tuple(model.classes or ()),
-                accepts_single=model.accept_if is not None,
-                fast_decode=speed.fast_decode,
-                all_frames=asked.all_frames,
-                accepts_truncated=decoding.accepts_truncated,
-                background_rgb=background_rgb,
-                depth_bits=decoding.depth,
-                fetch=limits.fetch(asked.storage),
-                should_stop=interruption.has_come,
-                on_smaller_batch=messages.say_smaller_batch,
-            )
             result = run_batch(
                 loaded.backend,
                 sources,
                 destination,
-                as_served(loaded, settings),
+                as_served(
+                    loaded,
+                    replace(settings, should_stop=interruption.has_come, on_smaller_batch=messages.say_smaller_batch),
+                ),
                 device=loaded.device,
                 runtime=loaded.runtime,
                 limits=limits.error_limits(),

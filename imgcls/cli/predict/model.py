@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from imgcls.images.sources import Source
-    from imgcls.inference.backends.backend import LoadedBackend
+    from imgcls.inference.backends.backend import LoadedBackend, LoadOptions
 
 PANEL = "Speed against exactness"
 
@@ -98,28 +98,33 @@ def load_model(
     Raises:
         ImgclsError: it can't be loaded.
     """
-    from imgcls.inference.backends.backend import LoadOptions, load_backend
+    from imgcls.inference.backends.backend import load_backend
 
     with startup.loading(), console.download_progress(f"the weights of {asked.model}") as downloading:
-        loaded = load_backend(
-            asked.model,
-            LoadOptions(
-                weights=asked.weights,
-                device=asked.device,
-                precision=speed.precision.value,
-                labels=foreign_model.read_labels(foreign.labels),
-                transform=foreign.transform(),
-                progress=downloading,
-                activation=foreign.told_activation(),
-                output_name=foreign.output_name,
-                ema=asked.ema,
-                runtime=asked.runtime.value,
-                upcoming=upcoming,
-                on_step=console.message,
-            ),
-        )
+        from dataclasses import replace
+
+        asked_for = load_options(asked, speed, foreign)
+        told = replace(asked_for, progress=downloading, upcoming=upcoming, on_step=console.message)
+        loaded = load_backend(asked.model, told)
     for note in loaded.notes:
         console.message(note)
     if verbose:
         console.message(loaded.remark)
     return loaded
+
+
+def load_options(asked: ModelOptions, speed: SpeedOptions, foreign: foreign_model.ForeignOptions) -> "LoadOptions":
+    """How the model is to be loaded, in the library's words."""
+    from imgcls.inference.backends.backend import LoadOptions
+
+    return LoadOptions(
+        weights=asked.weights,
+        device=asked.device,
+        precision=speed.precision.value,
+        labels=foreign_model.read_labels(foreign.labels),
+        transform=foreign.transform(),
+        activation=foreign.told_activation(),
+        output_name=foreign.output_name,
+        ema=asked.ema,
+        runtime=asked.runtime.value,
+    )

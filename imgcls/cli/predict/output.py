@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 PANEL = "Output"
 
 
-def _known(name: str | None) -> str | None:
+def known_format(name: str | None) -> str | None:
+    """A name of a format, or None; anything else is refused."""
     if name is not None and name not in FORMATS:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(FORMATS)}")
     return name
@@ -35,7 +36,7 @@ class OutputOptions(NamedTuple):
             "-f",
             help=f"How to write the records: {', '.join(FORMATS)}; by default as --output's suffix says.",
             metavar="FORMAT",
-            callback=_known,
+            callback=known_format,
             autocompletion=lambda: list(FORMATS),
             rich_help_panel=PANEL,
         ),

@@ -64,7 +64,7 @@ def expand_object_url(
         has_patterns: whether `*`, `?` and `[` stand for other names.
     """
     if not url.endswith("/") and not (has_patterns and any(each in url for each in "*?[")):
-        if archive_suffix(url):
+        if rules.opens_archives and archive_suffix(url):
             yield from _archive(url, None, rules, options, max_bytes)
         else:
             yield FoundObject(url)
@@ -76,7 +76,7 @@ def expand_object_url(
             if not _is_taken(found.url, url, rules):
                 continue
             is_empty = False
-            if archive_suffix(found.url):
+            if rules.opens_archives and archive_suffix(found.url):
                 yield from _archive(found.url, found, rules, options, max_bytes)
             else:
                 yield FoundObject(found.url, (found.size_bytes, found.modified_ns))

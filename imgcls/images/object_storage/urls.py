@@ -1,6 +1,6 @@
 """Which texts are addresses in object storage, and how records show them. Imports nothing heavy."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from imgcls.host.urls import without_secrets
@@ -21,8 +21,7 @@ ON_S3 = ("s3", "s3a")
 WITH_CONTAINERS = ("abfs", "abfss")
 
 
-@dataclass(frozen=True, slots=True)
-class StorageOptions:
+class StorageOptions(NamedTuple):
     """How object storage is reached; credentials come from where its own tools look for them, and are never kept here.
 
     Attributes:
@@ -32,6 +31,9 @@ class StorageOptions:
 
     endpoint_url: str | None = None
     is_anonymous: bool = False
+
+
+DEFAULT_STORAGE = StorageOptions()
 
 
 def is_object_url(text: str) -> bool:

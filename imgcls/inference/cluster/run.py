@@ -1,0 +1,287 @@
+"""A whole run on Ray: inputs through workers into a folder of parts, which ends with its manifest."""
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from imgcls.errors import DataError, OutputError, UsageError
+from imgcls.host.versions import versions
+from imgcls.images.selection import InputSelection
+from imgcls.images.sources import Source
+from imgcls.inference.backends.backend import Backend
+from imgcls.inference.batch_run import NO_LIMITS, ErrorLimits
+from imgcls.inference.cluster.blocks import Block, cut_blocks
+from imgcls.inference.cluster.model import PackedModel
+from imgcls.inference.cluster.parts import MANIFEST, PART_FORMATS, SCHEMA, PartFolder, is_part
+from imgcls.inference.cluster.pool import Status, WorkerPool
+from imgcls.inference.cluster.session import fit_shape, ray_session
+from imgcls.inference.cluster.worker import PartResult, WorkerTask
+from imgcls.inference.pipeline import StreamSettings
+from imgcls.outputs.formats.format import Layout
+from imgcls.outputs.lock import exclusive
+from imgcls.outputs.origin import Origin
+from imgcls.outputs.summary import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """How a run is spread.
+
+    Attributes:
+        address: `local`, `auto`, `HOST:PORT` or `ray://HOST:PORT`.
+        least: workers to begin with.
+        most: workers; None for as many as fit.
+        num_cpus: cores of a worker; None for a share of a node.
+        num_gpus: GPUs of a worker; None for one where there is any.
+        part_size: inputs of a part, on average.
+        is_verbose: whether Ray's own messages are shown.
+    """
+
+    address: str
+    least: int = 1
+    most: int | None = None
+    num_cpus: int | None = None
+    num_gpus: float | None = None
+    part_size: int = 1000
+    is_verbose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartsDestination:
+    """Where parts go, and what may be there already.
+
+    Attributes:
+        folder: of the parts.
+        format: `parquet` or `jsonl`.
+        resume: keep what is there.
+        overwrite: replace it.
+    """
+
+    folder: PartFolder
+    format: str = "parquet"
+    resume: bool = False
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """Refuse what can't be meant, before any work.
+
+        Raises:
+            UsageError: options that contradict each other, or another format.
+            OutputError: an output is there, and nobody said what to do with it; or it is no folder.
+        """
+        if self.resume and self.overwrite:
+            raise UsageError("--resume and --overwrite exclude each other", hint="use one of them")
+        if self.format not in PART_FORMATS:
+            raise UsageError(
+                f"--ray writes parts in parquet or jsonl, not {self.format}",
+                hint="leave out -f, then: imgcls collect OUT -o all.csv",
+            )
+        if not self.folder.is_remote and Path(self.folder.place).is_file():
+            raise OutputError(f"{self.folder.shown} is a file", hint="--ray writes a folder: name one with --output")
+        names = self.folder.names()
+        if (any(map(is_part, names)) or MANIFEST in names) and not (self.resume or self.overwrite):
+            raise OutputError(
+                f"{self.folder.shown} holds a run already", hint="--resume continues it, --overwrite replaces it"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterResult:
+    """How a run ended.
+
+    Attributes:
+        summary: counts over its records.
+        num_parts: that were written or kept.
+        num_lost: workers that died on the way.
+    """
+
+    summary: Summary
+    num_parts: int
+    num_lost: int
+
+
+def run_on_ray(
+    backend: Backend,
+    packed: PackedModel,
+    selection: InputSelection,
+    destination: PartsDestination,
+    settings: StreamSettings,
+    cluster: ClusterSettings,
+    *,
+    limits: ErrorLimits = NO_LIMITS,
+    listening: Callable[[], contextlib.AbstractContextManager[Callable[[], bool]]] = lambda: contextlib.nullcontext(
+        lambda: False
+    ),
+    on_progress: Callable[[Summary, Status], None] = lambda _summary, _status: None,
+) -> ClusterResult:
+    """Classify inputs on a cluster.
+
+    Args:
+        backend: the model, as this process loaded it; the records name it.
+        packed: the same for the workers.
+        selection: of inputs; paths must lead to the same files on all nodes.
+        destination: where parts go.
+        settings: of the stream in each worker.
+        cluster: how the run is spread.
+        limits: on failed inputs.
+        listening: a context in which blocks are classified, entered once Ray is there; what it gives is asked all the
+            time whether the run is to stop.
+        on_progress: called several times a second.
+    Raises:
+        DataError: there was no input at all.
+        DeviceError: no such cluster, versions that differ, a worker that can't start, a head that is gone.
+        OutputError: a part can't be written, or another run on this machine holds the folder.
+    """
+    started = datetime.now(UTC)
+    destination.check()
+    folder = destination.folder
+    settings = replace(settings, top_k=min(settings.top_k, len(backend.classes)), is_padded=True)
+    precision = packed.options.precision
+    origin = Origin(
+        backend.describe() | ({} if precision == "fp32" else {"precision": precision}),
+        backend.classes,
+        backend.transform,
+        "ray",
+        top_k=settings.top_k,
+        threshold=settings.threshold,
+        fast_decode=settings.fast_decode,
+        max_pixels=settings.max_pixels,
+        decoding=settings.decoding,
+    )
+    summary = Summary()
+    parts: dict[str, PartResult] = {}
+    order: list[str] = []
+    with contextlib.ExitStack() as stack:
+        if not folder.is_remote:
+            stack.enter_context(exclusive(Path(folder.place) / MANIFEST))
+        ray = stack.enter_context(
+            ray_session(cluster.address, is_verbose=cluster.is_verbose, store_bytes=len(packed.content) or 2**28)
+        )
+        shape = fit_shape(
+            ray, least=cluster.least, most=cluster.most, num_cpus=cluster.num_cpus, num_gpus=cluster.num_gpus
+        )
+        should_stop = stack.enter_context(listening())
+        # From here on the run is unfinished.
+        folder.remove(MANIFEST)
+        task = WorkerTask(
+            settings,
+            _layout(origin),
+            destination.format,
+            folder,
+            selection,
+            destination.resume,
+            shape.num_cpus,
+            versions(),
+        )
+        pool = WorkerPool(ray, task, ray.put(packed), shape)
+        stack.callback(pool.close)
+        sources = selection.open(opens_archives=False)
+        blocks = cut_blocks(map(_absolute, sources), size=cluster.part_size)
+        for result in pool.run(_noted(blocks, order), should_stop):
+            if result is not None:
+                parts[result.name] = result
+                _add(summary, result.summary)
+                sources.passed_over.suffixes.update(result.passed_over)
+            on_progress(summary, pool.status)
+            if limits.exceeded_by(summary):
+                summary.ended = "failed"
+                break
+        if should_stop():
+            summary.ended = "interrupted"
+        if summary.ended == "finished":
+            if summary.count == 0 and sources.num_left_out == 0:
+                raise DataError("no images among the inputs", hint="name a file, or a folder that holds images")
+            for stale in sorted(set(folder.parts()) - set(parts)):
+                folder.remove(stale)
+            manifest = _manifest(started, origin, destination, pool, summary, _in_order(parts, order))
+            folder.write(MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+        return ClusterResult(summary, len(parts), pool.status.num_lost)
+
+
+def _layout(origin: Origin) -> Layout:
+    return Layout(
+        origin.model,
+        origin.top_k,
+        settings=origin.digest,
+        classes=origin.classes,
+        is_resumable=True,
+        facts={
+            "model": origin.model,
+            "settings": origin.digest,
+            "options": origin.options,
+            "versions": origin.versions,
+        },
+    )
+
+
+def _absolute(source: Source) -> Source:
+    """A worker's current folder is another one."""
+    return source if source.path is None else replace(source, path=Path(os.path.abspath(source.path)))  # noqa: PTH100
+
+
+def _noted(blocks: Iterable[Block], order: list[str]) -> Iterator[Block]:
+    for block in blocks:
+        order.append(block.id)
+        yield block
+
+
+def _id_of(name: str) -> str:
+    return name.partition("-")[2].rpartition(".")[0]
+
+
+def _in_order(parts: dict[str, PartResult], order: list[str]) -> list[PartResult]:
+    position = {each: number for number, each in enumerate(order)}
+    return sorted(parts.values(), key=lambda part: position[_id_of(part.name)])
+
+
+def _add(summary: Summary, more: Summary) -> None:
+    summary.num_ok += more.num_ok
+    summary.num_failed += more.num_failed
+    summary.num_kept += more.num_kept
+    summary.kinds.update(more.kinds)
+    summary.labels.update(more.labels)
+    summary.confidence_sum += more.confidence_sum
+
+
+def _manifest(
+    started: datetime,
+    origin: Origin,
+    destination: PartsDestination,
+    pool: WorkerPool,
+    summary: Summary,
+    parts: list[PartResult],
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "status": "finished",
+        "format": destination.format,
+        "host": socket.gethostname(),
+        "started": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "model": origin.model,
+        "settings": origin.digest,
+        "options": origin.options,
+        "devices": pool.devices,
+        "versions": origin.versions,
+        "worker_versions": pool.versions,
+        "workers_lost": pool.status.num_lost,
+        "counts": summary.to_dict() | {"kept": summary.num_kept},
+        "mean_confidence": None if summary.mean_confidence is None else round(summary.mean_confidence, 6),
+        "classes": dict(summary.labels.most_common()),
+        "parts": [
+            {
+                "name": part.name,
+                "rows": part.num_rows,
+                "failed": part.summary.num_failed,
+                "sha256": part.sha256,
+                "first_input": part.first_input,
+            }
+            for part in parts
+        ],
+    }
