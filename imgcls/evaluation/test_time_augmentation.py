@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from imgcls.errors import ConfigError
+from imgcls.images.views import shift_px
 
-# One of CIFAR-10's 32 pixels, and the same fraction of larger images: one pixel of 224 would change nothing.
-SHIFT_SHARE = 1 / 32
 # Reflecting a border needs an image that is larger than it.
 SMALLEST_PX = 2
 
@@ -61,11 +60,6 @@ def averaged_logits(network: nn.Module, input_BCHW: Tensor, tta: TestTimeAugment
         mean_BK = part_BK if mean_BK is None else mean_BK + part_BK
     assert mean_BK is not None
     return mean_BK
-
-
-def shift_px(side_px: int) -> int:
-    """By how many pixels the shifted views are moved: 1/32 of the side, and at least 1."""
-    return max(1, round(side_px * SHIFT_SHARE))
 
 
 def _views(input_BCHW: Tensor, tta: TestTimeAugmentation) -> Iterator[tuple[Tensor, float]]:

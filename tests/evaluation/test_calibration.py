@@ -111,6 +111,17 @@ def test_a_set_is_never_empty():
     assert sets.members(np.array([0.2, 0.8], np.float32)) == [1]
 
 
+def test_figures_of_sets_are_those_of_each_set():
+    logits_NK, labels_N = drawn(200)
+    probabilities_NK = logits_NK.softmax(1)
+    sets = fit_sets(probabilities_NK[:100], labels_N[:100], coverage=0.8, penalty=0.02)
+    members = [sets.members(row.float().numpy()) for row in probabilities_NK[100:]]
+    found = measure_sets(sets, probabilities_NK[100:], labels_N[100:])
+    assert found.mean_size == np.mean([len(each) for each in members])
+    assert found.coverage == np.mean([int(label) in each for label, each in zip(labels_N[100:], members, strict=True)])
+    assert found.singles == np.mean([len(each) == 1 for each in members])
+
+
 def test_too_few_images():
     logits_NK, labels_N = drawn(49)
     with pytest.raises(DataError, match="49 images are too few"):

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from imgcls.errors import ConfigError
-from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation, averaged_logits, shift_px
+from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation, averaged_logits
+from imgcls.images.views import shift_px
 
 FLIP, FLIP_SHIFT = TestTimeAugmentation
 

@@ -25,6 +25,13 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
+class Views(StrEnum):
+    """What `--tta` takes, as in eval."""
+
+    FLIP = "flip"
+    FLIP_SHIFT = "flip+shift"
+
+
 class AcceptIf(StrEnum):
     """What `--accept-if` takes."""
 
@@ -41,6 +48,10 @@ class ModelOptions(NamedTuple):
     threshold: Annotated[
         float | None,
         typer.Option("--threshold", min=0, max=1, help="Mark answers less probable than this as uncertain."),
+    ] = None
+    tta: Annotated[
+        Views | None,
+        typer.Option("--tta", help="Average the logits of the image and its horizontal flip, or of six views."),
     ] = None
     classes: Annotated[
         list[str] | None,
@@ -110,6 +121,10 @@ def load_model(
         console.message(note)
     if verbose:
         console.message(loaded.remark)
+    if asked.tta is not None:
+        from imgcls.inference.backends.averaged_views import AveragedViews
+
+        loaded = loaded._replace(backend=AveragedViews(loaded.backend, asked.tta.value))
     return loaded
 
 

@@ -74,7 +74,7 @@ def check_goes_with_server(
     Raises:
         UsageError: names them.
     """
-    its_own = ("weights", "ema", "accept_if", "classes", "device", "batch_size", "workers", "runtime")
+    its_own = ("weights", "ema", "accept_if", "classes", "tta", "device", "batch_size", "workers", "runtime")
     told = [name for name in its_own if getattr(model, name) != getattr(ModelOptions(), name)]
     for group, plain in ((speed, SpeedOptions()), (decoding, DecodingOptions()), (foreign, ForeignOptions())):
         told += [name for name in plain._fields if getattr(group, name) != getattr(plain, name)]
