@@ -85,6 +85,7 @@ def open_dataset(
     strict: bool = False,
     fixes: Path | None = None,
     group_column: str = "",
+    fold: tuple[int, int] | None = None,
     max_memory_mib: int | None = None,
     workers: int | None = None,
     splits: tuple[str, ...] = SPLITS,
@@ -105,6 +106,7 @@ def open_dataset(
         strict: a damaged image is an error; else it is skipped and counted.
         fixes: a list of images to leave out or to relabel; see `checks.fixes`.
         group_column: of a table of labels; see `resolve`.
+        fold: which part of cross-validation validates, from 1, and how many parts there are.
         max_memory_mib: for pixels; larger sets are streamed. None takes half of the memory that is free.
         workers: threads or processes that decode; None takes one a core.
         splits: which to open, among train, val and test.
@@ -122,6 +124,7 @@ def open_dataset(
         seen=seen,
         allow_modified=allow_modified,
         group_column=group_column,
+        fold=fold,
         download_progress=download_progress,
     )
     if fixes is not None:

@@ -66,6 +66,7 @@ def resolve(
     whole: bool = True,
     allow_modified: bool = False,
     group_column: str = "",
+    fold: tuple[int, int] | None = None,
     download_progress: DownloadProgress | None = None,
 ) -> ResolvedData:
     """Find a data set and the images of the splits asked for.
@@ -80,6 +81,7 @@ def resolve(
         whole: evaluate all of class folders alone, else only what training keeps for validation.
         allow_modified: accept CIFAR-10 files with other checksums than the published ones.
         group_column: of a table, whose values stay on one side of a split; empty takes `group` where there is one.
+        fold: which part of cross-validation validates in the place of a share, from 1, and how many parts there are.
         download_progress: called with bytes so far and in all.
     Raises:
         DataError: no such data set, or it can't be used.
@@ -92,7 +94,7 @@ def resolve(
         if not root.exists():
             raise DataError(f"no such data set: {spec}", hint=f"use cifar10 or a folder; {LAYOUT_HINT}")
         if root.is_file() and is_table(root):
-            carving = Carving(val_fraction, seed, seen)
+            carving = Carving(val_fraction, seed, seen, fold=fold)
             return resolve_table(spec, root, splits, carving, whole=whole, group_column=group_column)
         if group_column:
             raise DataError(f"{spec} has no columns, so that there are no groups", hint="--data TABLE.csv has them")
@@ -107,12 +109,16 @@ def resolve(
                 if name in folders and "train" in folders and splits != (name,) and holds_loose_images(folders[name]):
                     notes.append(unlabelled(name, folders.pop(name)))
             chosen = _split_to_evaluate(root, folders, whole=whole) if splits is None else splits
+            if "val" in folders and fold is not None:
+                raise DataError(
+                    f"{root} has a val folder, so that there are no folds", hint=f"--data {folders.get('train', root)}"
+                )
             if "val" in folders and val_fraction and "train" in chosen:
                 notes.append(f"data.val_fraction = {val_fraction:g} changes nothing: {folders['val']} validates")
-            data = _resolve_folder(spec, root, folders, chosen, Carving(val_fraction, seed, seen))
+            data = _resolve_folder(spec, root, folders, chosen, Carving(val_fraction, seed, seen, fold=fold))
             return replace(data, warnings=(*notes, *data.warnings))
         batches = found
-    return _resolve_cifar10(batches, splits or ("test",), Carving(val_fraction, seed, seen), allow_modified)
+    return _resolve_cifar10(batches, splits or ("test",), Carving(val_fraction, seed, seen, fold=fold), allow_modified)
 
 
 def _resolve_cifar10(folder: Path, splits: Sequence[str], carving: Carving, allow_modified: bool) -> ResolvedData:

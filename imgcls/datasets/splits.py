@@ -20,18 +20,22 @@ class Carving:
     Attributes:
         val_fraction, seed, seen: see `resolving.resolve`.
         groups: of each image, where images of one group must stay together; empty for no groups.
+        fold: which part of cross-validation validates, from 1, and how many parts there are; None for none.
     """
 
     val_fraction: float | None
     seed: int
     seen: SeenImages | None = None
     groups: tuple[str, ...] = ()
+    fold: tuple[int, int] | None = None
 
     def carve(
         self, labels: Sequence[int], names: Sequence[str], images: StoredImages, fraction: float
     ) -> dict[str, list[int]]:
         """Rows of `train` and `val`."""
-        if self.groups:
+        if self.fold is not None and self.seen is None:
+            train, val = split_fold(labels, names, fold=self.fold, seed=self.seed, groups=self.groups)
+        elif self.groups:
             trained: set[str] = set()
             if self.seen is not None:
                 known = torch.isin(images.fingerprints(), self.seen.trained).tolist()
@@ -119,6 +123,45 @@ def split_grouped(
             val += members[group]
     chosen = set(val)
     return [index for index in range(len(labels)) if index not in chosen], sorted(val)
+
+
+def split_fold(
+    labels: Sequence[int], names: Sequence[str], *, fold: tuple[int, int], seed: int, groups: Sequence[str] = ()
+) -> tuple[list[int], list[int]]:
+    """One of several parts, each with about its share of every class, that together hold each image once.
+
+    Args:
+        labels: class index of each image.
+        names: a name for each image, unique.
+        fold: which part validates, from 1, and how many there are.
+        seed: another seed, other parts.
+        groups: of each image, whose images stay in one part; empty for no groups.
+    Returns:
+        Indices of the training and of the validation images, both rising.
+    Raises:
+        ConfigError: there is no such part, or fewer images or groups than parts.
+    """
+    number, count = fold
+    if not 1 <= number <= count or count < 2:
+        raise ConfigError(f"data.fold = {number} is not in 1 to data.folds = {count}", hint="--folds 5 trains them all")
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(names):
+        members[(groups[index] if groups else "") or f"\0{name}"].append(index)
+    if len(members) < count:
+        what = "groups" if groups else "images"
+        raise ConfigError(f"{len(members)} {what} can't be shared out to {count} folds", hint=f"--folds {len(members)}")
+    # The fullest groups of a class first, each to the part that has least of its class, then least of all.
+    held = [Counter[int]() for _ in range(count)]
+    parts: list[list[int]] = [[] for _ in range(count)]
+    for group in sorted(members, key=lambda group: (-len(members[group]), _draw(group, seed))):
+        counts = Counter(labels[index] for index in members[group])
+        main = counts.most_common(1)[0][0]
+        place = min(range(count), key=lambda part: (held[part][main], len(parts[part]), part))
+        held[place].update(counts)
+        parts[place] += members[group]
+    val = sorted(parts[number - 1])
+    chosen = set(val)
+    return [index for index in range(len(labels)) if index not in chosen], val
 
 
 def split_as_before(

@@ -23,6 +23,8 @@ def resolve_table(
         DataError: the table can't be used, or has no split to evaluate.
     """
     table = read_table(path, group_column=group_column)
+    if table.splits and carving.fold is not None and "val" in table.splits:
+        raise DataError(f"{path} has rows of val, so that there are no folds", hint="leave out its column of splits")
     rows_of, notes = _own_splits(table) if table.splits else _carved(table, carving)
     if splits is None:
         splits = _to_evaluate(path, rows_of, is_carved=not table.splits, whole=whole)

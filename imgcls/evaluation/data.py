@@ -58,7 +58,7 @@ def open_data_for(
         opening=opening,
         split=split,
         # The same carving as in training, so that no image of the answer was trained on.
-        val_fraction=trained_on.get("val_fraction"),
+        val_fraction=1 / trained_on["folds"] if trained_on.get("folds") else trained_on.get("val_fraction"),
         seed=trained_on.get("split_seed", model.recipe.get("train", {}).get("seed", 0)),
         # Another table may have other columns.
         group_column=trained_on.get("group_column", "") if data is None else "",

@@ -96,6 +96,10 @@ class DataSettings(Section):
         ge=0,
         description="seed of the validation images that are carved from train; left out: train.seed",
     )
+    folds: int | None = Field(
+        default=None, ge=2, le=100, description="parts of cross-validation; imgcls train --folds trains a run for each"
+    )
+    fold: int = Field(default=1, ge=1, le=100, description="which of data.folds validates, from 1")
     group_column: str = Field(
         default="",
         description="of a table of labels, the column whose values stay on one side of the split, such as patient; "

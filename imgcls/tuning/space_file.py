@@ -25,6 +25,11 @@ NOT_SEARCHED = {
     "data.source": "every trial has to be measured on the same images",
     "data.val_fraction": "every trial has to be measured on the same images",
     "data.allow_modified": "every trial has to be measured on the same images",
+    "data.split_seed": "every trial has to be measured on the same images",
+    "data.group_column": "every trial has to be measured on the same images",
+    "data.fixes": "every trial has to be measured on the same images",
+    "data.folds": "every trial has to be measured on the same images",
+    "data.fold": "every trial has to be measured on the same images",
     "data.strict": "every trial has to be measured on the same images",
     "train.seed": "the search would only find the luckiest draw",
 }

@@ -9,8 +9,8 @@ from labelled_data import write_classes
 from imgcls.datasets.evaluation_data import open_for_evaluation
 from imgcls.datasets.opening import Opening, open_dataset
 from imgcls.datasets.resolving import SPLITS, resolve
-from imgcls.datasets.splits import split_grouped
-from imgcls.errors import DataError
+from imgcls.datasets.splits import split_fold, split_grouped
+from imgcls.errors import ConfigError, DataError
 from imgcls.images.transform import Transform
 
 TRANSFORM = Transform(8, 8)
@@ -147,3 +147,25 @@ def test_groups_need_a_table(photos):
     write_classes(photos / "folders", {"cat": 2, "dog": 2})
     with pytest.raises(DataError, match="there are no groups"):
         resolve(str(photos / "folders"), splits=SPLITS, group_column="patient")
+
+
+@pytest.mark.parametrize("groups", [(), tuple(f"g{index // 3}" for index in range(60))])
+def test_folds_hold_each_image_once_and_their_share_of_each_class(groups):
+    labels, names = [index % 3 for index in range(60)], [f"{index:03d}" for index in range(60)]
+    parts = [split_fold(labels, names, fold=(number, 5), seed=2, groups=groups) for number in range(1, 6)]
+    assert sorted(index for _train, val in parts for index in val) == list(range(60))
+    for train, val in parts:
+        assert sorted(train + val) == list(range(60))
+        assert [sum(labels[index] == label for index in val) for label in range(3)] == [4, 4, 4]
+        if groups:
+            assert {groups[index] for index in train}.isdisjoint({groups[index] for index in val})
+    assert split_fold(labels, names, fold=(1, 5), seed=3, groups=groups) != parts[0]
+
+
+def test_more_folds_than_images_and_folds_beside_a_val_folder(photos):
+    with pytest.raises(ConfigError, match="can't be shared out to 3 folds"):
+        split_fold([0, 1], ["a", "b"], fold=(1, 3), seed=0)
+    write_classes(photos / "both/train", {"cat": 2, "dog": 2})
+    write_classes(photos / "both/val", {"cat": 2, "dog": 2})
+    with pytest.raises(DataError, match="no folds"):
+        resolve(str(photos / "both"), splits=SPLITS, fold=(1, 2))

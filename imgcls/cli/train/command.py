@@ -38,6 +38,11 @@ def train(recipe: RecipeOptions, machine: options.Machine, run: RunOptions, repo
         return
     # Not found out after hours.
     console.open_stdout()
+    if run.folds is not None:
+        from imgcls.cli.train.folds import cross_validate
+
+        cross_validate(recipe, run, report, lambda asked, one: _train(asked, machine, one, report, max_sec))
+        return
     result, is_first = _train(recipe, machine, run, report, max_sec)
     if is_first:
         _report(result, report.format_)

@@ -173,6 +173,17 @@ TensorBoard = Annotated[
     bool,
     typer.Option("--tensorboard", help="Also write RUN/tensorboard, for tensorboard --logdir.", rich_help_panel=RUN),
 ]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        "--folds",
+        min=2,
+        max=100,
+        help="Cross-validate: train this many runs, each validated on another part; mean and spread.",
+        metavar="K",
+        rich_help_panel=RUN,
+    ),
+]
 PrintConfig = Annotated[
     bool,
     typer.Option("--print-config", help="Print the resolved recipe as TOML, and stop.", rich_help_panel=LOOK),
@@ -247,5 +258,6 @@ class RunOptions(NamedTuple):
     resume: Resume = None
     max_time: MaxTime = None
     tensorboard: TensorBoard = False
+    folds: Folds = None
     print_config: PrintConfig = False
     dry_run: DryRun = False

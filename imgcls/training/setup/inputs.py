@@ -69,14 +69,16 @@ def open_data(
     download_progress: DownloadProgress | None = None,
 ) -> Dataset:
     """Open the images that a resolved recipe names; see `open_dataset` for the arguments and errors."""
+    data = recipe.data
     return open_dataset(
         recipe.data.source,
         transform=transform_of(recipe),
-        val_fraction=recipe.data.val_fraction,
+        val_fraction=1 / data.folds if data.folds else data.val_fraction,
         seed=recipe.train.seed if recipe.data.split_seed is None else recipe.data.split_seed,
         seen=seen,
         allow_modified=recipe.data.allow_modified,
         strict=recipe.data.strict,
+        fold=(data.fold, data.folds) if data.folds else None,
         group_column=recipe.data.group_column,
         fixes=Path(recipe.data.fixes) if recipe.data.fixes else None,
         workers=workers,

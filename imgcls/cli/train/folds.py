@@ -1,0 +1,90 @@
+"""`imgcls train --folds`: a run for each part of cross-validation, their mean and their spread."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from imgcls.cli import console, options
+from imgcls.cli.process.interrupts import CODES_BY_NAME
+from imgcls.cli.train.options import RecipeOptions, RunOptions
+from imgcls.errors import UsageError
+
+if TYPE_CHECKING:
+    from imgcls.runs.events import TrainResult
+
+RUNS = Path("runs")
+
+
+def cross_validate(
+    recipe: RecipeOptions,
+    run: RunOptions,
+    report: options.Report,
+    train: "Callable[[RecipeOptions, RunOptions], tuple[TrainResult, bool]]",
+) -> None:
+    """Train every fold, and say how good the recipe is on average.
+
+    Args:
+        recipe: what each run is asked to do.
+        run: its folder holds those of the runs.
+        report: how the answer is printed.
+        train: trains one of them.
+    Raises:
+        UsageError: together with what belongs to a single run.
+        typer.Exit: a run was interrupted.
+    """
+    if run.resume is not None:
+        raise UsageError("--folds and --resume contradict each other", hint=f"imgcls train --resume {run.resume}")
+    assert run.folds is not None
+    base = run.output or RUNS / f"folds-{time.strftime('%Y%m%d-%H%M%S')}"
+    results: list[TrainResult] = []
+    is_first = True
+    for fold in range(1, run.folds + 1):
+        settings = [*(recipe.set_ or ()), f"data.folds={run.folds}", f"data.fold={fold}"]
+        if not report.quiet:
+            console.message(f"fold {fold} of {run.folds}")
+        one = run._replace(folds=None, output=base / f"fold-{fold}")
+        result, is_first = train(recipe._replace(set_=settings), one)
+        if result.stopped in CODES_BY_NAME:
+            raise typer.Exit(CODES_BY_NAME[result.stopped])
+        results.append(result)
+    if not is_first:
+        return
+    answer = summary(results)
+    console.use_utf8_stdout()
+    if report.format_ is options.ReportFormat.JSON:
+        console.data(json.dumps({"schema": 1, "runs": str(base)} | answer, ensure_ascii=False, allow_nan=False))
+        return
+    console.data(f"runs      {base}")
+    for name in ("last", "best"):
+        figures = answer[name]
+        if figures is not None:
+            console.data(
+                f"{name:<8}  top-1 {figures['mean']:.2%} ± {figures['std']:.2%} (mean and standard deviation of "
+                f"{run.folds} folds; {figures['min']:.2%} to {figures['max']:.2%})"
+            )
+
+
+def summary(results: "list[TrainResult]") -> dict[str, Any]:
+    """Mean and spread over the runs, and each run's scores; the best epoch was chosen on what it is measured on."""
+    values = {
+        name: [score.top1 for result in results if (score := getattr(result, name)) is not None]
+        for name in ("last", "best")
+    }
+    figures: dict[str, Any] = {
+        name: _spread(top1) if len(top1) == len(results) else None for name, top1 in values.items()
+    }
+    return figures | {"folds": [result.to_dict() for result in results]}
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values),
+        "min": min(values),
+        "max": max(values),
+    }
