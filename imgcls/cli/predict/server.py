@@ -56,7 +56,7 @@ class ServerOptions(NamedTuple):
 def as_served(loaded: "LoadedBackend", settings: "StreamSettings") -> "StreamSettings":
     """Settings with those of the server in their place, where one answers."""
     served = getattr(loaded.backend, "as_served", None)
-    return settings if served is None else served(settings)  # type: ignore[no-any-return]
+    return settings if served is None else served(settings)
 
 
 def classify_with(loaded: "LoadedBackend") -> "Classify":

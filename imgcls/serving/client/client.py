@@ -210,7 +210,9 @@ class Client:
         while True:
             wait_sec, reason = pause_sec, ""
             try:
-                response = self._http.request(method, self.url + path, params=query, content=content, headers=headers)
+                response: httpx.Response = self._http.request(
+                    method, self.url + path, params=query, content=content, headers=headers
+                )
                 if response.status_code != BUSY:
                     return response
                 wait_sec, reason = max(_retry_after(response), pause_sec), _reason(response)

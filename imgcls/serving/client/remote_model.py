@@ -13,9 +13,13 @@ from imgcls.images.sources import Source
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.images.transform_values import parse_colour
 from imgcls.inference.backends.backend import Backend
-from imgcls.inference.pipeline import POLL_SEC, Record, StreamSettings
+from imgcls.inference.pipeline import Record, StreamSettings
 from imgcls.outputs.record import ImageRecord, KeptRecord
 from imgcls.serving.client.client import Client
+
+
+# How often the oldest answer is looked for.
+POLL_SEC = 0.002
 
 
 class RemoteModel:
@@ -83,8 +87,10 @@ class RemoteModel:
                 for each in inputs:
                     if settings.should_stop():
                         break
-                    is_kept = isinstance(each, KeptRecord)
-                    pending.append(each if is_kept else pool.submit(self._record, each, asked, settings))
+                    if isinstance(each, KeptRecord):
+                        pending.append(each)
+                    else:
+                        pending.append(pool.submit(self._record, each, asked, settings))
                     yield from self._answered(pending, settings, most_waiting=2 * client.concurrency)
                 yield from self._answered(pending, settings, most_waiting=0)
             finally:
@@ -110,7 +116,7 @@ class RemoteModel:
                     # What is on its way is answered; what has no thread yet isn't asked.
                     while len(pending) > 1 and isinstance(last := pending[-1], Future) and last.cancel():
                         pending.pop()
-                time.sleep(min(POLL_SEC, 0.002))
+                time.sleep(POLL_SEC)
 
     def _record(self, source: Source, asked: dict[str, Any], settings: StreamSettings) -> ImageRecord:
         record = self._client.classify_one(source, asked, fetch=settings.fetch)
