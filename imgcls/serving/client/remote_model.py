@@ -17,7 +17,6 @@ from imgcls.inference.pipeline import Record, StreamSettings
 from imgcls.outputs.record import ImageRecord, KeptRecord
 from imgcls.serving.client.client import Client
 
-
 # How often the oldest answer is looked for.
 POLL_SEC = 0.002
 
