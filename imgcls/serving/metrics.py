@@ -61,7 +61,8 @@ class Metrics:
             "imgcls_requests_in_flight", "Requests being answered.", registry=registry, multiprocess_mode="livesum"
         )
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        registry.register(_Live(live))
+        self._live = _Live(live)
+        registry.register(self._live)
 
     def begin(self) -> None:
         """A request has come."""
@@ -109,6 +110,8 @@ class Metrics:
         if not os.environ.get(FOLDER_VARIABLE):
             return generate_latest(self._registry)
         registry = CollectorRegistry()
+        # Of this process alone.
+        registry.register(self._live)
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 

@@ -6,6 +6,7 @@ import functools
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import FrameType
@@ -17,6 +18,7 @@ from imgcls.errors import ConfigError, ImgclsError, OutputError
 from imgcls.serving.application import Application
 from imgcls.serving.config import Address, ServeConfig
 from imgcls.serving.engine.served_model import ServedModels
+from imgcls.serving.http.authorization import Access
 from imgcls.serving.http.event_log import EventLog, UvicornEvents
 from imgcls.serving.http.protocol import whole_seconds
 
@@ -149,6 +151,22 @@ def _listen_unix(path: Path) -> socket.socket:
     return listening
 
 
+def check_files(config: ServeConfig) -> None:
+    """Find out whether tokens and certificate can be used, before a model is loaded.
+
+    Raises:
+        ConfigError: they can't.
+    """
+    Access(config.safety)
+    address = config.address
+    if address.certfile is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(address.certfile, address.keyfile)
+        except (OSError, ssl.SSLError) as exc:
+            hint = "--certfile cert.pem --keyfile key.pem"
+            raise ConfigError(f"the certificate can't be used: {exc}", hint=hint) from exc
+
+
 def url_of(listening: socket.socket, address: Address) -> str:
     """How a client on this machine reaches it."""
     if address.uds is not None:
@@ -205,12 +223,7 @@ def serve(
         ssl_certfile=address.certfile,
         ssl_keyfile=address.keyfile,
     )
-    try:
-        settings.load()
-    except OSError as exc:
-        raise ConfigError(
-            f"the certificate can't be used: {exc}", hint="--certfile cert.pem --keyfile key.pem"
-        ) from exc
+    settings.load()
     server = Server(settings, application, log, handles_interrupt=handles_interrupt)
     server.listening = [listening]
 

@@ -95,7 +95,7 @@ def test_every_answer_has_the_headers_of_a_careful_server(served, image):
         (["--token-file", "gone.txt"], 3, "can't be read"),
         (["--keyfile", "k.pem"], 2, "--certfile"),
         (["--certfile", "gone.pem"], 3, "certificate"),
-        (["-m", "gone.onnx"], 6, "no such"),
+        (["-m", "gone.pt"], 6, "gone.pt"),
         (["--max-batch", "0"], 2, "max-batch"),
     ],
 )
@@ -155,6 +155,7 @@ def test_addresses_are_fetched_from_allowed_public_hosts_alone(tiny_model, serve
     assert server.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such sockets here")
 def test_a_unix_socket_and_a_prefix(tiny_model, image, tmp_path):
     import imgcls
@@ -169,6 +170,7 @@ def test_a_unix_socket_and_a_prefix(tiny_model, image, tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_tls(tiny_model, image, tmp_path):
     openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "k.pem", "-out", "c.pem",
                "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
@@ -179,16 +181,8 @@ def test_tls(tiny_model, image, tmp_path):
     import imgcls
 
     certificate = tmp_path / "c.pem"
-    with serving(
-        "-m",
-        str(tiny_model),
-        "--runtime",
-        "torch",
-        "--certfile",
-        str(certificate),
-        "--keyfile",
-        str(tmp_path / "k.pem"),
-    ) as server:
+    options = ("--certfile", str(certificate), "--keyfile", str(tmp_path / "k.pem"))
+    with serving("-m", str(tiny_model), "--runtime", "torch", *options) as server:
         assert server.url.startswith("https://")
         with imgcls.Client(server.url, verify=str(certificate)) as client:
             (record,) = client.predict(image)

@@ -58,8 +58,9 @@ def serve(
     console.quiet = quiet
     check_serve_extra()
     config = _config(model, where, batches, limits, who, life, speed, decoding, foreign)
-    from imgcls.serving.server import listen
+    from imgcls.serving.server import check_files, listen
 
+    check_files(config)
     bound_pillow(config)
     listening = listen(config.address)
     log_format = life.log_format.value

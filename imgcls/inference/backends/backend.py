@@ -58,6 +58,10 @@ class Backend(Protocol):
     def use_threads(self, count: int) -> None:
         """Let the batches that the calling thread answers from now on use so many threads of the CPU."""
 
+    def keep_in_memory(self) -> None:
+        """Hold the weights apart from their file: a model is read as it is needed, and whoever writes another over it
+        would change this one, or end the process."""
+
     def describe(self) -> dict[str, Any]:
         """The `model` object of every JSON answer."""
 

@@ -70,6 +70,11 @@ class TorchBackend:
         if self.device.type == "cpu":
             torch.set_num_threads(count)
 
+    def keep_in_memory(self) -> None:
+        """Copy the weights; see `Backend`."""
+        for tensor in (*self._network.parameters(), *self._network.buffers()):
+            tensor.data = tensor.data.clone()
+
     def describe(self) -> dict[str, Any]:
         """The `model` object of every JSON answer."""
         lowered = {} if self.precision == "fp32" else {"precision": self.precision}

@@ -122,6 +122,10 @@ class OnnxModel:
     def use_threads(self, count: int) -> None:
         """They stay as they are."""
 
+    def keep_in_memory(self) -> None:
+        """Hold the weights apart from the file."""
+        self._session.keep_in_memory()
+
     def describe(self) -> dict[str, Any]:
         """The `model` object of every JSON answer."""
         values: dict[str, Any] = {

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CHANNELS = (1, 3)
 # onnxruntime says on stderr what it also raises; only what ends the process is left to it.
 SEVERITY_FATAL = 4
+# What a message of protobuf can hold.
+MOST_IN_MEMORY_BYTES = 2**31 - 2**20
 ELEMENT_TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -86,7 +88,12 @@ class OnnxSession:
         except ValueError as exc:
             raise ModelError(f"{self.path} {exc}", hint="use an image classifier's ONNX file") from exc
 
-    def _open(self) -> "onnxruntime.InferenceSession":
+    def keep_in_memory(self) -> None:
+        """Hold the weights apart from the file; not those that the file itself keeps in others."""
+        if 0 < self.path.stat().st_size < MOST_IN_MEMORY_BYTES:
+            self._session = self._open(self.path.read_bytes())
+
+    def _open(self, content: bytes | None = None) -> "onnxruntime.InferenceSession":
         runtime = self._runtime
         options = runtime.SessionOptions()
         # Always the same graph, or an answer would depend on what came before it. That for faster convolutions costs
@@ -102,7 +109,9 @@ class OnnxSession:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         try:
             # The fallback to other providers prints on stdout, which is for data.
-            return runtime.InferenceSession(self._model(), options, providers=self._providers, enable_fallback=0)
+            return runtime.InferenceSession(
+                content or self._model(), options, providers=self._providers, enable_fallback=0
+            )
         except Exception as exc:
             raise ModelError(
                 f"{self.path} can't be read: {_first_line(exc)}", hint="use an ONNX file, or export the model again"

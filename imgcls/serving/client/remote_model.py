@@ -47,6 +47,9 @@ class RemoteModel:
         """The `model` object of every JSON answer."""
         return self._model
 
+    def keep_in_memory(self) -> None:
+        """The server has it."""
+
     def use_threads(self, count: int) -> None:
         """The server has its own."""
 

@@ -120,6 +120,7 @@ class ServedModels:
     def _open(self, name: str, spec: str) -> ServedModel:
         config = self._config
         loaded = self._load(spec)
+        loaded.backend.keep_in_memory()
         settings = replace(
             config.settings,
             batch_size=config.batching.max_batch,
