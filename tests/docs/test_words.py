@@ -42,6 +42,8 @@ ALLOWED = {
         "imgcls/serving/",
         "imgcls/cli/serve/",
         "benchmarks/serving",
+        "tests/s3_server.py",
+        "tests/images/test_object_storage.py",
         "docs/pages/guides/serving.md",
         "tests/host/",
         "tests/serving/",

@@ -1,6 +1,6 @@
 """The process that decodes what may run away: one image after the other, until its parent is gone.
 
-The system ends it once an image has taken its computing time, whatever library is at work. It ends by itself when
+The system ends it once per image has taken its computing time, whatever library is at work. It ends by itself when
 nothing has come for a while.
 """
 
