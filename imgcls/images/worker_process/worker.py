@@ -1,7 +1,7 @@
 """The process that decodes what may run away: one image after the other, until its parent is gone.
 
-The system ends it once per image has taken its computing time, whatever library is at work. It ends by itself when
-nothing has come for a while.
+The system ends it as soon as an image has taken its computing time, whatever library is at work. It ends by itself
+when nothing has come for a while.
 """
 
 import contextlib

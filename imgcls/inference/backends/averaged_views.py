@@ -51,6 +51,10 @@ class AveragedViews:
         """The model's."""
         return self.backend.num_threads
 
+    def keep_in_memory(self) -> None:
+        """Of the model that answers; see `Backend`."""
+        self.backend.keep_in_memory()
+
     def use_threads(self, count: int) -> None:
         """See `Backend`."""
         self.backend.use_threads(count)
