@@ -37,14 +37,14 @@ COMMANDS = {
         "Search for the recipe with the best validation accuracy, and write it as a TOML file for train. Ctrl-C saves.",
     ),
     "compare": CommandEntry(
-        "imgcls.cli.compare",
+        "imgcls.cli.compare.command",
         "compare",
-        "Show training runs beside each other, the best first: figures, time, and in which settings they differ.",
+        "Show training runs beside each other, the best first; or, with --data, two models on the same images.",
     ),
     "eval": CommandEntry(
         "imgcls.cli.evaluate.command",
         "evaluate",
-        "Measure a model on labelled images: loss, top-1, top-5, accuracy per class and the confusion matrix.",
+        "Measure a model on labelled images: accuracy, precision, recall, calibration, each with its 95 % interval.",
         together=True,
     ),
     "calibrate": CommandEntry(

@@ -105,6 +105,10 @@ class InMemoryImages:
         """See `LabelledImages`."""
         return self._stored.fingerprints()[self._rows_N]
 
+    def stored(self, index: int) -> tuple[StoredImages, int]:
+        """See `LabelledImages`."""
+        return self._stored, int(self._rows_N[index])
+
     @property
     def drops_damaged(self) -> bool:
         """See `LabelledImages`: here they are known from the start, and none of them is among the labels."""

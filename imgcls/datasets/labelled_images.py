@@ -6,12 +6,15 @@ Shapes: N images of the set, B batch, C channels (3), H height, W width.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from imgcls.errors import ImageErrorKind
+
+if TYPE_CHECKING:
+    from imgcls.datasets.stored_images import StoredImages
 
 
 class Batch(NamedTuple):
@@ -87,6 +90,13 @@ class LabelledImages(Protocol):
     def fingerprints(self) -> Tensor:
         """What each image's file holds, in eight bytes: int64, shape (N,), on the CPU."""
 
+    def stored(self, index: int) -> "tuple[StoredImages, int]":
+        """Where one image lies before any transform: a store, and the image's index in it.
+
+        Args:
+            index: in [0, N).
+        """
+
     def batches(self, order: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """Walk through some or all images in a given order, a batch for each `batch_size` of them, be it empty.
 
@@ -113,6 +123,10 @@ class SplitOf:
     def fingerprints(self) -> Tensor:
         """See `LabelledImages`."""
         return self._images.fingerprints()
+
+    def stored(self, index: int) -> "tuple[StoredImages, int]":
+        """See `LabelledImages`."""
+        return self._images.stored(index)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from imgcls.datasets.fingerprints import fingerprint, fingerprints_of_files
 from imgcls.images.cropping import cropped_image, decode_options
-from imgcls.images.decoding import DecodeOptions, decoded_image
+from imgcls.images.decoding import DecodedImage, DecodeOptions, decoded_image
+from imgcls.images.sources import display_name
 from imgcls.images.transform import Pixels, Transform
 
 
@@ -43,8 +44,22 @@ class StoredImages(Protocol):
             ImageError: it can't be decoded.
         """
 
+    def image(self, index: int, transform: Transform, *, smallest_px: int = 0) -> DecodedImage:
+        """Decode one, whole and upright.
+
+        Args:
+            index: which one.
+            transform: how transparent and deep images become RGB.
+            smallest_px: when positive, it may be scaled down to no less than this.
+        Raises:
+            ImageError: it can't be decoded.
+        """
+
     def path(self, index: int) -> Path:
         """The file that holds it."""
+
+    def name(self, index: int) -> str:
+        """What it is called in answers: its path; in an array the array's, `::` and its number."""
 
     def content_key(self) -> str:
         """A SHA-256 that changes with the files."""
@@ -94,9 +109,21 @@ class FileImages:
         with decoded_image(self.path(index), DecodeOptions()) as decoded:
             yield decoded.image
 
+    def image(self, index: int, transform: Transform, *, smallest_px: int = 0) -> DecodedImage:
+        """See `Images`."""
+        options = DecodeOptions(
+            smallest_px=smallest_px, depth_bits=transform.depth_bits, background_rgb=transform.background_rgb
+        )
+        with decoded_image(self.path(index), options) as decoded:
+            return decoded
+
     def path(self, index: int) -> Path:
         """See `Images`."""
         return self.root / self.files[index].name
+
+    def name(self, index: int) -> str:
+        """See `Images`."""
+        return display_name(self.path(index))
 
     def fingerprint(self, indices: Sequence[int] | None = None) -> str:
         """SHA-256 over names, sizes and modification times, the same for a faithful copy elsewhere."""
@@ -150,9 +177,19 @@ class ArrayImages:
         """See `Images`."""
         yield Image.fromarray(np.ascontiguousarray(self.pixels_NCHW[index].transpose(1, 2, 0)))
 
+    def image(self, index: int, transform: Transform, *, smallest_px: int = 0) -> DecodedImage:
+        """See `Images`."""
+        height, width = self.pixels_NCHW.shape[2:]
+        pixels = np.ascontiguousarray(self.pixels_NCHW[index].transpose(1, 2, 0))
+        return DecodedImage(Image.fromarray(pixels), width, height)
+
     def path(self, index: int) -> Path:
         """The folder: the images have no files of their own."""
         return self.folder
+
+    def name(self, index: int) -> str:
+        """See `Images`; the number counts from 0 in the published order of the split."""
+        return f"{self.folder}::{index:05d}"
 
     def content_key(self) -> str:
         """See `Images`."""

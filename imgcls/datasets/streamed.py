@@ -73,6 +73,10 @@ class StreamedImages:
         """See `LabelledImages`."""
         return self._images.fingerprints()[self._rows_N]
 
+    def stored(self, index: int) -> tuple[StoredImages, int]:
+        """See `LabelledImages`."""
+        return self._images, int(self._rows_N[index])
+
     @property
     def drops_damaged(self) -> bool:
         """See `LabelledImages`."""

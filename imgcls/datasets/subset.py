@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from imgcls.datasets.labelled_images import Batch, LabelledImages, SplitOf
+from imgcls.datasets.stored_images import StoredImages
 
 
 class SomeImages(SplitOf):
@@ -36,6 +37,10 @@ class SomeImages(SplitOf):
     def fingerprints(self) -> Tensor:
         """See `LabelledImages`."""
         return self._images.fingerprints()[self._rows_M]
+
+    def stored(self, index: int) -> tuple[StoredImages, int]:
+        """See `LabelledImages`."""
+        return self._images.stored(int(self._rows_M[index]))
 
     def batches(self, order: Tensor, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """See `LabelledImages`."""

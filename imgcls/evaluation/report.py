@@ -4,15 +4,19 @@ import csv
 import io
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from imgcls.datasets.labelled_images import DataDescription, SkippedImage
+from imgcls.evaluation.figures.measured import Figures, interval_facts, measure_figures
 from imgcls.evaluation.metrics import EvalResult
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
 from imgcls.host.versions import versions
 from imgcls.images.sources import display_name
 
 SCHEMA = 1
+# A matrix of as many classes as ImageNet has is 2 MB of JSON; one of 4,000 classes would be 32.
+MAX_DENSE_CLASSES = 1000
 
 
 class Confusion(NamedTuple):
@@ -63,9 +67,23 @@ class EvalReport:
     warnings: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=versions)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON answer, as the contract has it; a loss that is no number is None."""
+    @cached_property
+    def figures(self) -> Figures:
+        """All figures with their intervals; those that need probabilities where the result has its scores."""
         result = self.result
+        return measure_figures(result.confusion_KK, result.scores, num_in_top5=result.top5_correct)
+
+    def confusions(self) -> list[tuple[int, int, int]]:
+        """The cells of the confusion matrix that hold images: true class, first guess, count; row by row."""
+        matrix_KK = self.result.confusion_KK
+        places = matrix_KK.nonzero()
+        counts = matrix_KK[places[:, 0], places[:, 1]].tolist()
+        return [(true, guessed, count) for (true, guessed), count in zip(places.tolist(), counts, strict=True)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON answer, as the contract has it; a figure that is no number is None."""
+        result, figures = self.result, self.figures
+        cells = self.confusions()
         return {
             "schema": SCHEMA,
             "model": self.model,
@@ -77,9 +95,15 @@ class EvalReport:
             "loss": result.loss if math.isfinite(result.loss) else None,
             "classes": [
                 {"label": each.label, "count": each.count, "correct": each.correct, "accuracy": each.accuracy}
-                for each in result.classes
+                | more.to_dict()
+                for each, more in zip(result.classes, figures.classes, strict=True)
             ],
-            "confusion": result.confusion_KK.tolist(),
+            "confusion": result.confusion_KK.tolist() if len(result.labels) <= MAX_DENSE_CLASSES else None,
+            "confusion_sparse": {
+                name: [cell[place] for cell in cells] for place, name in enumerate(("true", "guessed", "count"))
+            },
+            "figures": figures.to_dict(),
+            "intervals": interval_facts(),
             "tta": self.tta,
             "trained_on": self.trained_on,
             "missing_classes": list(self.missing),
@@ -106,14 +130,7 @@ class EvalReport:
 
     def largest_confusions(self, count: int = 10) -> list[Confusion]:
         """The most frequent mistakes, falling; equal ones in the order of the classes."""
-        matrix_KK = self.result.confusion_KK.clone()
-        matrix_KK.fill_diagonal_(0)
-        totals = self.result.confusion_KK.sum(1)
-        labels, found = self.result.labels, []
-        values, places = matrix_KK.flatten().sort(descending=True, stable=True)
-        for value, place in zip(values[:count].tolist(), places[:count].tolist(), strict=True):
-            if value == 0:
-                break
-            row, column = divmod(place, len(labels))
-            found.append(Confusion(labels[row], labels[column], value, value / int(totals[row])))
-        return found
+        totals = self.result.confusion_KK.sum(1).tolist()
+        mistakes = sorted((cell for cell in self.confusions() if cell[0] != cell[1]), key=lambda cell: -cell[2])
+        labels = self.result.labels
+        return [Confusion(labels[row], labels[column], n, n / totals[row]) for row, column, n in mistakes[:count]]

@@ -55,7 +55,7 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     runtime: Runtime = "auto",
 ) -> EvalReport:
-    """Measure a model on labelled images: loss, top-1, top-5, each class, and the confusion matrix.
+    """Measure a model on labelled images: all figures with their intervals, each class, and the confusion matrix.
 
     Args:
         model: a checkpoint, a run folder, an `.onnx` file, a bundled name or the name of a network.
@@ -229,6 +229,7 @@ def evaluate_model(
         tta=tta,
         progress=progress,
         processes=processes,
+        keeps_scores=True,
     )
     onnx = model.network.file if isinstance(model.network, OnnxNetwork) else None
     seen = SeenImages.from_dict(model.images)

@@ -198,6 +198,7 @@ class Predictor:
             uncertain=None if threshold is None else predictions[0].probability < threshold,
             version=decoded.version,
             thumbnail=crop.thumbnail,
+            crop=crop.pixels_HWC if self.settings.keeps_crops else None,
             multi_label=self._is_multi_label,
             truncated=crop.is_truncated or None,
             restricted_to=None if self._only is None else len(self._only),

@@ -25,6 +25,7 @@ class PredictSettings:
         threshold: answers less probable are marked uncertain; None marks none.
         fast_decode: scale JPEGs while decoding them: faster, and slightly other answers.
         thumbnail_px: side of the thumbnails that records carry, 0 for none.
+        keeps_crops: whether records carry what the network saw, for explanations.
         is_padded: whether an answer depends to its last digit on the image alone, and not on which others it shares
             a batch with; part-full batches then cost as much as full ones.
         all_frames: a stream gives a record for each frame or page of a file, in their order; else of the first alone.
@@ -49,6 +50,7 @@ class PredictSettings:
     threshold: float | None = None
     fast_decode: bool = False
     thumbnail_px: int = 0
+    keeps_crops: bool = False
     is_padded: bool = False
     all_frames: bool = False
     only_classes: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from imgcls.errors import ImageError, ImageErrorKind
 
 if TYPE_CHECKING:
     from imgcls.images.sources import Source
+    from imgcls.images.transform import Pixels
 
 # What only some records say, in every format: a key of JSON where it is known, a column of CSV and Parquet always. A
 # new one is a field of `ImageRecord` and an entry here.
@@ -96,6 +97,7 @@ class ImageRecord:
         accepted: whether the answer needs no person, as `--accept-if` says; None where that wasn't asked.
         version: which version of the file was classified; None for URLs and stdin.
         thumbnail: a small JPEG for reports, if asked for; never part of the written record.
+        crop: what the network saw, uint8, shape (H, W, 3), if asked for; likewise.
     """
 
     input: str
@@ -114,6 +116,7 @@ class ImageRecord:
     accepted: bool | None = None
     version: FileVersion | None = None
     thumbnail: bytes | None = field(default=None, repr=False, compare=False)
+    crop: "Pixels | None" = field(default=None, repr=False, compare=False)
 
     @property
     def status(self) -> Literal["ok", "error"]:

@@ -8,10 +8,13 @@ from typing import Any
 
 from imgcls.errors import UsageError
 from imgcls.recipes.loading import read_toml
+from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import Score
 from imgcls.runs.metrics import best_score, read_metrics, read_result
 
 SCHEMA = 1
+# Settings without a default that say what runs have in common.
+TELLING = ("data.source", "model.name")
 
 
 @dataclass(frozen=True)
@@ -74,15 +77,22 @@ class Comparison:
         runs: the best first.
         keys: dotted, in the order in which the recipes have them.
         passed_over: what was named and is there, but isn't the folder of a run.
+        common: the settings that all share and that aren't the defaults.
     """
 
     runs: tuple[Run, ...]
     keys: tuple[str, ...]
     passed_over: tuple[Path, ...] = ()
+    common: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON answer."""
-        return {"schema": SCHEMA, "differ_in": list(self.keys), "runs": [run.to_dict(self.keys) for run in self.runs]}
+        return {
+            "schema": SCHEMA,
+            "differ_in": list(self.keys),
+            "common": self.common,
+            "runs": [run.to_dict(self.keys) for run in self.runs],
+        }
 
 
 def compare_runs(paths: Sequence[Path]) -> Comparison:
@@ -99,7 +109,11 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
     runs = [read_run(path) for path in paths if path not in passed_over or len(passed_over) == len(paths)]
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     differ = tuple(key for key in keys if any(run.settings.get(key) != runs[0].settings.get(key) for run in runs))
-    return Comparison(runs=tuple(sorted(runs, key=_rank)), keys=differ, passed_over=passed_over)
+    usual = _flat(Recipe().model_dump(mode="json", exclude_none=True)) | dict.fromkeys(TELLING)
+    # What is nothing unless it is asked for has been resolved from the rest, so it tells nothing.
+    shared = [key for key in keys if key not in differ and key in usual]
+    common = {key: runs[0].settings[key] for key in shared if runs[0].settings[key] != usual[key]}
+    return Comparison(tuple(sorted(runs, key=_rank)), differ, passed_over, common)
 
 
 def read_run(path: Path) -> Run:

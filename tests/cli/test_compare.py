@@ -58,10 +58,15 @@ def test_the_best_comes_first_and_the_differences_are_named(compare):
     assert answer["runs"][1]["best"]["epoch"] == 4
     assert (answer["runs"][2]["best"], answer["runs"][2]["ended"]) == (None, False)
     table = compare("runs/low", "runs/high", "runs/new").stdout
-    rows = {line.split()[0]: line.split() for line in table.splitlines() if line.strip().startswith("runs")}
+    rows = {line.split()[1]: line.split()[1:] for line in table.splitlines() if " runs" in line}
     assert rows[str(Path("runs/high"))][1:7] == ["80.00%", "4/4", "0.6250", "62.50%", "0:08", "▁▅▇█"]
     assert rows[str(Path("runs/new"))][1:6] == ["-", "-", "-", "-", "0:00"]
-    assert "optim.lr 0.2" in table
+    assert [line.split()[:3] for line in table.splitlines() if "optim.lr" in line] == [
+        ["1", "optim.lr", "0.2"],
+        ["2", "optim.lr", "0.1"],
+        ["3", "optim.lr", "0.2"],
+    ]
+    assert 'the same in all: model.name "cnn"  data.source "cifar10"  train.epochs 4' in table
     assert "\x1b" not in table
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -130,7 +131,9 @@ def test_a_missing_class_is_reported(checkpoint: Path, tmp_path: Path) -> None:
     assert "no images of 1 of the model's classes: dog" in result.stderr
     report = json.loads(result.stdout)
     assert report["missing_classes"] == ["dog"]
-    assert report["classes"][1] == {"label": "dog", "count": 0, "correct": 0, "accuracy": None}
+    absent = report["classes"][1]
+    assert absent.items() >= {"label": "dog", "count": 0, "correct": 0, "accuracy": None}.items()
+    assert [absent[key] for key in ("recall", "roc_auc", "average_precision", "loss")] == [None] * 4
 
 
 def test_an_unknown_class_is_refused_before_anything_is_decoded(checkpoint: Path, pets: Path) -> None:
@@ -269,11 +272,74 @@ def test_the_confusion_matrix_for_a_spreadsheet(tmp_path: Path) -> None:
 def test_the_worst_classes_first(checkpoint: Path, tmp_path: Path) -> None:
     data = write_classes(tmp_path / "data", {"cat": 4, "dog": 4})
     orders = []
-    for sort in ("class", "accuracy"):
-        lines = run(checkpoint, "--data", data, "--sort", sort).stdout.partition("accuracy")[2].splitlines()[2:4]
+    for sort in ("class", "accuracy", "loss"):
+        lines = run(checkpoint, "--data", data, "--sort", sort).stdout.partition("class ")[2].splitlines()[2:4]
         orders.append([(line.split()[0], float(line.split()[1].rstrip("%"))) for line in lines])
     assert [label for label, _accuracy in orders[0]] == ["cat", "dog"]
     assert orders[1] == sorted(orders[0], key=lambda pair: pair[1])
+    # Of two classes, the one with more mistakes has the larger loss here.
+    assert orders[2] == orders[1]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_each_image_with_its_answers(checkpoint: Path, pets: Path, tmp_path: Path, suffix: str) -> None:
+    torn = damage(pets / "cat" / "003.png")
+    file = tmp_path / "new" / f"answers.{suffix}"
+    result = run(checkpoint, "--data", pets, "-f", "json", "--errors", file)
+    report = json.loads(result.stdout)
+    rows = read_answers(file)
+    assert [row["input"] for row in rows] == [str(path) for path in sorted(pets.glob("*/*.png")) if path != torn]
+    assert sum(row["correct"] for row in rows) == report["correct"]
+    assert sum(row["loss"] for row in rows) / len(rows) == pytest.approx(report["loss"], rel=1e-6)
+    for row in rows:
+        assert row["label"] == Path(row["input"]).parent.name
+        assert row["correct"] == (row["label"] == row["predicted"])
+        (first, best), (_second, other) = row["answers"]
+        assert (first, best) == (row["predicted"], row["probability"])
+        right = best if row["correct"] else other
+        assert row["label_probability"] == pytest.approx(right, rel=1e-6)
+        assert row["margin"] == pytest.approx(2 * right - 1, abs=1e-6)
+        assert row["loss"] == pytest.approx(-math.log(right), rel=1e-5)
+    run(checkpoint, "--data", pets, "--errors", file, "--sort", "loss")
+    losses = [row["loss"] for row in read_answers(file)]
+    assert losses == sorted((row["loss"] for row in rows), reverse=True)
+
+
+def read_answers(file: Path) -> list[dict[str, Any]]:
+    """The rows of a file of answers, whatever its format, with `answers` as pairs of class and probability."""
+    if file.suffix == ".jsonl":
+        rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    elif file.suffix == ".parquet":
+        from pyarrow import parquet
+
+        rows = parquet.read_table(file).to_pylist()
+    else:
+        numbers = ("probability", "label_probability", "margin", "loss")
+        with file.open(newline="", encoding="utf-8") as lines:
+            return [
+                {
+                    **row,
+                    "correct": {"true": True, "false": False}[row["correct"]],
+                    **{name: float(row[name]) for name in numbers},
+                    "answers": [(row[f"label_{rank}"], float(row[f"probability_{rank}"])) for rank in (1, 2)],
+                }
+                for row in csv.DictReader(lines)
+            ]
+    return [row | {"answers": [(each["label"], each["probability"]) for each in row["predictions"]]} for row in rows]
+
+
+def test_answers_that_cannot_be_written_are_refused_first(checkpoint: Path, pets: Path, tmp_path: Path) -> None:
+    refused(run(checkpoint, "--data", pets, "--errors", tmp_path / "a.xlsx"), 2, "a.xlsx", "stands for none")
+    twice = tmp_path / "a.csv"
+    refused(run(checkpoint, "--data", pets, "--errors", twice, "--confusion", twice), 2, "both name")
+
+
+def test_images_of_an_array_are_numbered(tmp_path: Path) -> None:
+    folder = write_cifar10(tmp_path / "cifar-10-batches-py")
+    checkpoint = save(tmp_path / "best.pt", data={"source": str(tmp_path)})
+    file = tmp_path / "answers.jsonl"
+    assert run(checkpoint, "--allow-modified-data", "--errors", file).exit_code == 0
+    assert [row["input"] for row in read_answers(file)] == [f"{folder}::{number:05d}" for number in range(4)]
 
 
 def test_help_shows_an_example() -> None:

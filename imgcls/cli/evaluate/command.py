@@ -16,7 +16,7 @@ from imgcls.host.data_files import json_text
 if TYPE_CHECKING:
     import torch
 
-    from imgcls.datasets.labelled_images import SkippedImage
+    from imgcls.datasets.labelled_images import LabelledImages, SkippedImage
     from imgcls.distributed.process_group import Processes
     from imgcls.evaluation.report import EvalReport
     from imgcls.models.loading import LoadedModel
@@ -34,7 +34,7 @@ def evaluate(
     answer: AnswerOptions,
     report: options.Report,
 ) -> None:
-    """Measure a model on labelled images: loss, top-1, top-5, accuracy per class and the confusion matrix."""
+    """Measure a model on labelled images: accuracy, precision, recall, calibration, each with its 95 % interval."""
     console.quiet = report.quiet
     spec = measured.spec
     answer.check()
@@ -72,10 +72,17 @@ def evaluate(
         with (
             _answer_to(answer.output if processes.is_first else None) as write,
             _whole_file(answer.confusion if processes.is_first else None) as write_confusion,
+            _part(answer.errors if processes.is_first else None, "--errors") as errors,
+            _part(answer.html if processes.is_first else None, "--html") as html,
         ):
-            found = _measure(loaded, measured, place, machine.workers, processes, labels)
-            write(_text(found, answer, report.format_))
-            write_confusion(found.confusion_csv())
+            found, images = _measure(loaded, measured, place, machine.workers, processes, labels)
+            if processes.is_first:
+                write(_text(found, answer, report.format_))
+                write_confusion(found.confusion_csv())
+                if errors is not None and answer.errors is not None:
+                    _write_answers(errors, answer.errors.suffix.lower(), found, images, answer)
+                if html is not None and answer.html is not None:
+                    _write_page(html, answer, found, images, loaded, place)
     _warn(found)
     if found.skipped:
         raise typer.Exit(ExitCode.SOME_FAILED)
@@ -88,7 +95,7 @@ def _measure(
     workers: int | None,
     processes: "Processes",
     labels: tuple[str, ...] | None,
-) -> "EvalReport":
+) -> "tuple[EvalReport, LabelledImages]":
     """Open the images and measure the model on them."""
     from imgcls.datasets.opening import Opening
     from imgcls.datasets.per_process import check_same_images, memory_for_each_mib, workers_for_each
@@ -135,7 +142,7 @@ def _measure(
         )
         loaded = with_twin(loaded, request)
     with _progress("evaluating") as evaluating:
-        return evaluate_model(
+        report = evaluate_model(
             loaded,
             data.images,
             device=place,
@@ -145,6 +152,68 @@ def _measure(
             processes=processes,
             warnings=data.warnings,
         )
+    return report, data.images
+
+
+def _write_answers(
+    part: Path, suffix: str, found: "EvalReport", images: "LabelledImages", answer: AnswerOptions
+) -> None:
+    from imgcls.evaluation.answers import order_of, rows, write_rows
+
+    scores = found.result.scores
+    assert scores is not None
+
+    def name_of(index: int) -> str:
+        stored, row = images.stored(index)
+        return stored.name(row)
+
+    order_N = order_of(scores, by_loss=answer.sort is Order.LOSS)
+    num_answers = scores.top_ids_NT.shape[1]
+    write_rows(part, suffix, rows(scores, found.result.labels, name_of, order_N), num_answers=num_answers)
+
+
+def _write_page(
+    part: Path,
+    answer: AnswerOptions,
+    found: "EvalReport",
+    images: "LabelledImages",
+    loaded: "LoadedModel",
+    place: "torch.device",
+) -> None:
+    from imgcls.cli.evaluate.table import describe_data
+    from imgcls.evaluation.page.heat_maps import explain_images, explainer_of, usual_count
+    from imgcls.evaluation.page.page import write_page
+    from imgcls.evaluation.page.previews import make_previews
+
+    scores, path = found.result.scores, answer.html
+    assert scores is not None
+    assert path is not None
+    with _progress("making previews") as making:
+        previews = make_previews(images, scores, loaded.transform, progress=making)
+    with _progress("explaining") as explaining:
+        explained, method = explain_images(
+            images,
+            scores,
+            previews,
+            loaded,
+            explainer_of(loaded, place),
+            count=usual_count(loaded) if answer.heat_maps is None else answer.heat_maps,
+            progress=explaining,
+        )
+    write_page(
+        part,
+        found,
+        images,
+        previews,
+        folder=path.absolute().parent,
+        explained=explained,
+        method=method,
+        title=describe_data(found.data),
+    )
+    console.message(
+        f"wrote {path} ({part.stat().st_size / 2**20:.1f} MiB; previews of {len(previews.rows):,} images, heat maps of "
+        f"{len(explained):,})"
+    )
 
 
 def _text(found: "EvalReport", answer: AnswerOptions, format_: options.ReportFormat) -> str:
@@ -153,7 +222,7 @@ def _text(found: "EvalReport", answer: AnswerOptions, format_: options.ReportFor
     from imgcls.cli.evaluate.table import render_report
 
     colour = answer.output is None and console.stdout_has_colour()
-    return render_report(found, colour=colour, worst_first=answer.sort is Order.ACCURACY)
+    return render_report(found, colour=colour, sort=answer.sort.value)
 
 
 def _warn(found: "EvalReport") -> None:
@@ -195,6 +264,18 @@ def _whole_file(path: Path | None) -> Iterator[Callable[[str], None]]:
             file.write(text)
 
         yield write
+
+
+@contextlib.contextmanager
+def _part(path: Path | None, option: str) -> Iterator[Path | None]:
+    """A file that appears when the block ends well, to be written by its name; None without a path."""
+    if path is None:
+        yield None
+        return
+    from imgcls.host.files import replacing
+
+    with replacing(path, option=option) as part:
+        yield part
 
 
 @contextlib.contextmanager

@@ -27,10 +27,11 @@ class Views(StrEnum):
 
 
 class Order(StrEnum):
-    """Of the rows of the table of classes."""
+    """Of the classes in the table, and of the images in --errors."""
 
     CLASS = "class"
     ACCURACY = "accuracy"
+    LOSS = "loss"
 
 
 Model = Annotated[
@@ -69,9 +70,38 @@ TestTime = Annotated[
     Views | None,
     typer.Option("--tta", help="Average the logits of the image and its horizontal flip, or of six views."),
 ]
-Sort = Annotated[Order, typer.Option("--sort", help="Classes in the model's order, or the worst first (table).")]
+Sort = Annotated[
+    Order, typer.Option("--sort", help="The worst classes first, by accuracy or loss; loss sorts --errors too.")
+]
 Confusion = Annotated[
     Path | None, typer.Option("--confusion", help="Also write the confusion matrix, as CSV.", metavar="FILE")
+]
+Errors = Annotated[
+    Path | None,
+    typer.Option(
+        "--errors",
+        help="Also write each image with its true class, answers, margin and loss: .csv, .jsonl or .parquet.",
+        metavar="FILE",
+        readable=False,
+    ),
+]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        help="Also write a page to look through: figures, confusions, calibration, images. Needs no network.",
+        metavar="FILE",
+        readable=False,
+    ),
+]
+HeatMaps = Annotated[
+    int | None,
+    typer.Option(
+        "--heat-maps",
+        min=0,
+        help="How many images of --html show what speaks for their class; by default 100, of an ONNX file 12.",
+        metavar="N",
+    ),
 ]
 AllowModified = Annotated[
     bool,
@@ -119,15 +149,29 @@ class AnswerOptions(NamedTuple):
     sort: Sort = Order.CLASS
     output: options.Output = None
     confusion: Confusion = None
+    errors: Errors = None
+    html: Html = None
+    heat_maps: HeatMaps = None
 
     def check(self) -> None:
-        """See that each file gets one answer.
+        """See that each file gets one answer, and that each format can be written.
 
         Raises:
-            UsageError: both go to the same file.
+            UsageError: two go to the same file, or a suffix stands for no format.
         """
-        if self.confusion is None or self.output is None or self.confusion.resolve() != self.output.resolve():
-            return
-        raise UsageError(
-            f"--output and --confusion both name {self.output}", hint=f"--confusion {self.output.stem}-confusion.csv"
-        )
+        named: dict[Path, str] = {}
+        for option in ("output", "confusion", "errors", "html"):
+            path: Path | None = getattr(self, option)
+            if path is None:
+                continue
+            if (other := named.get(path.resolve())) is not None:
+                suffix = ".csv" if option in ("confusion", "errors") else path.suffix
+                raise UsageError(
+                    f"--{other} and --{option} both name {path}",
+                    hint=f"--{option} {path.with_name(f'{path.stem}-{option}{suffix}')}",
+                )
+            named[path.resolve()] = option
+        if self.errors is not None:
+            from imgcls.evaluation.answers import check_suffix
+
+            check_suffix(self.errors)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from imgcls.host.terminal_text import counted
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from imgcls.datasets.labelled_images import DataDescription
     from imgcls.evaluation.report import EvalReport
 
@@ -14,13 +16,28 @@ if TYPE_CHECKING:
 WIDTH = 100
 
 
-def render_report(report: "EvalReport", *, colour: bool, worst_first: bool = False) -> str:
+# The figures below accuracy: name, key, and whether it is shown as a percentage.
+SUMMARY = (
+    ("balanced accuracy", "balanced_accuracy", True),
+    ("precision, macro", "precision_macro", True),
+    ("F1, macro", "f1_macro", True),
+    ("F1, weighted", "f1_weighted", True),
+    ("MCC", "mcc", False),
+    ("ROC-AUC, macro", "roc_auc_macro", False),
+    ("average precision", "average_precision_macro", False),
+    ("Brier score", "brier", False),
+    ("ECE", "ece", True),
+    ("ECE, classwise", "classwise_ece", True),
+)
+
+
+def render_report(report: "EvalReport", *, colour: bool, sort: str = "class") -> str:
     """Overall figures, the classes that the data has, and the largest confusions.
 
     Args:
         report: what was measured.
         colour: escape codes for a terminal, as wide as it is.
-        worst_first: the classes by rising accuracy, instead of in the model's order.
+        sort: the classes in the model's order (`class`), by rising `accuracy`, or by falling `loss`.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -36,21 +53,10 @@ def render_report(report: "EvalReport", *, colour: bool, worst_first: bool = Fal
     )
     title = f"{report.model['id']} on {describe_data(report.data)}, {counted(result.count, 'image')}"
     console.print(Text(title), style="bold", soft_wrap=True)
-    k = min(5, len(result.labels))
-    console.print(f"top-1  {result.top1:8.2%}   {result.correct:,} of {result.count:,}")
-    # Among as many guesses as there are classes, every image is right.
-    if k < len(result.labels):
-        console.print(f"top-{k}  {result.top5:8.2%}   {result.top5_correct:,} of {result.count:,}")
-    console.print(f"loss   {result.loss:8.4f}")
+    console.print(_summary(report))
     if report.tta is not None:
         console.print(f"each the mean of {report.tta.num_views} views' logits (--tta {report.tta})")
-    classes = Table("class", box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("accuracy", "correct", "images"):
-        classes.add_column(title, justify="right")
-    measured = [(each, each.accuracy) for each in result.classes if each.accuracy is not None]
-    for each, accuracy in sorted(measured, key=lambda pair: pair[1]) if worst_first else measured:
-        classes.add_row(Text(each.label), f"{accuracy:.2%}", f"{each.correct:,}", f"{each.count:,}")
-    console.print(classes)
+    console.print(_classes(report, sort))
     confusions = report.largest_confusions()
     if confusions:
         table = Table("true class", "taken for", box=SIMPLE_HEAD, pad_edge=False)
@@ -60,6 +66,63 @@ def render_report(report: "EvalReport", *, colour: bool, worst_first: bool = Fal
             table.add_row(Text(kind.true), Text(kind.guessed), f"{kind.num_images:,}", f"{kind.share:.2%}")
         console.print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).rstrip()
+
+
+def _summary(report: "EvalReport") -> "Table":
+    from rich.table import Table
+
+    result, figures = report.result, report.figures
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    for _ in range(3):
+        table.add_column(justify="right", no_wrap=True)
+    counts = {"top1": f"{result.correct:,} of {result.count:,}", "top5": f"{result.top5_correct:,} of {result.count:,}"}
+    # Among as many guesses as there are classes, every image is right.
+    first = [("top-1", "top1", True), *([("top-5", "top5", True)] if "top5" in figures.values else [])]
+    for name, key, is_percentage in (*first, ("loss", "log_loss", False), *SUMMARY):
+        value, interval = figures.values.get(key), figures.intervals.get(key)
+        if key == "log_loss":
+            value = result.loss
+        if value is None:
+            continue
+
+        def said(number: float, is_percentage: bool = is_percentage) -> str:
+            return f"{100 * number:.2f}" if is_percentage else f"{number:.4f}"
+
+        ends = f"{said(interval.low)} to {said(interval.high)}" if interval else ""
+        table.add_row(name, said(value) + ("%" if is_percentage else ""), ends, counts.get(key, ""))
+    return table
+
+
+def _classes(report: "EvalReport", sort: str) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("class", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for title in ("accuracy", "95 %", "precision", "F1", *(("loss",) if sort == "loss" else ()), "correct", "images"):
+        table.add_column(title, justify="right", no_wrap=True)
+    rows = [
+        (each, more)
+        for each, more in zip(report.result.classes, report.figures.classes, strict=True)
+        if each.accuracy is not None
+    ]
+    if sort == "accuracy":
+        rows.sort(key=lambda row: row[0].accuracy or 0.0)
+    elif sort == "loss":
+        rows.sort(key=lambda row: -(row[1].loss or 0.0))
+    for each, more in rows:
+        ends = (more.intervals or {}).get("recall")
+        cells = [_percent(each.accuracy), f"{100 * ends.low:.1f} to {100 * ends.high:.1f}" if ends else ""]
+        cells += [_percent(more.precision), _percent(more.f1)]
+        if sort == "loss":
+            cells.append("-" if more.loss is None else f"{more.loss:.4f}")
+        table.add_row(Text(each.label), *cells, f"{each.correct:,}", f"{each.count:,}")
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
 
 
 def describe_data(data: "DataDescription") -> str:

@@ -11,9 +11,10 @@ from imgcls.cli.help.option_groups import grouped
 from imgcls.cli.predict import messages
 from imgcls.cli.predict.cluster import ClusterOptions
 from imgcls.cli.predict.decoding import DecodingOptions
+from imgcls.cli.predict.explaining import ExplainOptions
 from imgcls.cli.predict.inputs import InputOptions
 from imgcls.cli.predict.limits import LimitOptions
-from imgcls.cli.predict.model import ModelOptions, SpeedOptions, load_model
+from imgcls.cli.predict.model import ModelOptions, SpeedOptions, load_model, with_network
 from imgcls.cli.predict.output import OutputOptions
 from imgcls.cli.predict.progress import progress_bar
 from imgcls.cli.predict.server import ServerOptions, as_served, check_goes_with_server, classify_with
@@ -37,6 +38,7 @@ def predict(
     remote: ServerOptions,
     sorting: SortingOptions,
     cluster: ClusterOptions,
+    explaining: ExplainOptions,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -53,6 +55,7 @@ def predict(
         from imgcls.inference.batch_run import run_batch
         from imgcls.inference.pipeline import StreamSettings
 
+    explaining.check(is_elsewhere=remote.server is not None or cluster.ray is not None)
     limits.bound_pillow()
     background_rgb = decoding.background_rgb
     settings = StreamSettings(
@@ -70,6 +73,7 @@ def predict(
         accepts_truncated=decoding.accepts_truncated,
         background_rgb=background_rgb,
         depth_bits=decoding.depth,
+        keeps_crops=explaining.explain is not None,
         fetch=limits.fetch(asked.storage),
     )
     if cluster.ray is not None:
@@ -99,10 +103,13 @@ def predict(
         is_new_work = not asked.come_once and not (target.resume and destination.has_earlier_records())
         upcoming = selection.open if is_new_work else None
         if remote.server is None:
-            loaded = load_model(model, speed, foreign, upcoming=upcoming, verbose=verbose)
+            # Grad-CAM needs the network itself, not its twin.
+            asked_model = model if explaining.explain is None else with_network(model)
+            loaded = load_model(asked_model, speed, foreign, upcoming=upcoming, verbose=verbose)
         else:
             check_goes_with_server(model, speed, decoding, foreign, all_frames=asked.all_frames)
             loaded = remote.open(model)
+        explanations = explaining.writer(loaded)
         target.prepare_stdout()
         started = time.monotonic()
         # Which old files have a record shows on the way.
@@ -111,6 +118,8 @@ def predict(
             interruption = stack.enter_context(noted_interruptions())
             watches = asked.may_be_many and (destination.report_only or not target.has_table_on_screen)
             on_record = stack.enter_context(progress_bar(selection.open if countable else None, is_wanted=watches))
+            if explanations is not None:
+                on_record = explanations.added_too(on_record)
             if sorter is not None:
                 on_record = sorted_too(stack.enter_context(sorter), on_record)
             result = run_batch(
@@ -133,6 +142,8 @@ def predict(
     messages.say_how_it_ended(result, time.monotonic() - started, destination)
     if sorter is not None:
         say_what_was_sorted(sorter)
+    if explanations is not None:
+        console.message(explanations.finish())
     if interruption.exit_code is not None:
         raise typer.Exit(interruption.exit_code)
     if asked.strict and sources.passed_over.empty:

@@ -90,6 +90,12 @@ class SpeedOptions(NamedTuple):
     ] = Precision.FP32
 
 
+def with_network(asked: ModelOptions) -> ModelOptions:
+    """The same model, run by PyTorch where nothing else was asked for and it can be: an ONNX twin has no gradients."""
+    is_free = asked.runtime is options.Runtime.AUTO and not asked.model.lower().endswith(".onnx")
+    return asked._replace(runtime=options.Runtime.TORCH) if is_free else asked
+
+
 def load_model(
     asked: ModelOptions,
     speed: SpeedOptions,

@@ -1,0 +1,1 @@
+"""The figures of an evaluation, and how sure each of them is."""
