@@ -6,6 +6,7 @@ Shapes: N images, C channels (3), H height, W width.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -18,9 +19,10 @@ from PIL import Image
 from torch import Tensor
 
 from imgcls.datasets.fingerprints import fingerprint, fingerprints_of_files
-from imgcls.images.cropping import cropped_image, decode_options
-from imgcls.images.decoding import DecodedImage, DecodeOptions, decoded_image
+from imgcls.images.cropping import CroppedImage, cropped_image, decode_options
+from imgcls.images.decoding import DecodeOptions, decoded_image
 from imgcls.images.sources import display_name
+from imgcls.images.thumbnails import make_thumbnail
 from imgcls.images.transform import Pixels, Transform
 
 
@@ -44,13 +46,13 @@ class StoredImages(Protocol):
             ImageError: it can't be decoded.
         """
 
-    def image(self, index: int, transform: Transform, *, smallest_px: int = 0) -> DecodedImage:
-        """Decode one, whole and upright.
+    def thumbnail(self, index: int, transform: Transform, *, side_px: int) -> CroppedImage:
+        """One whole and upright as a small JPEG, with the size that it has in full.
 
         Args:
             index: which one.
             transform: how transparent and deep images become RGB.
-            smallest_px: when positive, it may be scaled down to no less than this.
+            side_px: of the square that it fits into.
         Raises:
             ImageError: it can't be decoded.
         """
@@ -109,13 +111,10 @@ class FileImages:
         with decoded_image(self.path(index), DecodeOptions()) as decoded:
             yield decoded.image
 
-    def image(self, index: int, transform: Transform, *, smallest_px: int = 0) -> DecodedImage:
+    def thumbnail(self, index: int, transform: Transform, *, side_px: int) -> CroppedImage:
         """See `Images`."""
-        options = DecodeOptions(
-            smallest_px=smallest_px, depth_bits=transform.depth_bits, background_rgb=transform.background_rgb
-        )
-        with decoded_image(self.path(index), options) as decoded:
-            return decoded
+        options = dataclasses.replace(decode_options(transform), smallest_px=side_px)
+        return cropped_image(self.path(index), None, options, thumbnail_px=side_px)
 
     def path(self, index: int) -> Path:
         """See `Images`."""
@@ -177,11 +176,11 @@ class ArrayImages:
         """See `Images`."""
         yield Image.fromarray(np.ascontiguousarray(self.pixels_NCHW[index].transpose(1, 2, 0)))
 
-    def image(self, index: int, transform: Transform, *, smallest_px: int = 0) -> DecodedImage:
+    def thumbnail(self, index: int, transform: Transform, *, side_px: int) -> CroppedImage:
         """See `Images`."""
-        height, width = self.pixels_NCHW.shape[2:]
-        pixels = np.ascontiguousarray(self.pixels_NCHW[index].transpose(1, 2, 0))
-        return DecodedImage(Image.fromarray(pixels), width, height)
+        with self.whole(index) as image:
+            nothing = np.empty((0, 0, 3), np.uint8)
+            return CroppedImage(nothing, image.width, image.height, thumbnail=make_thumbnail(image, side_px))
 
     def path(self, index: int) -> Path:
         """The folder: the images have no files of their own."""

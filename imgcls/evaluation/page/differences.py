@@ -10,7 +10,6 @@ from imgcls.errors import ImageError
 from imgcls.evaluation.comparison import PairedComparison, PairedImage
 from imgcls.evaluation.page.previews import THUMBNAIL_PX, base64_bytes
 from imgcls.images.transform import Transform
-from imgcls.outputs.report.thumbnails import make_thumbnail
 
 # Of each kind; a browser draws so many cards at once without a thought, and nobody looks at more.
 MOST_IMAGES = 400
@@ -65,7 +64,7 @@ def _preview(found: PairedComparison, images: LabelledImages, each: PairedImage)
     assert scores is not None
     stored, index = images.stored(int(scores.indices_N[each.row_a]))
     try:
-        decoded = stored.image(index, Transform.from_dict(found.report_a.model["transform"]), smallest_px=THUMBNAIL_PX)
+        transform = Transform.from_dict(found.report_a.model["transform"])
+        return stored.thumbnail(index, transform, side_px=THUMBNAIL_PX).thumbnail or b""
     except ImageError:
         return b""
-    return make_thumbnail(decoded.image, THUMBNAIL_PX)

@@ -14,7 +14,6 @@ from imgcls.errors import ImageError
 from imgcls.evaluation.figures.scores import ImageScores, Integers
 from imgcls.host.resources import available_cores
 from imgcls.images.transform import Transform
-from imgcls.outputs.report.thumbnails import make_thumbnail
 
 THUMBNAIL_PX = 128
 # Of the page: what a browser opens without a thought, and an e-mail's attachment just about holds.
@@ -89,10 +88,10 @@ def _made(
     def small(row: int) -> tuple[int, bytes, tuple[int, int]]:
         stored, index = images.stored(int(scores.indices_N[row]))
         try:
-            decoded = stored.image(index, transform, smallest_px=THUMBNAIL_PX)
+            made = stored.thumbnail(index, transform, side_px=THUMBNAIL_PX)
         except ImageError:
             return row, b"", (0, 0)
-        return row, make_thumbnail(decoded.image, THUMBNAIL_PX), (decoded.width, decoded.height)
+        return row, made.thumbnail or b"", (made.width, made.height)
 
     chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
     with ThreadPoolExecutor(available_cores(), thread_name_prefix="preview") as pool:
