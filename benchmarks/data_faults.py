@@ -138,6 +138,8 @@ def measure_labels(scan: Scan, planted: Planted) -> None:
     probabilities_NK = out_of_fold(scan.features_NF, scan.labels_N, seed=0)
     default = find_label_issues(scan.labels_N, probabilities_NK, n_jobs=1)
     names = {place.name for place, is_issue in zip(scan.places, default, strict=True) if is_issue}
+    true_N = [scan.classes.index(planted.wrong.get(p.name, scan.classes[p.label])) for p in scan.places]
+    print(f"  the head is right on {(probabilities_NK.argmax(1) == np.array(true_N)).mean():.1%} (out of fold)")
     print(f"  labels, cleanlab's defaults: {rates(names, truth)}")
 
 

@@ -102,14 +102,20 @@ def test_an_onnx_file_gets_another_card_and_the_same_graph(trained: Path, images
     # Exported after the calibration, a checkpoint answers the same as itself.
     assert run("calibrate", trained, "-o", torch_copy, "-q").exit_code == 0
     assert run("export", torch_copy, "-o", tmp_path / "later.onnx", "-q").exit_code == 0
-    first, second = (
-        ok(run("predict", "-m", each, images / "owl", "-f", "json", "-k", 3, *options))
-        for each, options in ((torch_copy, ("--runtime", "torch")), (tmp_path / "later.onnx", ()))
-    )
-    for one, other in zip(first["results"], second["results"], strict=True):
-        assert [p["probability"] for p in one["predictions"]] == pytest.approx(
-            [p["probability"] for p in other["predictions"]], abs=1e-4
-        )
+    asked = ((torch_copy, "--runtime", "torch"), (torch_copy, "--runtime", "onnx"), (tmp_path / "later.onnx",))
+    first, *others = (ok(run("predict", images / "owl", "-f", "json", "-k", 3, "-m", *each)) for each in asked)
+    for other in others:
+        assert other["model"]["calibration"] == first["model"]["calibration"]
+        for one, answered in zip(first["results"], other["results"], strict=True):
+            assert [each["probability"] for each in one["predictions"]] == pytest.approx(
+                [each["probability"] for each in answered["predictions"]], abs=1e-4
+            )
+    # eval through either runtime measures calibrated answers, once calibrated.
+    losses = [
+        ok(run("eval", torch_copy, "--data", images, "-f", "json", "--runtime", each))["loss"]
+        for each in ("torch", "onnx")
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
 def test_accept_if_needs_sets(trained: Path, images: Path) -> None:

@@ -22,8 +22,9 @@ from imgcls.host.terminal_text import counted
 Action = Literal["keep", "drop", "move"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 COLUMNS = ("path", "action", "to", "kind", "reason", "score")
-# Copies within a class do little harm, and all else is for a person to decide; of a leak the measured side goes.
-PROPOSED: dict[str, Action] = {"unreadable": "drop", "leakage": "drop", "conflict": "drop", "label": "move"}
+# What is sure enough to be done without a look: of a leak the measured side goes. All else is kept until a person says
+# otherwise; a suspected label has the other class beside it, so that `keep` need only become `move`.
+PROPOSED: dict[str, Action] = {"unreadable": "drop", "leakage": "drop"}
 # Findings of images, the least serious first.
 URGENCY = ("odd", "near_duplicate", "duplicate", "label", "conflict", "leakage", "unreadable")
 
@@ -88,7 +89,7 @@ def fix_list(findings: Iterable[Finding]) -> str:
     writer.writerow(COLUMNS)
     for path, finding in rows.items():
         action = PROPOSED.get(finding.kind, "keep")
-        to = finding.suggested_label or "" if action == "move" else ""
+        to = finding.suggested_label or ""
         writer.writerow([path, action, to, finding.kind, finding.reason, f"{finding.score:.4f}"])
     return out.getvalue()
 

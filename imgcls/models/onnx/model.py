@@ -190,6 +190,8 @@ class OnnxModel:
 
     def _probabilities(self, rows_BK: Floats) -> Floats:
         self._check_rows(rows_BK)
+        if self.card.calibration is not None:
+            rows_BK = self.card.calibration.apply(rows_BK)
         try:
             return self._answers.probabilities(rows_BK, len(self.card.classes))
         except ValueError as exc:
@@ -203,8 +205,6 @@ class OnnxModel:
                 f"{self.id} answers with values that are not numbers", hint="its weights are damaged; use another model"
             )
         self._check_number(rows_BK.shape[1])
-        if self.card.calibration is not None:
-            rows_BK = self.card.calibration.apply(rows_BK)
         if self.is_foreign and rows_BK.shape[1] == 1 and self._answers.activation == "softmax":
             # Its shape didn't show it.
             raise ModelError(

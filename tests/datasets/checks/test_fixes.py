@@ -34,7 +34,7 @@ def write_list(path: Path, *rows: str) -> Path:
 def test_the_list_has_a_row_per_image_with_what_is_proposed():
     rows = list(csv.DictReader(fix_list(FINDINGS).splitlines()))
     assert [(row["path"], row["action"], row["to"], row["kind"]) for row in rows] == [
-        ("a.jpg", "move", "dog", "label"),
+        ("a.jpg", "keep", "dog", "label"),
         ("b.jpg", "drop", "", "leakage"),
         ("d.jpg", "keep", "", "duplicate"),
     ]
@@ -43,7 +43,9 @@ def test_the_list_has_a_row_per_image_with_what_is_proposed():
 def test_what_was_written_is_read(tmp_path):
     path = tmp_path / "fixes.csv"
     path.write_text(fix_list(FINDINGS))
-    assert read_fixes(path) == {"a.jpg": Fix("move", "dog"), "b.jpg": Fix("drop"), "d.jpg": Fix("keep")}
+    assert read_fixes(path) == {"a.jpg": Fix("keep"), "b.jpg": Fix("drop"), "d.jpg": Fix("keep")}
+    path.write_text(fix_list(FINDINGS).replace("a.jpg,keep", "a.jpg,move"))
+    assert read_fixes(path)["a.jpg"] == Fix("move", "dog")
 
 
 def test_images_are_left_out_and_relabelled_and_files_stay(data, tmp_path, monkeypatch):
