@@ -130,6 +130,11 @@ class ServeConfig:
             UsageError: names the option.
         """
         address, safety = self.address, self.safety
+        if len(self.devices) > self.workers:
+            raise UsageError(
+                f"{len(self.devices)} devices, and --workers {self.workers}: a process uses one device",
+                hint=f"--workers {len(self.devices)}",
+            )
         if not address.is_loopback and safety.token_file is None and not no_auth:
             raise UsageError(
                 f"--host {address.host} can be reached from other machines, and nothing says who may ask",

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
 import functools
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -123,7 +125,9 @@ def listen(address: Address) -> socket.socket:
             return _listen_unix(address.uds)
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":
+            # Elsewhere it would let another program take the port over.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((address.host, address.port))
         listening.listen(BACKLOG)
         listening.set_inheritable(True)
@@ -139,7 +143,7 @@ def _listen_unix(path: Path) -> socket.socket:
     with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
             other.connect(str(path))
-        raise OSError(98, "another server listens there")
+        raise OSError(errno.EADDRINUSE, "another server listens there")
     if path.is_socket():
         # Of a server that is no more.
         path.unlink()
@@ -235,6 +239,4 @@ def serve(
         loop.run(run())
     is_done = models.close(ENGINE_SEC)
     log.event("stopped", level="info" if is_done else "warning", unanswered=None if is_done else "some")
-    if address.uds is not None:
-        address.uds.unlink(missing_ok=True)
     return server.stopped_by

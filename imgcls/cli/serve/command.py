@@ -65,12 +65,18 @@ def serve(
     listening = listen(config.address)
     log_format = life.log_format.value
     has_requests = life.log_requests and not quiet
-    if config.workers > 1:
-        from imgcls.cli.serve.workers import supervise
+    try:
+        if config.workers > 1:
+            from imgcls.cli.serve.workers import supervise
 
-        raise typer.Exit(supervise(config, listening, log_format, has_requests=has_requests, say=_say_ready))
-    stopped_by = run_one(config, listening, log_format, has_requests=has_requests, verbose=verbose)
-    raise typer.Exit(CODES.get(stopped_by, ExitCode.OK) if stopped_by else ExitCode.OK)
+            code = supervise(config, listening, log_format, has_requests=has_requests, say=_say_ready)
+        else:
+            stopped_by = run_one(config, listening, log_format, has_requests=has_requests, verbose=verbose)
+            code = CODES[stopped_by] if stopped_by else ExitCode.OK
+    finally:
+        if config.address.uds is not None:
+            config.address.uds.unlink(missing_ok=True)
+    raise typer.Exit(code)
 
 
 def run_one(
