@@ -123,6 +123,7 @@ def load_classifier(
     output_name: str | None = None,
     ema: bool = False,
     runtime: Runtime = "auto",
+    calibrate: str | Path | None = None,
 ) -> Classifier:
     """Load a model to classify with.
 
@@ -130,7 +131,8 @@ def load_classifier(
         model: a checkpoint, a run folder, an `.onnx` file, a bundled name (`cifar10-cnn`) or the name of a network.
         weights: a state_dict in any of the usual wrappings, for a named network.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`.
-        precision: `fp32`; or `bf16` or `fp16` where the device has it: faster, and the answers shift a little.
+        precision: `fp32`; or `bf16` or `fp16` where the device has it, or `int8` on a CPU: faster, and the answers
+            shift.
         labels: of the outputs of `weights`, or of an ONNX file that `imgcls export` didn't write.
         transform: the preprocessing of such a file.
         progress: called with bytes so far and in all while weights are downloaded.
@@ -140,6 +142,7 @@ def load_classifier(
         ema: take the exponential moving average that the file of `weights` holds.
         runtime: `torch`; `onnx` for the model's ONNX twin, made now if need be and checked against the network; `auto`
             for the twin on a CPU where the cache has one (`imgcls models --fetch NAME` makes it).
+        calibrate: a folder of typical images, which shape an int8 twin and judge it; the next calls find it made.
     Raises:
         ModelError: no such model, or its weights are missing, damaged or can't be downloaded.
         DeviceError: the device isn't there or has no such arithmetic, or onnxruntime isn't installed.
@@ -156,5 +159,6 @@ def load_classifier(
         output_name=output_name,
         ema=ema,
         runtime=runtime,
+        calibrate=Path(calibrate) if calibrate is not None else None,
     )
     return Classifier(load_backend(str(model), options).backend)

@@ -30,16 +30,19 @@ class Twin(OnnxModel):
         path: the file.
         identity: of the model.
         device: `auto`, `cpu`, `cuda`, ...
+    Attributes:
+        calibration: fingerprint of the images that shaped an int8 one; else empty.
     Raises:
         ModelError: damaged, or another model's.
         DeviceError: onnxruntime isn't installed, or has no such device.
     """
 
     def __init__(self, path: Path, identity: Identity, *, device: str = "cpu") -> None:
-        super().__init__(path, device=device)
+        super().__init__(path, device=device, prepacks=identity.is_int8)
         try:
             note = json.loads(self.metadata[TWIN_KEY])
             key, self._model = note["key"], dict(note["model"])
+            self.calibration = str(note.get("calibration", ""))
         except (KeyError, TypeError, ValueError, RecursionError) as exc:
             raise ModelError(f"{path} is no twin: {exc!r}", hint=f"delete {path}") from exc
         # As JSON gives it back: tuples are lists.

@@ -41,6 +41,11 @@ class Identity:
         return {"format": TWIN_FORMAT, "model": self.model, "versions": self.versions}
 
     @property
+    def is_int8(self) -> bool:
+        """Whether the twin computes in 8-bit integers."""
+        return self.model.get("precision") == "int8"
+
+    @property
     def prefix(self) -> str:
         """How the file's name begins, whatever the versions."""
         readable = "".join(char if char.isalnum() or char in "-_." else "-" for char in self.name)[-60:].lstrip(".")

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from imgcls.errors import DeviceError, ImgclsError, ModelError
+from imgcls.errors import DeviceError, ImgclsError, ModelError, UsageError
 from imgcls.host.accelerator_signs import may_have_accelerator
 from imgcls.models.onnx.graph import INSTALL_HINT
 from imgcls.twins.cache import Twin, failure_of, has_former_twin, open_twin, remember_failure
+from imgcls.twins.calibration import Calibration
 from imgcls.twins.identity import Identity, identify
 from imgcls.twins.upcoming import NothingKnown, Upcoming
 
@@ -38,6 +39,8 @@ class TwinRequest:
         weights, labels, ema: as `load_model` takes them.
         runtime: what was asked for.
         device: what was asked for, such as `auto`.
+        precision: `fp32`, or `int8`, which only `onnx` has.
+        calibration: what shapes an int8 twin; None for one that is there.
         upcoming: the images that are to come: they decide whether a twin pays, and the first few check it.
         on_step: told, in a sentence, when something is done that takes seconds.
     """
@@ -48,12 +51,14 @@ class TwinRequest:
     ema: bool = False
     runtime: Runtime = "auto"
     device: str = "auto"
+    precision: Literal["fp32", "int8"] = "fp32"
+    calibration: Calibration | None = None
     upcoming: Upcoming = field(default_factory=NothingKnown)
     on_step: Callable[[str], None] = lambda _step: None
 
     def identity(self) -> Identity | None:
         """Of the model; None as long as it can't be told."""
-        return identify(self.spec, weights=self.weights, labels=self.labels, ema=self.ema)
+        return identify(self.spec, weights=self.weights, labels=self.labels, ema=self.ema, precision=self.precision)
 
 
 class FoundTwin(NamedTuple):
@@ -87,6 +92,14 @@ def find_twin(request: TwinRequest) -> FoundTwin:
         if isinstance(exc, DeviceError) and request.runtime == "onnx":
             raise
         return FoundTwin(None, is_wanted=True, notes=(f"{exc.message}: it is made anew",))
+    told = request.calibration
+    if twin is not None and told is not None and twin.calibration != told.fingerprint:
+        twin = None
+    if twin is None and told is None and request.precision == "int8":
+        raise UsageError(
+            f"{request.spec} has no int8 twin yet, and making one takes images to calibrate on",
+            hint="add --calibrate DIR, a folder of typical images",
+        )
     return FoundTwin(twin, is_wanted=twin is None)
 
 
@@ -118,11 +131,12 @@ def make_wanted_twin(request: TwinRequest, model: "LoadedModel", found: FoundTwi
         raise DeviceError(f"an ONNX twin needs {' and '.join(missing)}", hint=INSTALL_HINT)
     for note in found.notes:
         request.on_step(note)
-    request.on_step(f"making the ONNX twin of {model.name}, once, for faster runs (--runtime torch goes without)")
+    kind, way_out = ("int8", "") if identity.is_int8 else ("ONNX", " (--runtime torch goes without)")
+    request.on_step(f"making the {kind} twin of {model.name}, once, for faster runs{way_out}")
     try:
         from imgcls.twins.making import make_twin
 
-        make_twin(model, identity, upcoming=request.upcoming)
+        make_twin(model, identity, upcoming=request.upcoming, calibration=request.calibration, on_step=request.on_step)
         return FoundTwin(open_twin(identity, device=_device(request)))
     except ImgclsError as exc:
         if is_asked_for:

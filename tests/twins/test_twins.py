@@ -16,7 +16,7 @@ from tiny_model import save_image, save_images
 from torch import Tensor, nn
 
 from imgcls import load_classifier
-from imgcls.errors import ModelError, OutputError
+from imgcls.errors import ModelError, OutputError, UsageError
 from imgcls.host import cache_folders
 from imgcls.inference.backends.backend import LoadOptions, load_backend
 from imgcls.models.loading import LoadedModel, load_model
@@ -291,3 +291,32 @@ def test_only_a_whole_file_of_ours_is_opened(checkpoint: Path, twin: Path) -> No
     twin.rename(twin_path(other))
     with pytest.raises(ModelError, match="another model's twin"):
         open_twin(other)
+
+
+def test_int8_is_shaped_and_judged_by_given_images(checkpoint: Path, tmp_path: Path) -> None:
+    save_images(tmp_path / "typical", 12)
+    with pytest.raises(UsageError, match="takes images to calibrate on"):
+        load_backend(str(checkpoint), LoadOptions(device="cpu", precision="int8"))
+    options = LoadOptions(device="cpu", precision="int8", calibrate=tmp_path / "typical", on_step=(said := []).append)
+    made = load_backend(str(checkpoint), options)
+    assert made.runtime == "onnxruntime"
+    assert "calibrated on 6 images" in said[-1]
+    assert "of 6 others" in said[-1]
+    described = made.backend.describe()
+    assert described["precision"] == "int8"
+    plain = load_backend(str(checkpoint), LoadOptions(device="cpu", runtime="torch"))
+    assert made.backend.id == plain.backend.id
+    np.testing.assert_allclose(
+        made.backend.probabilities(pixels()), plain.backend.probabilities(pixels()), atol=0.1, rtol=0
+    )
+    # The next runs find it, with the images named or not; float32 doesn't take it for its own.
+    said.clear()
+    for again in (options, LoadOptions(device="cpu", precision="int8")):
+        assert load_backend(str(checkpoint), again).backend.describe() == described
+    assert said == []
+    assert load_backend(str(checkpoint), LoadOptions(device="cpu")).runtime == "torch"
+    # Other images shape another one.
+    save_image(tmp_path / "typical" / "more.png", 50)
+    assert load_backend(str(checkpoint), options).backend.describe() != described
+    with pytest.raises(UsageError, match="is for ONNX Runtime"):
+        load_backend(str(checkpoint), LoadOptions(device="cpu", precision="int8", runtime="torch"))

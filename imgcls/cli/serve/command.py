@@ -138,6 +138,7 @@ def _config(
         weights=model.weights,
         device=model.devices[0],
         precision=speed.precision.value,
+        calibrate=speed.calibrate,
         labels=foreign_model.read_labels(foreign.labels),
         transform=transform,
         activation=foreign.told_activation(),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from imgcls.models.onnx.answers import Activation
     from imgcls.models.onnx.input_options import InputOptions
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
 # Which file runs a model file of this suffix; whatever else `--model` names is for PyTorch, or for its ONNX twin.
 MODULE_OF_SUFFIX = {".onnx": "onnx_backend"}
 DEFAULT_MODULE = "twin_backend"
@@ -116,6 +116,7 @@ class LoadOptions:
     output_name: str | None = None
     ema: bool = False
     runtime: Runtime = "auto"
+    calibrate: Path | None = None
     upcoming: "Callable[[], Iterable[Source]] | None" = None
     on_step: Callable[[str], None] = lambda _step: None
 

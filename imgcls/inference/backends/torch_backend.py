@@ -156,6 +156,8 @@ def check_precision(precision: Precision, device: torch.device) -> None:
     Raises:
         DeviceError: says which precision to take instead.
     """
+    if precision == "int8":
+        raise DeviceError("PyTorch has no int8 here, but ONNX Runtime has", hint="leave out --runtime torch")
     if precision == "bf16" and not supports_bfloat16(device):
         raise DeviceError(f"{device} has no bf16 arithmetic", hint="leave out --precision bf16")
     if precision == "fp16" and device.type == "cpu":

@@ -5,12 +5,17 @@ from dataclasses import replace
 from imgcls.errors import UsageError
 from imgcls.inference.backends.backend import LoadedBackend, LoadOptions
 from imgcls.twins.cache import Twin
+from imgcls.twins.calibration import Calibration
 from imgcls.twins.runtime import TwinRequest, find_twin, make_wanted_twin
 from imgcls.twins.upcoming import NothingKnown, UpcomingSources
 
 
 def load(model: str, options: LoadOptions) -> LoadedBackend:
     """A model as a backend; see `load_backend`. Imports torch only where there is no twin."""
+    if options.precision == "int8":
+        return _load_int8(model, options)
+    if options.calibrate is not None:
+        raise UsageError("--calibrate goes with --precision int8", hint="leave it out")
     is_plain = all(each is None for each in (options.transform, options.activation, options.output_name))
     if options.precision != "fp32" and options.runtime == "onnx":
         raise UsageError(f"--precision {options.precision} is for PyTorch", hint="leave out --runtime onnx")
@@ -42,6 +47,30 @@ def load(model: str, options: LoadOptions) -> LoadedBackend:
     if found.twin is not None:
         return _backend(found.twin)
     return network.on_its_device(options.precision, found.notes)
+
+
+def _load_int8(model: str, options: LoadOptions) -> LoadedBackend:
+    if options.runtime == "torch":
+        raise UsageError("--precision int8 is for ONNX Runtime", hint="leave out --runtime torch")
+    request = TwinRequest(
+        spec=model,
+        weights=options.weights,
+        labels=options.labels,
+        ema=options.ema,
+        runtime="onnx",
+        device="cpu" if options.device == "auto" else options.device,
+        precision="int8",
+        calibration=Calibration(options.calibrate) if options.calibrate is not None else None,
+        on_step=options.on_step,
+    )
+    found = find_twin(request)
+    if found.twin is None:
+        from imgcls.inference.backends.torch_backend import load_network
+
+        found = make_wanted_twin(request, load_network(model, replace(options, device="cpu")).model, found)
+        # Whoever asks for int8 gets it or an error.
+        assert found.twin is not None
+    return _backend(found.twin)
 
 
 def _backend(twin: Twin) -> LoadedBackend:

@@ -39,6 +39,7 @@ class OnnxModel:
         transform: the preprocessing, for a file that doesn't say.
         activation: what turns the outputs into probabilities, where the graph doesn't show it.
         output_name: which of several outputs to read.
+        prepacks: see `OnnxSession`.
     Raises:
         ModelError: no such file, damaged, changed since it was exported, or no image classifier.
         UsageError: labels or transform are missing, or the file has its own.
@@ -54,6 +55,7 @@ class OnnxModel:
         transform: Transform | InputOptions | None = None,
         activation: Activation | None = None,
         output_name: str | None = None,
+        prepacks: bool = False,
     ) -> None:
         if not path.is_file():
             raise ModelError(f"no such ONNX file: {path}", hint="check the path, or write one: imgcls export MODEL")
@@ -64,7 +66,7 @@ class OnnxModel:
         if graph is not None and graph.external:
             self.sha256 = sha256_with_weights(path, self.sha256, graph.external)
         takes_channels_last = graph is not None and graph.takes_channels_last
-        self._session = OnnxSession(path, device=device, takes_channels_last=takes_channels_last)
+        self._session = OnnxSession(path, device=device, takes_channels_last=takes_channels_last, prepacks=prepacks)
         self.device = self._session.device
         self.notes: tuple[str, ...] = ()
         text = self._session.metadata.get(CARD_KEY)
