@@ -221,7 +221,8 @@ def _chunks(
             public_only=public_only,
             allows=allows,
         ) as response:
-            if response.status >= 400:
+            # Nobody asked for a part (206), and a redirect that leads nowhere (302) has no content either.
+            if response.status not in WHOLE_STATUS:
                 reason = one_line(f"HTTP {response.status} {response.reason}")
                 if response.status in PASSING_STATUS:
                     raise _PassingFaultError(reason, pause_sec=_wanted_pause(response))

@@ -69,6 +69,14 @@ def recorder() -> Iterator[Recorder]:
     server.close()
 
 
+@pytest.mark.parametrize("status", [204, 206, 304, 302])
+def test_an_answer_that_is_not_the_whole_content_is_none(recorder, status, monkeypatch):
+    # A redirect without an address, for one.
+    monkeypatch.setattr(BaseHTTPRequestHandler, "send_header", lambda *_arguments: None)
+    with pytest.raises(DownloadError, match=f"HTTP {status}"):
+        download_bytes(f"http://{recorder.place}/{status}/", limits=QUICK, max_bytes=100)
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_endless_body_of_a_redirect_is_not_read(recorder, status):
     assert download_bytes(f"http://{recorder.place}/{status}/ok", max_bytes=10, limits=QUICK) == b"fine"
