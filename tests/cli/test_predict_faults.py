@@ -356,6 +356,7 @@ class Network(torch.nn.Module):
 
 class Model:
     id, classes, transform, network = "hungry@0", ("a", "b", "c"), Transform(8, 8), Network()
+    calibration = None
 
 backend = TorchBackend(Model(), torch.device("cpu"))
 images = [np.zeros((8, 8, 3), np.uint8)] * 20
