@@ -93,13 +93,16 @@ def _join(ray: Any, told: dict[str, Any], address: str) -> None:
     try:
         _knock(address)
         ray.init(**told)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as exc:
+    except Exception as exc:
+        # Ray raises what it likes, such as a bare Exception where the machine is too busy to start it in time.
         reason = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
         if "ersion mismatch" in str(exc):
             raise DeviceError(
                 f"the cluster at {address} has other versions: {' '.join(str(exc).split())[:300]}",
                 hint="install the versions of Ray and Python that the cluster has",
             ) from exc
+        if address == "local":
+            raise DeviceError(f"Ray can't start here: {reason}", hint="try again; -v shows Ray's own messages") from exc
         raise DeviceError(
             f"no Ray cluster at {address}: {reason}",
             hint="start one with 'ray start --head', check the address, or use --ray local",
