@@ -88,6 +88,13 @@ def test_a_report_shows_what_is_kept(imgcls, folder):
     assert '["in/0.png","in/0.png",8,6,0,[2,0.49116,3,0.11109]]' in text
 
 
+def to_six_digits(record):
+    """What is equal to a record but for the last digits of its probabilities, which depend on how many images share one
+    step of the arithmetic."""
+    answers = [{**each, "probability": pytest.approx(each["probability"], abs=1e-6)} for each in record["predictions"]]
+    return {**record, "predictions": answers}
+
+
 @pytest.mark.parametrize("name", ["whole.json", "rows.parquet"])
 def test_formats_without_resume_are_still_what_they_were(imgcls, folder, name):
     """Same keys and columns, new ones beside them."""
@@ -97,9 +104,9 @@ def test_formats_without_resume_are_still_what_they_were(imgcls, folder, name):
         old_document, new_document = (json.loads((folder / each).read_text()) for each in (name, new))
         assert old_document["model"] == new_document["model"]
         for old, record in zip(old_document["results"], new_document["results"], strict=True):
-            assert record | {"input": old["input"]} == old
+            assert record | {"input": old["input"]} == to_six_digits(old)
         return
     parquet = pytest.importorskip("pyarrow.parquet", reason="pip install 'imgcls[parquet]'")
     old_rows, new_rows = (parquet.read_table(folder / each).to_pylist() for each in (name, new))
     for old, row in zip(old_rows, new_rows, strict=True):
-        assert {key: row[key] for key in old} | {"input": old["input"]} == old
+        assert {key: row[key] for key in old} | {"input": old["input"]} == to_six_digits(old)
