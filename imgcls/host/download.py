@@ -13,7 +13,7 @@ import urllib3
 from imgcls.errors import ExitCode, ImgclsError
 from imgcls.host import cache_folders
 from imgcls.host.files import remove_stale_parts, replacing
-from imgcls.host.http import PASSING_STATUS, Deadline, RefusedError, explain, open_url
+from imgcls.host.http import PASSING_STATUS, WHOLE_STATUS, Deadline, RefusedError, explain, open_url
 from imgcls.host.urls import without_secrets
 
 CHUNK_BYTES = 1 << 18

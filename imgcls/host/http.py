@@ -26,6 +26,8 @@ from imgcls.host import urls
 MAX_REDIRECTS = 10
 # Answers that another try may better: the server is starting, overloaded, or behind a gateway that lost it.
 PASSING_STATUS = (429, 500, 502, 503, 504)
+# Answers with the whole content, be it from a proxy that changed it (203).
+WHOLE_STATUS = (200, 203)
 
 
 class RefusedError(Exception):
