@@ -64,8 +64,8 @@ def forms(work: Path, calibration: Path) -> list[Form]:
     """The models, exported where they are files."""
     weights = published_weights(NAME)
     found = [
-        Form("torch fp32", ["-m", NAME], weights),
-        Form("torch bf16", ["-m", NAME, "--precision", "bf16"], weights),
+        Form("torch fp32", ["-m", NAME, "--runtime", "torch"], weights),
+        Form("torch bf16", ["-m", NAME, "--runtime", "torch", "--precision", "bf16"], weights),
     ]
     for kind, options in {"fp32": [], "fp16": ["--fp16"], "int8": ["--int8", "--calibrate", calibration]}.items():
         path = work / f"{kind}.onnx"
