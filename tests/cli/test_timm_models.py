@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -137,3 +138,25 @@ def test_the_catalogue_is_listed_by_pattern() -> None:
     assert [each["name"] for each in listed] == [f"timm/{name}" for name in timm.list_pretrained("convnext_at*")]
     assert {each["source"] for each in listed} == {"timm"}
     assert run("models", "timm/convnext_at*").splitlines()[1].startswith("timm/convnext_at")
+
+
+def test_without_a_network_a_repository_is_one_error(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        result = subprocess.run(
+            (sys.executable, "-m", "imgcls", "predict", str(tmp_path), "-m", "hf-hub:org/name", "-f", "jsonl"),
+            env={
+                **os.environ,
+                "PYTHONPATH": str(Path(__file__).parents[2]),
+                "HF_ENDPOINT": endpoint,
+                "HF_HUB_CACHE": str(tmp_path),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (result.returncode, result.stdout) == (6, "")
+    error, hint = result.stderr.splitlines()
+    assert "127.0.0.1 can't be reached" in error
+    assert "HF_ENDPOINT" in hint

@@ -1,14 +1,17 @@
 """Files of repositories on the Hugging Face hub, through huggingface_hub and its cache."""
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from imgcls.errors import ModelError
 from imgcls.host import cache_folders
 from imgcls.models.families.family import DownloadProgress
 
 INSTALL = "pip install 'imgcls[timm]'"
+CONNECT_SEC = 10.0
 
 
 def cached_file(address: str, file: str) -> Path | None:
@@ -34,10 +37,16 @@ def fetch_file(address: str, file: str, progress: DownloadProgress | None = None
     """
     try:
         import huggingface_hub
-        from huggingface_hub import errors
+        from huggingface_hub import constants, errors
+        from huggingface_hub.utils import logging
     except ImportError as exc:
         raise ModelError("huggingface_hub is not installed", hint=INSTALL) from exc
     repo, _at, revision = address.partition("@")
+    if "HF_HUB_VERBOSITY" not in os.environ:
+        # It warns of each retry; what came of them is told here.
+        logging.set_verbosity_error()
+    if not cache_folders.is_offline() and not huggingface_hub.is_offline_mode() and cached_file(address, file) is None:
+        _check_network(repo, file, os.environ.get("HF_ENDPOINT") or constants.ENDPOINT)
     try:
         return Path(
             huggingface_hub.hf_hub_download(
@@ -59,6 +68,28 @@ def fetch_file(address: str, file: str, progress: DownloadProgress | None = None
     except (errors.HfHubHTTPError, errors.HFValidationError, OSError, ValueError) as exc:
         said = str(exc).strip().partition("\n")[0]
         raise ModelError(f"can't fetch {file} of {repo}: {said}", hint="check the name and the network") from exc
+
+
+def _check_network(repo: str, file: str, endpoint: str) -> None:
+    """Try to connect, once: huggingface_hub itself tries a host that nobody knows for half a minute.
+
+    Raises:
+        ModelError: the server can't be reached.
+    """
+    from urllib.request import getproxies
+
+    parts, proxies = urlsplit(endpoint), getproxies()
+    if parts.hostname is None or proxies.get(parts.scheme) or proxies.get("all"):
+        return
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname, port), timeout=CONNECT_SEC).close()
+    except OSError as exc:
+        why = "the host is unknown, or there is no network" if isinstance(exc, socket.gaierror) else exc.strerror or exc
+        raise ModelError(
+            f"{file} of {repo} is not here, and {parts.hostname} can't be reached: {why}",
+            hint="connect, or set HF_ENDPOINT to a mirror server",
+        ) from exc
 
 
 def revision_of(file: Path) -> str:

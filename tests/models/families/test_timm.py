@@ -1,6 +1,7 @@
 """timm's networks and those of the hub, from a server of this machine in the hub's place, beside plain timm scripts."""
 
 import hashlib
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,22 @@ def test_offline_the_cache_answers(hub, tmp_path, monkeypatch):
     damaged.write_bytes(b"x" + damaged.read_bytes()[1:])
     with pytest.raises(ModelError, match="is damaged: its SHA-256 is not"):
         load_model("timm/test_vit")
+
+
+def test_without_a_network_it_says_so_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        with pytest.raises(ModelError, match=r"127\.0\.0\.1 can't be reached: .*refused") as caught:
+            load_model("hf-hub:org/name")
+    assert "HF_ENDPOINT" in caught.value.hint
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.invalid")
+    with pytest.raises(ModelError, match="the host is unknown, or there is no network"):
+        load_model("hf-hub:org/name")
+    # Nothing of huggingface_hub's own messages.
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_pickle_is_never_read(hub):
