@@ -23,9 +23,6 @@ MAX_REASON = 300
 DownloadProgress = Callable[[int, int | None], None]
 T = TypeVar("T")
 
-# OK, and the same where a proxy on the way has changed something.
-WHOLE_STATUS = (200, 203)
-
 
 class DownloadError(ImgclsError):
     """An address that could not be fetched.
