@@ -1,5 +1,6 @@
 """Files of repositories on the Hugging Face hub, through huggingface_hub and its cache."""
 
+import logging
 import os
 import socket
 from pathlib import Path
@@ -38,13 +39,13 @@ def fetch_file(address: str, file: str, progress: DownloadProgress | None = None
     try:
         import huggingface_hub
         from huggingface_hub import constants, errors
-        from huggingface_hub.utils import logging
+        from huggingface_hub.utils import logging as hub_logging
     except ImportError as exc:
         raise ModelError("huggingface_hub is not installed", hint=INSTALL) from exc
     repo, _at, revision = address.partition("@")
     if "HF_HUB_VERBOSITY" not in os.environ:
         # It warns of each retry; what came of them is told here.
-        logging.set_verbosity_error()
+        hub_logging.set_verbosity(logging.ERROR)
     if not cache_folders.is_offline() and not huggingface_hub.is_offline_mode() and cached_file(address, file) is None:
         _check_network(repo, file, os.environ.get("HF_ENDPOINT") or constants.ENDPOINT)
     try:
