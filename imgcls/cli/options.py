@@ -17,6 +17,10 @@ class Runtime(StrEnum):
     ONNX = "onnx"
 
 
+# Each is a thread or a process: a number typed by mistake must not take the machine down.
+MOST_WORKERS = 1024
+
+
 class ReportFormat(StrEnum):
     """How commands with one answer print it."""
 
@@ -69,7 +73,9 @@ RuntimeOption = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=0, help="Threads or processes that decode; by default one per core."),
+    typer.Option(
+        "--workers", min=0, max=MOST_WORKERS, help="Threads or processes that decode; by default one per core."
+    ),
 ]
 Background = Annotated[
     str | None,
