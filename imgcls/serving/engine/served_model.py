@@ -1,5 +1,6 @@
 """The models that a server offers: loading, the check on an image, swapping for new weights without a pause."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -107,8 +108,8 @@ class ServedModels:
             old = list(self._models.values())
             for model in fresh:
                 self._models[model.name] = model
-        for model in old:
-            threading.Thread(target=model.engine.close, args=(DRAIN_SEC,), name="drain", daemon=True).start()
+        engines = [model.engine for model in old]
+        threading.Thread(target=_drain, args=(engines,), name="drain", daemon=True).start()
         return fresh
 
     def close(self, timeout_sec: float) -> bool:
@@ -137,6 +138,14 @@ class ServedModels:
             raise ModelError(f"{spec} names no class", hint=f"imgcls predict -m {spec} FILE")
         best = best_batch(loaded.device, config.batching.max_batch)
         return ServedModel(name, spec, loaded, Engine(predictor, config.batching, best_batch=best), time.time())
+
+
+def _drain(engines: list[Engine]) -> None:
+    """Let models answer what they have in hand, and their memory go."""
+    while engines:
+        engines.pop().close(DRAIN_SEC)
+    # Threads and queues refer to each other, and a server makes so few objects that nobody would look for long.
+    gc.collect()
 
 
 def name_of(spec: str) -> str:
