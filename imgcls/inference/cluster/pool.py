@@ -7,6 +7,7 @@ so that ten million names are never held; and a worker tells how far it is insid
 
 import contextlib
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 
 from imgcls.errors import DeviceError, ImgclsError
 from imgcls.inference.cluster.blocks import Block
-from imgcls.inference.cluster.session import Shape
+from imgcls.inference.cluster.session import HeadLostError, Shape
 from imgcls.inference.cluster.worker import BlockWorker, PartResult, WorkerTask
 
 # A block waits in a worker while another is in hand, so that no worker waits for this process.
@@ -80,7 +81,9 @@ class WorkerPool:
         self._tries: dict[str, int] = {}
         self._failed_starts = 0
         self._grew = self._asked_head = 0.0
-        self._head_silent_since: float | None = None
+        self._head_answered = 0.0
+        self._is_head_lost = False
+        self._asking: threading.Thread | None = None
         self.status = Status()
         self.devices: dict[str, int] = {}
         self.versions: list[dict[str, str]] = []
@@ -116,6 +119,8 @@ class WorkerPool:
 
     def close(self) -> None:
         """End the workers."""
+        if self._is_head_lost:
+            return
         for worker in self._workers:
             with contextlib.suppress(Exception):
                 self._ray.kill(worker.actor)
@@ -165,8 +170,7 @@ class WorkerPool:
                 if made["versions"] not in self.versions:
                     self.versions.append(made["versions"])
         self._listen()
-        if not done:
-            self._check_head()
+        self._check_head()
 
     def _listen(self) -> None:
         for worker in self._workers:
@@ -237,6 +241,9 @@ class WorkerPool:
             if len(self._workers) < shape.most:
                 self._start()
             return
+        if self._asking is not None:
+            # Who doesn't answer one question would let another wait.
+            return
         free = self._ask(self._ray.available_resources) or {}
         if free.get("CPU", 0) >= shape.num_cpus and free.get("GPU", 0) >= shape.num_gpus:
             self._start()
@@ -248,15 +255,17 @@ class WorkerPool:
             DeviceError: it has not answered for a while.
         """
         now = time.monotonic()
-        if now - self._asked_head < GROW_SEC:
-            return
-        self._asked_head = now
-        if self._ask(self._ray.nodes) is not None:
-            self._head_silent_since = None
-            return
-        self._head_silent_since = self._head_silent_since or now
-        if time.monotonic() - self._head_silent_since > HEAD_LIMIT_SEC:
-            raise DeviceError(
+        if self._asking is not None and not self._asking.is_alive():
+            self._head_answered = now
+            self._asking = None
+        if self._asking is None and now - self._asked_head >= GROW_SEC:
+            self._asked_head = now
+            # In a thread, as the question waits for its answer longer than this run should.
+            self._asking = threading.Thread(target=self._ask, args=(self._ray.nodes,), name="ask", daemon=True)
+            self._asking.start()
+        if self._asking is not None and now - max(self._head_answered, self._asked_head) > HEAD_LIMIT_SEC:
+            self._is_head_lost = True
+            raise HeadLostError(
                 "the head of the Ray cluster is gone", hint="start it again; --resume keeps the parts that are done"
             )
 

@@ -1,5 +1,6 @@
 """Ray itself: started or joined, kept quiet, left again."""
 
+import atexit
 import contextlib
 import importlib.util
 import logging
@@ -17,6 +18,10 @@ MOST_CPUS = 4
 # For an address to answer at all.
 KNOCK_LIMIT_SEC = 10.0
 LEAST_STORE_BYTES = 256 * 2**20
+
+
+class HeadLostError(DeviceError):
+    """The cluster's head doesn't answer any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,14 @@ def ray_session(address: str, *, is_verbose: bool, store_bytes: int) -> Iterator
             for name in ("ray", "ray.data"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
         yield ray
-    finally:
+    except HeadLostError:
+        # Nobody is left to say goodbye to, and Ray would wait for an answer until it ends the process itself.
+        atexit.unregister(ray.shutdown)
+        raise
+    except BaseException:
         ray.shutdown()
+        raise
+    ray.shutdown()
 
 
 def _join(ray: Any, told: dict[str, Any], address: str) -> None:
