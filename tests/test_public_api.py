@@ -12,6 +12,7 @@ from tiny_model import CLASSES, save_image
 
 import imgcls
 from imgcls.errors import DataError, OutputError, UsageError
+from imgcls.host.data_files import json_text
 
 NAMES = """
     Classifier Client EvalReport ImageError ImageRecord ImgclsError PredictSettings Prediction Predictor __version__
@@ -61,7 +62,7 @@ def test_evaluate_gives_what_the_command_prints(imgcls, tiny_model, animals):
     done: list[tuple[int, int]] = []
     report = evaluate(tiny_model, animals, device="cpu", progress=lambda *now: done.append(now))
     run = imgcls("eval", tiny_model, "--data", animals, "--device", "cpu", "-f", "json")
-    assert json.loads(run.stdout) == report.to_dict()
+    assert json.loads(run.stdout) == json.loads(json_text(report.to_dict()))
     assert (report.result.count, done[-1]) == (9, (9, 9))
     assert (report.device, report.runtime, report.precision) == ("cpu", "torch", "fp32")
 

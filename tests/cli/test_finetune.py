@@ -48,7 +48,7 @@ def published(published_weights, server, monkeypatch) -> Path:
     """The same as if torchvision published them, at a server of this machine."""
     url = server.add(f"/{published_weights.name}", published_weights.read_bytes())
     entry = replace(catalogue_entry(NAME), url=url)
-    monkeypatch.setattr("imgcls.models.families.torchvision.catalogue_entry", lambda _name, _weights_name="": entry)
+    monkeypatch.setattr("imgcls.models.families.torchvision.torchvision_entries", lambda: [entry])
     return weights_path(entry)
 
 

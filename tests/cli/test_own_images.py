@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from imgcls.cli.app import app
-from imgcls.datasets import stored_images
+from imgcls.images import cropping
 from imgcls.models.checkpoint import load_checkpoint
 
 SETTINGS = ("--epochs", "1", "--set", "data.image_px=8", "--set", "model.arguments.widths=[4]", "--device", "cpu")
@@ -89,7 +89,7 @@ def test_what_is_no_image(train):
 
 def test_an_image_too_large_to_decode_is_skipped(train, monkeypatch):
     write_classes(Path("pets"), {"cat": 3, "dog": 3})
-    monkeypatch.setattr(stored_images, "DecodeOptions", functools.partial(stored_images.DecodeOptions, max_pixels=1000))
+    monkeypatch.setattr(cropping, "DecodeOptions", functools.partial(cropping.DecodeOptions, max_pixels=1000))
     write_image(Path("pets/cat/huge.png"), px=40)
     result = train()
     assert result.exit_code == 0, result.output

@@ -29,14 +29,18 @@ def test_help_names_values_and_not_pythons_types(command):
 
 def test_help_says_bounds_in_words():
     text = " ".join(run("eval", "--help", COLUMNS="200").stdout.split())
-    assert re.search(r"--workers N Threads or processes that decode[^│]*\(0 or more\)", text)
+    assert re.search(r"--workers N Threads or processes that decode[^│]*\(0 to 1024\)", text)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
         (["evl"], "no such command 'evl'; did you mean 'eval'?", "imgcls --help"),
-        (["eval", "x", "--splt", "val"], "no such option: --splt; did you mean --sort, --split?", "imgcls eval --help"),
+        (
+            ["eval", "x", "--splt", "val"],
+            "no such option: --splt; did you mean --sort, --split, --std?",
+            "imgcls eval --help",
+        ),
         (
             ["eval", "x", "-f", "xml"],
             "invalid value for '--format' / '-f': 'xml' is not one of 'table', 'json'",

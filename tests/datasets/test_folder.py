@@ -147,8 +147,8 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
 def test_a_class_that_validation_lacks_is_said(tmp_path: Path) -> None:
     write_classes(tmp_path / "train", {"cat": 1, "dog": 1})
     write_classes(tmp_path / "val", {"cat": 1})
-    (warning,) = open_dataset(str(tmp_path), transform=TRANSFORM).warnings
-    assert "no images of 'dog'" in warning
+    warnings = open_dataset(str(tmp_path), transform=TRANSFORM).warnings
+    assert ["no images of 'dog'" in warning for warning in warnings].count(True) == 1
 
 
 def test_what_eval_chooses(tmp_path: Path) -> None:
