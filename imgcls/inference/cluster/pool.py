@@ -81,7 +81,8 @@ class WorkerPool:
         self._tries: dict[str, int] = {}
         self._failed_starts = 0
         self._grew = self._asked_head = 0.0
-        self._head_answered = 0.0
+        self._head_answered = time.monotonic()
+        self._free_resources: dict[str, float] = {}
         self._is_head_lost = False
         self._asking: threading.Thread | None = None
         self.status = Status()
@@ -241,10 +242,8 @@ class WorkerPool:
             if len(self._workers) < shape.most:
                 self._start()
             return
-        if self._asking is not None:
-            # Who doesn't answer one question would let another wait.
-            return
-        free = self._ask(self._ray.available_resources) or {}
+        # What the head said last; asking it here would wait for an answer if it is gone.
+        free, self._free_resources = self._free_resources, {}
         if free.get("CPU", 0) >= shape.num_cpus and free.get("GPU", 0) >= shape.num_gpus:
             self._start()
 
@@ -255,25 +254,22 @@ class WorkerPool:
             DeviceError: it has not answered for a while.
         """
         now = time.monotonic()
-        if self._asking is not None and not self._asking.is_alive():
-            self._head_answered = now
-            self._asking = None
-        if self._asking is None and now - self._asked_head >= GROW_SEC:
+        if (self._asking is None or not self._asking.is_alive()) and now - self._asked_head >= GROW_SEC:
             self._asked_head = now
             # In a thread, as the question waits for its answer longer than this run should.
-            self._asking = threading.Thread(target=self._ask, args=(self._ray.nodes,), name="ask", daemon=True)
+            self._asking = threading.Thread(target=self._ask_head, name="ask", daemon=True)
             self._asking.start()
-        if self._asking is not None and now - max(self._head_answered, self._asked_head) > HEAD_LIMIT_SEC:
+        if self._asking is not None and now - self._head_answered > HEAD_LIMIT_SEC:
             self._is_head_lost = True
             raise HeadLostError(
                 "the head of the Ray cluster is gone", hint="start it again; --resume keeps the parts that are done"
             )
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        try:
-            return question()
-        except Exception:
-            return None
+    def _ask_head(self) -> None:
+        # An error is no answer.
+        with contextlib.suppress(Exception):
+            self._free_resources = self._ray.available_resources()
+            self._head_answered = time.monotonic()
 
 
 def _reason(exc: Exception) -> str:

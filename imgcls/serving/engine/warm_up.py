@@ -10,7 +10,7 @@ from imgcls.outputs.record import ImageRecord
 
 # On a CPU larger batches are no faster per image, as their activations leave its cache, and each image waits for all of
 # the others. Measured with EfficientNet-Lite0 as ONNX on two cores, ms per image in batches of 1, 2, 4, 8, 16 and 32:
-# 3.3, 3.0, 2.7, 2.8, 3.1, 3.4.
+# 4.56, 3.84, 3.26, 3.13, 3.13, 3.29.
 CPU_BATCH = 8
 SIDE_PX = 256
 
