@@ -1,6 +1,5 @@
 // The page's data are script elements: `run`, blocks of records (see page.py), heat maps, and, below this script,
 // thumbnails in blocks of lines, those of the most interesting images.
-const $ = (id) => document.getElementById(id);
 const run = JSON.parse($("run").textContent);
 const heatMaps = JSON.parse($("maps").textContent);
 const rows = [];
@@ -13,19 +12,8 @@ for (const block of document.querySelectorAll("script.records")) {
 }
 const mistakes = rows.filter((row) => !row.right);
 
-const number = (n) => n.toLocaleString("en");
 const percent = (p, digits = 1) => p === null || p === undefined ? "–" : `${(100 * p).toFixed(digits)}%`;
-const plural = (n, one, many) => `${number(n)} ${n === 1 ? one : many}`;
-// Control and direction characters would let a name pass for another one.
-const visible = (text) => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) =>
-  ({"\n": "\\n", "\r": "\\r", "\t": "\\t"})[char] ?? `\\u{${char.codePointAt(0).toString(16)}}`);
 const className = (label) => visible(run.classes[label]);
-const make = (tag, className, text) => {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-};
 const drawing = (tag, attributes, ...children) => {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);

@@ -1,5 +1,5 @@
 // The galleries: filters, a list of which only the cards near the screen exist, heat maps on demand.
-const OVERSCAN_PX = 600, PREVIEW_PX = 150, MAX_PRINTED = 300, CARD = {height: 300, width: 190};
+const PREVIEW_PX = 150, MAX_PRINTED = 300, CARD = {height: 300, width: 190};
 const state = {filter: "mistakes", label: -1, guess: -1, search: "", sort: "-confidence", above: 0, overlay: false};
 const SORTS = {"-confidence": (a, b) => b.confidence - a.confidence, confidence: (a, b) => a.confidence - b.confidence,
   "-loss": (a, b) => b.loss - a.loss, input: () => 0};
@@ -47,9 +47,8 @@ const update = () => {
   redraw();
 };
 const redraw = () => {
-  cards.forEach((card) => card.remove());
-  cards.clear();
-  place();
+  list.clear();
+  list.place();
 };
 const change = (values) => { Object.assign(state, values); writeAddress(); update(); };
 // From elsewhere on the page: the images, and the way to them.
@@ -57,7 +56,7 @@ const show = (values) => {
   change({label: -1, guess: -1, search: "", above: 0, sort: usualSort(values.filter), ...values});
   $("gallery").scrollIntoView();
   $("images").focus({preventScroll: true});
-  place();
+  list.place();
 };
 
 // Thumbnails come behind this script, so that a large page can be used before it has been read whole.
@@ -158,31 +157,4 @@ const drawCard = (row) => {
   return card;
 };
 
-const cards = new Map();
-const place = () => {
-  const list = $("images"), gap = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--gap"));
-  const width = list.clientWidth, columns = Math.max(1, Math.floor((width + gap) / (Math.min(CARD.width, (width - gap) / 2) + gap)));
-  const cardWidth = (width - gap * (columns - 1)) / columns, pitch = CARD.height + gap;
-  list.style.height = `${Math.max(0, Math.ceil(shown.length / columns) * pitch - gap)}px`;
-  const above = -list.getBoundingClientRect().top;
-  const first = Math.max(0, Math.floor((above - OVERSCAN_PX) / pitch)) * columns;
-  const last = Math.min(shown.length, Math.max(0, Math.ceil((above + innerHeight + OVERSCAN_PX) / pitch)) * columns);
-  for (const [position, card] of cards) {
-    // The card that has the keyboard's attention stays, wherever the page is scrolled.
-    if ((position < first || position >= last) && !card.contains(document.activeElement)) {
-      card.remove();
-      cards.delete(position);
-    }
-  }
-  for (let position = first; position < last; position++) if (!cards.has(position)) cards.set(position, drawCard(shown[position]));
-  let next = list.firstElementChild;
-  for (const position of [...cards.keys()].sort((a, b) => a - b)) {
-    const card = cards.get(position);
-    card.style.width = `${cardWidth}px`;
-    card.style.transform = `translate(${(position % columns) * (cardWidth + gap)}px, ${Math.floor(position / columns) * pitch}px)`;
-    card.setAttribute("aria-posinset", position + 1);
-    card.setAttribute("aria-setsize", shown.length);
-    if (card === next) next = next.nextElementSibling;
-    else list.insertBefore(card, next);
-  }
-};
+const list = cardList({shown: () => shown, narrowest: (width, gap) => Math.min(CARD.width, (width - gap) / 2), height: () => CARD.height, draw: drawCard});

@@ -1,7 +1,7 @@
 """An evaluation as one page of HTML that needs nothing else.
 
 The page holds every image's answer as text, and small images within a budget; in the browser only the cards in view
-exist. Its scripts are the files of this folder, one after the other in one function.
+exist. Its scripts are `cards.js` of predict's page and the files of this folder, one after the other in one function.
 """
 
 import base64
@@ -220,7 +220,7 @@ def _render(report: EvalReport, title: str) -> tuple[str, str, str]:
         made=datetime.now(UTC),
         skipped=[(str(bad.path), bad.kind, bad.message) for bad in report.skipped[:MOST_SKIPPED]],
         style=(base / "report.css").read_text("utf-8") + (here / "page.css").read_text("utf-8"),
-        script="\n".join((here / name).read_text("utf-8") for name in SCRIPTS),
+        script="\n".join(each.read_text("utf-8") for each in (base / "cards.js", *(here / name for name in SCRIPTS))),
     )
     head, rest = text.split(DATA_MARK)
     middle, tail = rest.split(THUMBNAILS_MARK)

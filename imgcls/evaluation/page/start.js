@@ -1,22 +1,4 @@
 // Everything is drawn once, and the page follows the hand from then on.
-const copyNames = async () => {
-  const names = shown.map((row) => run.prefix + row.name).join("\n") + "\n";
-  let done = true;
-  try {
-    await navigator.clipboard.writeText(names);
-  } catch {
-    // Where a page from a file may not use the clipboard, a selection may still be copied.
-    const area = make("textarea");
-    area.value = names;
-    document.body.append(area);
-    area.select();
-    done = document.execCommand("copy");
-    area.remove();
-  }
-  $("copy").textContent = done ? `Copied ${plural(shown.length, "name", "names")}` : "Copying is not allowed here";
-  setTimeout(() => { $("copy").textContent = "Copy names"; }, 2000);
-};
-
 for (const [id, name, test] of SEGMENTS) {
   const button = make("button", "segment", `${name} `);
   button.type = "button";
@@ -35,7 +17,7 @@ $("guessed-class").addEventListener("change", (event) => change({guess: Number(e
 $("sort").addEventListener("change", (event) => change({sort: event.target.value}));
 $("search").addEventListener("input", (event) => change({search: event.target.value}));
 $("clear").addEventListener("click", () => change({label: -1, guess: -1, search: "", above: 0}));
-$("copy").addEventListener("click", copyNames);
+$("copy").addEventListener("click", () => copyNames(shown.map((row) => run.prefix + row.name)));
 $("skip").addEventListener("click", (event) => { event.preventDefault(); $("images").focus(); });
 $("show-accepted").addEventListener("click", () => show({filter: "mistakes", above: $("threshold").value / 1000}));
 
@@ -54,15 +36,6 @@ $("overlay").addEventListener("click", () => {
   redraw();
 });
 
-let asked = false;
-const soon = () => {
-  if (asked) return;
-  asked = true;
-  requestAnimationFrame(() => { asked = false; place(); });
-};
-addEventListener("scroll", soon, {passive: true});
-addEventListener("resize", soon);
-new ResizeObserver(soon).observe($("images"));
 addEventListener("hashchange", () => { readAddress(); update(); });
 // Paper has no screen to scroll: the first of what is shown, in the order of the document.
 addEventListener("beforeprint", () => {

@@ -168,7 +168,7 @@ def _render(origin: Origin) -> str:
         device=origin.device,
         versions=origin.versions,
         style=(here / "report.css").read_text("utf-8"),
-        script=(here / "report.js").read_text("utf-8"),
+        script="\n".join((here / name).read_text("utf-8") for name in ("cards.js", "report.js")),
     )
 
 

@@ -268,6 +268,13 @@ def test_fits_a_narrow_screen_and_works_with_the_keyboard(page: Page, tmp_path: 
     page.run("dispatchEvent(new Event('beforeprint'))")
     assert page.run("[...document.querySelectorAll('details')].every((node) => node.open)")
     page.run("dispatchEvent(new Event('afterprint'))")
+    # Each image once, as before: what was printed is gone.
+    positions = page.run(
+        "[...document.querySelectorAll('#images .card')].map((node) => node.getAttribute('aria-posinset'))"
+    )
+    assert positions
+    assert len(set(positions)) == len(positions)
+    assert None not in positions
 
 
 def test_only_what_is_on_screen_is_in_the_document(page: Page, tmp_path: Path) -> None:
