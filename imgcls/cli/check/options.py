@@ -7,22 +7,8 @@ from typing import Annotated
 import typer
 
 from imgcls.cli import options
+from imgcls.datasets.checks.finding import KINDS
 from imgcls.errors import UsageError
-
-# Of `datasets.checks.finding`, without what importing that costs; a test compares.
-KINDS = (
-    "unreadable",
-    "odd",
-    "duplicate",
-    "near_duplicate",
-    "conflict",
-    "leakage",
-    "label",
-    "imbalance",
-    "class_name",
-    "orientation",
-    "shortcut",
-)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,7 @@
 import contextlib
 import functools
 import os
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -17,7 +15,7 @@ from imgcls.cli.predict.cluster import ClusterOptions
 from imgcls.cli.predict.inputs import InputOptions
 from imgcls.cli.predict.model import ModelOptions, Precision, SpeedOptions, load_model, load_options
 from imgcls.cli.predict.output import OutputOptions
-from imgcls.cli.predict.progress import WINDOW_SEC
+from imgcls.cli.predict.progress import WindowedRate, rate_bar
 from imgcls.cli.process.interrupts import Interruption, noted_interruptions
 from imgcls.errors import ExitCode, UsageError
 from imgcls.inference.cluster.blocks import is_archive
@@ -27,8 +25,6 @@ from imgcls.inference.cluster.run import ClusterResult, PartsDestination, run_on
 from imgcls.inference.cluster.session import require_ray
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from imgcls.images.sources import Source
     from imgcls.inference.batch_run import ErrorLimits
     from imgcls.inference.cluster.pool import Status
@@ -161,52 +157,34 @@ def _progress_line(
     if console.quiet or not console.is_terminal():
         yield lambda _summary, _status: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[workers]}"),
-        TextColumn("[red]{task.fields[failed]}"),
-    )
-    with Progress(*columns, console=console.stderr_console(), transient=True) as bar:
-        task = bar.add_task("", total=None, rate="", failed="", workers="starting Ray")
-        if open_inputs is not None:
-            threading.Thread(target=_count, args=(open_inputs, bar, task), daemon=True).start()
-        marks: deque[tuple[float, int]] = deque()
+    with rate_bar(open_inputs and (lambda: _count(open_inputs)), note="starting Ray") as show:
+        rate: WindowedRate | None = None
+        counted = 0
 
         def move(summary: "Summary", status: "Status") -> None:
+            nonlocal rate, counted
             now = time.monotonic()
             done, failed = summary.count + status.in_hand[0], summary.num_failed + status.in_hand[1]
             fresh = done - summary.num_kept
-            marks.append((now, fresh))
-            while len(marks) > 2 and now - marks[1][0] > WINDOW_SEC:
-                marks.popleft()
-            seconds = now - marks[0][0]
-            rate = f"{(fresh - marks[0][1]) / seconds:.0f} img/s" if seconds > 1 and fresh > marks[0][1] else ""
+            if rate is None:
+                # What Ray takes to start is no part of the rate.
+                rate = WindowedRate(now)
+            else:
+                rate.add(now, fresh - counted)
+            counted = fresh
             nodes = f" on {status.num_nodes} nodes" if status.num_nodes > 1 else ""
             workers = f"{status.num_workers} worker{'' if status.num_workers == 1 else 's'}{nodes}"
             lost = f", {status.num_lost} lost" if status.num_lost else ""
-            bar.update(
-                task,
-                completed=done,
-                rate=rate,
-                workers=workers + lost if status.num_workers else "starting workers",
-                failed=f"{failed:,} failed" if failed else "",
-            )
+            show(done, failed, rate.per_sec(now), workers + lost if status.num_workers else "starting workers")
 
         yield move
 
 
-def _count(open_inputs: "Callable[[], Iterable[Source]]", bar: "Progress", task: "TaskID") -> None:
+def _count(open_inputs: "Callable[[], Iterable[Source]]") -> int | None:
     count = 0
-    # What goes wrong while counting goes wrong again, and is said, where the inputs are read for good.
-    with contextlib.suppress(Exception):
-        for source in open_inputs():
-            if is_archive(source):
-                # Nobody knows how many images it has.
-                return
-            count += 1
-        bar.update(task, total=count)
+    for source in open_inputs():
+        if is_archive(source):
+            # Nobody knows how many images it has.
+            return None
+        count += 1
+    return count

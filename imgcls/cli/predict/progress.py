@@ -34,9 +34,9 @@ class WindowedRate:
         self._marks = deque([(now, 0)])
         self._count = 0
 
-    def add(self, now: float) -> None:
-        """Count one image that was classified; those that are kept from before cost nothing, and are left out."""
-        self._count += 1
+    def add(self, now: float, count: int = 1) -> None:
+        """Count images that were classified; those that are kept from before cost nothing, and are left out."""
+        self._count += count
         # Ten marks per second are enough, however fast images come.
         if now - self._marks[-1][0] >= WINDOW_SEC / 100:
             self._marks.append((now, self._count))
@@ -69,19 +69,7 @@ def progress_bar(open_inputs: "Callable[[], Iterable[object]] | None", *, is_wan
     if not is_wanted or console.quiet or not console.is_terminal():
         yield lambda _record, _summary: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("[red]{task.fields[failed]}"),
-    )
-    with Progress(*columns, console=console.stderr_console(), transient=True) as bar:
-        task = bar.add_task("", total=None, rate="", failed="")
-        if open_inputs is not None:
-            threading.Thread(target=_count, args=(open_inputs, bar, task), daemon=True).start()
+    with rate_bar(open_inputs and (lambda: sum(1 for _ in open_inputs()))) as show:
         rate = WindowedRate(time.monotonic())
         num_inputs = 0
 
@@ -91,14 +79,47 @@ def progress_bar(open_inputs: "Callable[[], Iterable[object]] | None", *, is_wan
             if isinstance(record, ImageRecord):
                 rate.add(now)
             num_inputs += begins_input(record)
-            speed = rate.per_sec(now)
-            failed = f"{summary.num_failed:,} failed" if summary.num_failed else ""
-            bar.update(task, completed=num_inputs, rate=f"{speed:.0f} img/s" if speed else "", failed=failed)
+            show(num_inputs, summary.num_failed, rate.per_sec(now), "")
 
         yield move
 
 
-def _count(open_inputs: "Callable[[], Iterable[object]]", bar: "Progress", task: "TaskID") -> None:
+@contextlib.contextmanager
+def rate_bar(
+    count_inputs: "Callable[[], int | None] | None", *, note: str = ""
+) -> "Iterator[Callable[[int, int, float | None, str], None]]":
+    """A bar on stderr that says how many images are done and have failed, images/s, the time left, and a note.
+
+    Args:
+        count_inputs: how many there will be, or None where nobody knows; called in the background.
+        note: what is to be said at first.
+    Yields:
+        What to call with the images that are done, those that failed, the rate where there is one, and the note.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        *([TextColumn("{task.fields[note]}")] if note else []),
+        TextColumn("[red]{task.fields[failed]}"),
+    )
+    with Progress(*columns, console=console.stderr_console(), transient=True) as bar:
+        task = bar.add_task("", total=None, rate="", failed="", note=note)
+        if count_inputs is not None:
+            threading.Thread(target=_count, args=(count_inputs, bar, task), daemon=True).start()
+
+        def show(done: int, num_failed: int, speed: float | None, note: str) -> None:
+            failed = f"{num_failed:,} failed" if num_failed else ""
+            rate = f"{speed:.0f} img/s" if speed and speed > 0 else ""
+            bar.update(task, completed=done, rate=rate, failed=failed, note=note)
+
+        yield show
+
+
+def _count(count_inputs: "Callable[[], int | None]", bar: "Progress", task: "TaskID") -> None:
     # What goes wrong while counting goes wrong again, and is said, where the inputs are read for good.
     with contextlib.suppress(Exception):
-        bar.update(task, total=sum(1 for _ in open_inputs()))
+        bar.update(task, total=count_inputs())
