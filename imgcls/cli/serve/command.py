@@ -15,11 +15,10 @@ from imgcls.cli.predict.decoding import DecodingOptions
 from imgcls.cli.predict.messages import say_smaller_batch
 from imgcls.cli.predict.model import SpeedOptions
 from imgcls.cli.process import startup
+from imgcls.cli.serve.limits import BatchOptions, LimitOptions
 from imgcls.cli.serve.options import (
     AddressOptions,
-    BatchOptions,
     LifeOptions,
-    LimitOptions,
     ModelOptions,
     SafetyOptions,
     check_one_model,
