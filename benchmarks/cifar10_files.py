@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from imgcls.datasets import cifar10
+from imgcls.datasets.readers import cifar10
 
 FILES = {"train": cifar10.TRAIN_FILES, "test": cifar10.TEST_FILES}
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")

@@ -118,7 +118,7 @@ def reading(arguments: argparse.Namespace) -> None:
 
 def names(arguments: argparse.Namespace) -> None:
     """Names that lead nowhere, through the code that lists and cuts them."""
-    from imgcls.images.selection import InputSelection
+    from imgcls.images.inputs.selection import InputSelection
     from imgcls.inference.cluster.blocks import cut_blocks
 
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
@@ -167,7 +167,7 @@ def driver(arguments: argparse.Namespace) -> None:
     import itertools
     from types import SimpleNamespace
 
-    from imgcls.images.sources import Source
+    from imgcls.images.inputs.sources import Source
     from imgcls.inference.cluster import pool as pools
     from imgcls.inference.cluster.blocks import cut_blocks
     from imgcls.inference.cluster.session import Shape, ray_session

@@ -17,7 +17,7 @@ import cifar10_files
 import torch
 
 import imgcls
-from imgcls.datasets import cifar10
+from imgcls.datasets.readers import cifar10
 from imgcls.recipes.loading import load_recipe
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

@@ -10,10 +10,10 @@ import torch
 from imgcls.datasets import decode_cache
 from imgcls.datasets.checks.fixes import with_fixes
 from imgcls.datasets.fingerprints import UNKNOWN, SeenImages
-from imgcls.datasets.folder import LAYOUT_HINT
-from imgcls.datasets.folder_checks import nested_hint, unread
 from imgcls.datasets.in_memory import InMemoryImages, PixelStore, decode_all
 from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.datasets.readers.folder import LAYOUT_HINT
+from imgcls.datasets.readers.folder_checks import nested_hint, unread
 from imgcls.datasets.resolved import ResolvedData
 from imgcls.datasets.resolving import SPLITS, resolve
 from imgcls.datasets.stored_images import FileImages, StoredImages

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from imgcls.datasets import cifar10
-from imgcls.datasets.cifar10_download import fetch_cifar10
 from imgcls.datasets.fingerprints import SeenImages
-from imgcls.datasets.folder import (
+from imgcls.datasets.labelled_images import DataDescription
+from imgcls.datasets.readers import cifar10
+from imgcls.datasets.readers.cifar10_download import fetch_cifar10
+from imgcls.datasets.readers.folder import (
     LAYOUT_HINT,
     ScannedFolder,
     find_split_folders,
@@ -16,7 +17,7 @@ from imgcls.datasets.folder import (
     left_out,
     scan_classes,
 )
-from imgcls.datasets.folder_checks import (
+from imgcls.datasets.readers.folder_checks import (
     beside_splits,
     folder_warnings,
     quoted,
@@ -25,12 +26,11 @@ from imgcls.datasets.folder_checks import (
     spell,
     unlabelled,
 )
-from imgcls.datasets.labelled_images import DataDescription
+from imgcls.datasets.readers.table_splits import resolve_table
+from imgcls.datasets.readers.tables import is_table
 from imgcls.datasets.resolved import WHOLE, ResolvedData, ResolvedSplit
 from imgcls.datasets.splits import Carving
 from imgcls.datasets.stored_images import ArrayImages, FileImages
-from imgcls.datasets.table_splits import resolve_table
-from imgcls.datasets.tables import is_table
 from imgcls.errors import DataError
 from imgcls.host import cache_folders
 from imgcls.host.download import DownloadProgress

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from imgcls.errors import DataError, ImageError
 from imgcls.images import time_limit
 from imgcls.images.cropping import cropped_image, decode_options
-from imgcls.images.sources import iterate_sources
+from imgcls.images.inputs.sources import iterate_sources
 from imgcls.images.transform import Pixels, Transform
 
 DRAWN_SIZE = (320, 240)

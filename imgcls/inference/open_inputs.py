@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from imgcls.errors import ImageError
+from imgcls.images.inputs.sources import Source
 from imgcls.images.rgb import to_rgb, upright
-from imgcls.images.sources import Source
 from imgcls.images.transform_values import RGB
 from imgcls.outputs.record import RecordError
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from imgcls.errors import UsageError
 from imgcls.images.decoding import DEFAULT_MAX_PIXELS
-from imgcls.images.download import fetch_image
+from imgcls.images.inputs.download import fetch_image
 from imgcls.images.transform_values import MOST_DEPTH_BITS, RGB, colour_text
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from imgcls.datasets.fingerprints import digest_of
-from imgcls.datasets.folder import find_split_folders
 from imgcls.datasets.opening import Dataset
+from imgcls.datasets.readers.folder import find_split_folders
 from imgcls.errors import ConfigError, DataError
 from imgcls.host.devices import DeviceChoice, choose_device
 from imgcls.recipes.loading import load_recipe

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from imgcls.errors import DataError
-from imgcls.images.sources import iterate_sources
+from imgcls.images.inputs.sources import iterate_sources
 
 # Beyond so many files a folder's fingerprint looks at none.
 FINGERPRINTED = 10_000

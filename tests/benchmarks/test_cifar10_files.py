@@ -8,7 +8,7 @@ import runs
 from labelled_data import write_cifar10
 from PIL import Image
 
-from imgcls.datasets.cifar10 import read_split
+from imgcls.datasets.readers.cifar10 import read_split
 
 
 def write_archive(path, names):

@@ -84,7 +84,7 @@ def test_an_archive_without_images_is_told(imgcls, tiny_model, folder):
 
 
 def test_compressed_members_wait_within_a_bound(monkeypatch, tiny_model, tmp_path):
-    from imgcls.images.sources import iterate_sources
+    from imgcls.images.inputs.sources import iterate_sources
     from imgcls.inference import pipeline
     from imgcls.inference.backends.backend import load_backend
 

@@ -15,8 +15,8 @@ import pytest
 from imgcls.errors import ImageError
 from imgcls.images.archives.names import archive_suffix, expand_braces, member_name, split_member
 from imgcls.images.archives.tar_headers import parse_pax
-from imgcls.images.selection import walk_rules
-from imgcls.images.sources import Source, iterate_sources
+from imgcls.images.inputs.selection import walk_rules
+from imgcls.images.inputs.sources import Source, iterate_sources
 
 CONTENT = {f"{number:02}.jpg": bytes([number]) * (600 + number) for number in range(5)}
 

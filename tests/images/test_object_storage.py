@@ -7,14 +7,14 @@ import zipfile
 import pytest
 
 from imgcls.errors import ImageError
-from imgcls.images.download import fetch_image
+from imgcls.images.inputs.download import fetch_image
+from imgcls.images.inputs.selection import walk_rules
+from imgcls.images.inputs.sources import iterate_sources
 from imgcls.images.object_storage import retries, store
 from imgcls.images.object_storage.ranged_file import RangedFile
 from imgcls.images.object_storage.retries import StorageError, with_retries
 from imgcls.images.object_storage.store import object_store
 from imgcls.images.object_storage.urls import StorageOptions, is_object_url, restored_url, shown_url
-from imgcls.images.selection import walk_rules
-from imgcls.images.sources import iterate_sources
 
 
 @pytest.fixture(autouse=True)

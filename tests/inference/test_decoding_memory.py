@@ -16,7 +16,7 @@ from pathlib import Path
 from colour_backend import ColourBackend
 from imgcls.images.decode_budget import decoding_bytes
 from imgcls.images.formats import open_image
-from imgcls.images.sources import Source
+from imgcls.images.inputs.sources import Source
 from imgcls.inference.pipeline import StreamSettings, classify_stream
 def peak_mib():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024

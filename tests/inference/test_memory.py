@@ -11,7 +11,7 @@ PROBE = """
 import itertools, resource, sys
 from pathlib import Path
 from colour_backend import ColourBackend
-from imgcls.images.sources import Source
+from imgcls.images.inputs.sources import Source
 from imgcls.inference.batch_run import run_batch
 from imgcls.outputs.destination import Destination
 from imgcls.inference.pipeline import StreamSettings

@@ -11,7 +11,8 @@ MODULES = """
     inference.predictor inference.settings inference.backends.backend
     outputs.destination outputs.report.page images.thumbnails outputs.opening outputs.origin outputs.lock
     outputs.journal outputs.manifest outputs.record outputs.resume outputs.writer outputs.formats outputs.formats.values
-    images.decoding images.download images.input_lists images.selection images.sources images.transform host.resources
+    images.decoding images.inputs.download images.inputs.input_lists images.inputs.selection
+    images.inputs.sources images.transform host.resources
 """.split()  # noqa: SIM905 - a list of quoted words is harder to read
 
 
@@ -25,7 +26,7 @@ for name in {MODULES}:
     importlib.import_module("imgcls." + name)
 from pathlib import Path
 from colour_backend import ColourBackend, classify
-from imgcls.images.sources import iterate_sources
+from imgcls.images.inputs.sources import iterate_sources
 from imgcls.outputs.destination import Destination
 for format in ("jsonl", "csv", "json"):
     output = Path({str(tmp_path)!r}, "results." + format)

@@ -8,7 +8,7 @@ import pytest
 from colour_backend import ColourBackend, draw_image
 
 from imgcls.errors import OutputError
-from imgcls.images.sources import iterate_sources
+from imgcls.images.inputs.sources import iterate_sources
 from imgcls.inference.batch_run import run_batch
 from imgcls.inference.pipeline import StreamSettings
 from imgcls.outputs.destination import Destination

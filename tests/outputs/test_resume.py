@@ -11,7 +11,7 @@ import pytest
 from colour_backend import ColourBackend, draw_image
 
 from imgcls.errors import DataError, OutputError, UsageError
-from imgcls.images.sources import Source, iterate_sources
+from imgcls.images.inputs.sources import Source, iterate_sources
 from imgcls.inference.batch_run import BatchResult, ErrorLimits, run_batch
 from imgcls.inference.pipeline import StreamSettings
 from imgcls.outputs.destination import Destination

@@ -201,7 +201,7 @@ def test_other_answers_are_not_kept(checkpoint: Path) -> None:
 
 
 def test_the_images_to_come_check_it_too(checkpoint: Path, tmp_path: Path) -> None:
-    from imgcls.images.sources import iterate_sources
+    from imgcls.images.inputs.sources import iterate_sources
 
     save_images(tmp_path, 12)
     (tmp_path / "0001.png").write_bytes(b"damaged")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from run_events import epoch_end
 
 from imgcls.errors import ConfigError, DataError, ImgclsError, ModelError
-from imgcls.images.input_lists import read_list
+from imgcls.images.inputs.input_lists import read_list
 from imgcls.images.transform import Transform
 from imgcls.models.class_names import read_class_names
 from imgcls.models.model_card import ModelCard

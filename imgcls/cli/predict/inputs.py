@@ -9,7 +9,7 @@ from imgcls.images.archives.names import archive_suffix, is_streamed
 from imgcls.images.object_storage.urls import StorageOptions, is_object_url
 
 if TYPE_CHECKING:
-    from imgcls.images.selection import InputSelection
+    from imgcls.images.inputs.selection import InputSelection
 
 PANEL = "Which inputs"
 
@@ -122,7 +122,7 @@ class InputOptions(NamedTuple):
         Args:
             max_stdin_bytes: an image on stdin may have.
         """
-        from imgcls.images.selection import InputSelection
+        from imgcls.images.inputs.selection import InputSelection
 
         return InputSelection(
             tuple(self.inputs or ()),

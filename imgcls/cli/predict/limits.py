@@ -75,7 +75,7 @@ class LimitOptions(NamedTuple):
         Args:
             storage: how object storage is reached.
         """
-        from imgcls.images.download import fetch_image
+        from imgcls.images.inputs.download import fetch_image
 
         return functools.partial(
             fetch_image,

@@ -6,7 +6,7 @@ from imgcls.cli import console
 from imgcls.images.archives.names import archive_suffix
 
 if TYPE_CHECKING:
-    from imgcls.images.walking import PassedOver
+    from imgcls.images.inputs.walking import PassedOver
     from imgcls.inference.batch_run import BatchResult
     from imgcls.outputs.destination import Destination
 

@@ -12,7 +12,7 @@ from imgcls.images.archives.members import ArchiveError, HeldBytes, Member, TarS
 from imgcls.images.archives.names import TAR_SUFFIXES, archive_suffix, parts_of
 from imgcls.images.archives.tar_headers import TarHeader, TarKind, walk_tar
 from imgcls.images.archives.zip_entries import walk_zip
-from imgcls.images.walking import WalkRules, has_image_suffix, system_name
+from imgcls.images.inputs.walking import WalkRules, has_image_suffix, system_name
 
 # Bytes by which formats are known; see `begins_like_image`.
 PREFIX_BYTES = 16

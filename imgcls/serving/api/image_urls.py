@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from imgcls.errors import ImageError
 from imgcls.host import urls
-from imgcls.images.download import fetch_image
-from imgcls.images.sources import Source, is_url, valid_unicode
+from imgcls.images.inputs.download import fetch_image
+from imgcls.images.inputs.sources import Source, is_url, valid_unicode
 from imgcls.serving.http.multipart import clean_name
 from imgcls.serving.http.problems import Problem
 

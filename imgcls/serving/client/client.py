@@ -16,8 +16,8 @@ from imgcls._version import __version__
 from imgcls.errors import DeviceError, ImageError, ModelError, UsageError
 from imgcls.host.urls import without_secrets
 from imgcls.images.decoding import openable
-from imgcls.images.download import fetch_image
-from imgcls.images.sources import Source, is_url
+from imgcls.images.inputs.download import fetch_image
+from imgcls.images.inputs.sources import Source, is_url
 from imgcls.outputs.record import ImageRecord, RecordError, failed_record, source_version
 from imgcls.serving.client.answers import record_of
 
@@ -255,7 +255,7 @@ def _trusted(verify: bool | str) -> Any:
 
 
 def _sources(inputs: "str | Path | bytes | Iterable[str | Path | bytes]") -> Iterator[Source]:
-    from imgcls.images.sources import iterate_sources
+    from imgcls.images.inputs.sources import iterate_sources
 
     if isinstance(inputs, (str, os.PathLike, bytes)):
         inputs = [inputs]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from imgcls.datasets.stored_images import ImageFile
 from imgcls.errors import DataError
-from imgcls.images.walking import has_image_suffix
+from imgcls.images.inputs.walking import has_image_suffix
 
 # What people call the folders of each split, in whatever case.
 SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgcls.datasets.folder import SPLIT_FOLDERS
-from imgcls.datasets.folder_checks import quoted, spell
+from imgcls.datasets.readers.folder import SPLIT_FOLDERS
+from imgcls.datasets.readers.folder_checks import quoted, spell
 from imgcls.datasets.stored_images import FileImages, ImageFile
 from imgcls.errors import DataError
 

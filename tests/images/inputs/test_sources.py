@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from imgcls.images.selection import walk_rules
-from imgcls.images.sources import Source, display_name, iterate_sources, path_of
+from imgcls.images.inputs.selection import walk_rules
+from imgcls.images.inputs.sources import Source, display_name, iterate_sources, path_of
 
 pytestmark = pytest.mark.usefixtures("in_folder")
 

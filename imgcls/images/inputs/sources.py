@@ -12,9 +12,9 @@ from urllib.parse import quote, unquote_to_bytes
 from imgcls.errors import DataError, ImageError
 from imgcls.host.urls import without_secrets
 from imgcls.images.archives.names import SEPARATOR, archive_suffix, expand_braces, has_braces, member_name, split_member
-from imgcls.images.data_uris import decode_data_uri, is_data_uri
+from imgcls.images.inputs.data_uris import decode_data_uri, is_data_uri
+from imgcls.images.inputs.walking import Found, WalkRules, has_image_suffix, match_pattern, walk_folder
 from imgcls.images.object_storage.urls import StorageOptions, is_object_url, shown_url
-from imgcls.images.walking import Found, WalkRules, has_image_suffix, match_pattern, walk_folder
 
 if TYPE_CHECKING:
     from imgcls.images.archives.members import Member

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from imgcls.errors import DataError, UsageError
-from imgcls.images.input_lists import MAX_ENTRY_BYTES, check_stdin_use, read_list
+from imgcls.images.inputs.input_lists import MAX_ENTRY_BYTES, check_stdin_use, read_list
 
 
 def entries(content: bytes, **options) -> list[str]:

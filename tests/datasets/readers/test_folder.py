@@ -10,8 +10,8 @@ import pytest
 from labelled_data import write_classes, write_image
 
 from imgcls.datasets.evaluation_data import open_for_evaluation
-from imgcls.datasets.folder import scan_classes
 from imgcls.datasets.opening import Opening, open_dataset
+from imgcls.datasets.readers.folder import scan_classes
 from imgcls.datasets.resolving import resolve
 from imgcls.errors import DataError
 from imgcls.images.transform import Transform

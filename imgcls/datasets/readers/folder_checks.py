@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from imgcls.datasets.folder import ScannedFolder, other_suffixes
+from imgcls.datasets.readers.folder import ScannedFolder, other_suffixes
 
 # How many names a sentence spells out before it only counts them.
 NAMES_SHOWN = 5

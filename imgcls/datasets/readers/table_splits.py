@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from imgcls.datasets.folder_checks import spell
 from imgcls.datasets.labelled_images import DataDescription
+from imgcls.datasets.readers.folder_checks import spell
+from imgcls.datasets.readers.tables import LabelTable, read_table, unknown_labels
 from imgcls.datasets.resolved import WHOLE, ResolvedData, ResolvedSplit
 from imgcls.datasets.splits import Carving
-from imgcls.datasets.tables import LabelTable, read_table, unknown_labels
 from imgcls.errors import DataError
 
 DEFAULT_VAL_FRACTION = 0.2

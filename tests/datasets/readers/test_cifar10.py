@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from labelled_data import CIFAR10_FILES, write_cifar10
 
-from imgcls.datasets import cifar10
+from imgcls.datasets.readers import cifar10
 from imgcls.errors import DataError
 
 PER_FILE = 4

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imgcls.errors import UsageError
-from imgcls.images.input_lists import check_stdin_use, read_list
+from imgcls.images.inputs.input_lists import check_stdin_use, read_list
+from imgcls.images.inputs.sources import STDIN, Source, iterate_sources
+from imgcls.images.inputs.walking import PassedOver, WalkRules, has_image_suffix
 from imgcls.images.object_storage.urls import DEFAULT_STORAGE, StorageOptions
 from imgcls.images.signatures import begins_like_image, looks_like_image
-from imgcls.images.sources import STDIN, Source, iterate_sources
-from imgcls.images.walking import PassedOver, WalkRules, has_image_suffix
 
 AGE_UNITS_SEC = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 

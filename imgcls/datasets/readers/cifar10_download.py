@@ -3,7 +3,7 @@
 import tarfile
 from pathlib import Path
 
-from imgcls.datasets import cifar10
+from imgcls.datasets.readers import cifar10
 from imgcls.errors import DataError
 from imgcls.host import cache_folders
 from imgcls.host.download import Digest, DownloadError, DownloadProgress, download_file

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from labelled_data import write_cifar10
 
-from imgcls.datasets import cifar10
-from imgcls.datasets.cifar10_download import fetch_cifar10
 from imgcls.datasets.opening import open_dataset
+from imgcls.datasets.readers import cifar10
+from imgcls.datasets.readers.cifar10_download import fetch_cifar10
 from imgcls.errors import DataError
 from imgcls.host import cache_folders
 from imgcls.images.transform import Transform

@@ -1,0 +1,1 @@
+"""From what the user typed to a stream of inputs: files, folders, patterns, lists, URLs, standard input."""
