@@ -10,7 +10,7 @@ from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.datasets.opening import Opening, open_splits
 from imgcls.datasets.resolving import resolve
 from imgcls.errors import DataError
-from imgcls.host.download import DownloadProgress
+from imgcls.host.http.download import DownloadProgress
 
 
 @dataclass(frozen=True)

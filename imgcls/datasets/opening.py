@@ -19,7 +19,7 @@ from imgcls.datasets.resolving import SPLITS, resolve
 from imgcls.datasets.stored_images import FileImages, StoredImages
 from imgcls.datasets.streamed import StreamedImages, strict_error
 from imgcls.errors import DataError
-from imgcls.host.download import DownloadProgress
+from imgcls.host.http.download import DownloadProgress
 from imgcls.host.resources import available_bytes, available_cores
 from imgcls.images.transform import Transform
 

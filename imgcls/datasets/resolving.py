@@ -33,7 +33,7 @@ from imgcls.datasets.splits import Carving
 from imgcls.datasets.stored_images import ArrayImages, FileImages
 from imgcls.errors import DataError
 from imgcls.host import cache_folders
-from imgcls.host.download import DownloadProgress
+from imgcls.host.http.download import DownloadProgress
 
 SPLITS = ("train", "val", "test")
 # What becomes of a data set that lacks the folder of a split.

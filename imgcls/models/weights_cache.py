@@ -12,7 +12,7 @@ from imgcls.host.digests import file_sha256
 from imgcls.models.families.family import DownloadProgress, PretrainedEntry
 
 if TYPE_CHECKING:
-    from imgcls.host.download import Limits
+    from imgcls.host.http.content import Limits
 
 # A mirror of the catalogue's files: stands in for all of an address before the file's name.
 MIRROR_VARIABLE = "IMGCLS_WEIGHTS_URL"
@@ -45,7 +45,9 @@ def cached_weights(
             _check_cached(path, digits)
         return path
     # Where the file is here, nothing pays for the import of an HTTP client.
-    from imgcls.host.download import DEFAULT_LIMITS, Digest, DownloadError, download_file
+    from imgcls.host.http.content import DEFAULT_LIMITS
+    from imgcls.host.http.download import Digest, download_file
+    from imgcls.host.http.faults import DownloadError
 
     url, check = weights_url(entry), Digest("sha256", digits) if digits else None
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from imgcls.errors import OutputError
 from imgcls.host.files import write_text
-from imgcls.host.urls import without_secrets
+from imgcls.host.http.urls import without_secrets
 from imgcls.outputs.origin import Origin
 from imgcls.outputs.summary import Summary
 

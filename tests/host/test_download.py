@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from imgcls.errors import OutputError
-from imgcls.host.download import Digest, DownloadError, Limits, download_bytes, download_file
-from imgcls.host.urls import split_user
+from imgcls.host.http.content import Limits
+from imgcls.host.http.download import Digest, download_bytes, download_file
+from imgcls.host.http.faults import DownloadError
+from imgcls.host.http.urls import split_user
 
 BODY = b"weights " * 50_000
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -28,7 +30,7 @@ def names(folder: Path) -> list[str]:
 
 def start_download(url: str, target: Path) -> "subprocess.Popen[str]":
     script = (
-        "import sys; from pathlib import Path; from imgcls.host.download import download_file\n"
+        "import sys; from pathlib import Path; from imgcls.host.http.download import download_file\n"
         "download_file(sys.argv[1], Path(sys.argv[2]), progress=lambda d, t: print(d, flush=True))"
     )
     return subprocess.Popen(

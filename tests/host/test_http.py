@@ -16,7 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from imgcls.host.download import Digest, DownloadError, Limits, download_bytes, download_file
+from imgcls.host.http.content import Limits
+from imgcls.host.http.download import Digest, download_bytes, download_file
+from imgcls.host.http.faults import DownloadError
 
 QUICK = Limits(idle_sec=5, total_sec=30, attempts=2, pause_sec=0.01)
 
@@ -198,7 +200,7 @@ def test_damaged_encoding(server):
 def test_what_is_unpacked_has_the_limit_too(server, length):
     # 200 MiB of zeros in 200 KB: to unpack it whole before counting would show in this process's memory.
     code = (
-        "import resource, sys; from imgcls.host.download import DownloadError, download_bytes\n"
+        "import resource, sys; from imgcls.host.http.download import DownloadError, download_bytes\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: download_bytes(sys.argv[1], max_bytes=2**20)\n"
         "except DownloadError as exc: print(exc.reason)\n"
@@ -254,7 +256,7 @@ asked = []
 server = ThreadingHTTPServer(("0.0.0.0", 0), Handler)
 port = server.server_port
 threading.Thread(target=server.serve_forever, daemon=True).start()
-from imgcls.host.download import DownloadError, download_bytes
+from imgcls.host.http.download import DownloadError, download_bytes
 for host, target in (("8.8.4.4", "127.0.0.1"), ("8.8.4.4", "127.1"), ("8.8.4.4", "localhost"), ("8.8.4.4", "8.8.4.4"),
                      ("127.0.0.1", "127.0.0.1")):
     for allow_private in (False, True):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imgcls.host.urls import is_private, redirect_target, split_user, without_secrets
+from imgcls.host.http.urls import is_private, redirect_target, split_user, without_secrets
 
 
 @pytest.mark.parametrize(

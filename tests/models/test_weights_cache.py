@@ -9,7 +9,7 @@ import pytest
 
 from imgcls.errors import ExitCode, ModelError, OutputError
 from imgcls.host import cache_folders
-from imgcls.host.download import Limits
+from imgcls.host.http.content import Limits
 from imgcls.models.families.torchvision import ALEXNET
 from imgcls.models.weights_cache import MIRROR_VARIABLE, cached_weights, digits_in_name, weights_path, weights_url
 

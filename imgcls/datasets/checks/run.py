@@ -15,7 +15,7 @@ from imgcls.datasets.checks.scan import Embed, Progress, Scan, scan_images
 from imgcls.datasets.checks.shortcuts import shortcuts, turned_images
 from imgcls.datasets.resolving import SPLITS, resolve
 from imgcls.errors import DataError, UsageError
-from imgcls.host.download import DownloadProgress
+from imgcls.host.http.download import DownloadProgress
 from imgcls.host.resources import available_cores
 from imgcls.host.versions import versions
 

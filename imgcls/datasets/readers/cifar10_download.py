@@ -6,8 +6,9 @@ from pathlib import Path
 from imgcls.datasets.readers import cifar10
 from imgcls.errors import DataError
 from imgcls.host import cache_folders
-from imgcls.host.download import Digest, DownloadError, DownloadProgress, download_file
 from imgcls.host.files import output_error
+from imgcls.host.http.download import Digest, DownloadProgress, download_file
+from imgcls.host.http.faults import DownloadError
 from imgcls.host.working_folders import working_folder
 
 

@@ -41,7 +41,9 @@ def fetch_image(
         options = storage or StorageOptions()
         return fetch_object(url, options=options, max_bytes=max_bytes, time_limit_sec=time_limit_sec)
     # Few runs touch the network, and urllib3's import is a tenth of a small run's time.
-    from imgcls.host.download import DownloadError, Limits, download_bytes
+    from imgcls.host.http.content import Limits
+    from imgcls.host.http.download import download_bytes
+    from imgcls.host.http.faults import DownloadError
 
     limits = Limits(idle_sec=min(10.0, time_limit_sec), total_sec=time_limit_sec)
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote, unquote_to_bytes
 
 from imgcls.errors import DataError, ImageError
-from imgcls.host.urls import without_secrets
+from imgcls.host.http.urls import without_secrets
 from imgcls.images.archives.names import SEPARATOR, archive_suffix, expand_braces, has_braces, member_name, split_member
 from imgcls.images.inputs.data_uris import decode_data_uri, is_data_uri
 from imgcls.images.inputs.walking import Found, WalkRules, has_image_suffix, match_pattern, walk_folder

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from imgcls.errors import ImageErrorKind
-from imgcls.host.urls import without_secrets
+from imgcls.host.http.urls import without_secrets
 
 Made = TypeVar("Made")
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from imgcls.host.urls import without_secrets
+from imgcls.host.http.urls import without_secrets
 
 # By scheme, the package that reads it through fsspec.
 PACKAGES = {

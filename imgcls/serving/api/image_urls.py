@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from imgcls.errors import ImageError
-from imgcls.host import urls
+from imgcls.host.http import urls
 from imgcls.images.inputs.download import fetch_image
 from imgcls.images.inputs.sources import Source, is_url, valid_unicode
 from imgcls.serving.http.multipart import clean_name

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from imgcls._version import __version__
 from imgcls.errors import DeviceError, ImageError, ModelError, UsageError
-from imgcls.host.urls import without_secrets
+from imgcls.host.http.urls import without_secrets
 from imgcls.images.decoding import openable
 from imgcls.images.inputs.download import fetch_image
 from imgcls.images.inputs.sources import Source, is_url

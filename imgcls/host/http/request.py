@@ -7,81 +7,24 @@ and off private networks, whose contents are never read; and credentials that go
 
 import base64
 import contextlib
-import http.client
 import socket
-import ssl
-import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import urllib3
-from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from imgcls._version import __version__
-from imgcls.host import urls
+from imgcls.host.http import urls
+from imgcls.host.http.deadline import Deadline
+from imgcls.host.http.faults import RefusedError
 
 MAX_REDIRECTS = 10
 # Answers that another try may better: the server is starting, overloaded, or behind a gateway that lost it.
 PASSING_STATUS = (429, 500, 502, 503, 504)
 # Answers with the whole content, be it from a proxy that changed it (203).
 WHOLE_STATUS = (200, 203)
-
-
-class RefusedError(Exception):
-    """An answer that leads where we don't go; the message says why."""
-
-
-class Deadline:
-    """A point in time at which every connection opened under it is cut, wherever it is blocked.
-
-    Args:
-        seconds: from now.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
-
-    def __enter__(self) -> "Deadline":
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._timer.cancel()
-        with self._lock:
-            for connection in self._sockets:
-                connection.close()
-            self._sockets.clear()
-
-    @property
-    def has_passed(self) -> bool:
-        """Whether the time is up."""
-        return time.monotonic() >= self._end
-
-    @property
-    def remaining_sec(self) -> float:
-        """Seconds that are left, never negative."""
-        return max(self._end - time.monotonic(), 0.0)
-
-    def watch(self, connection: socket.socket) -> None:
-        """End a connection with the time."""
-        # A second handle on it: the first is closed, or handed on, while the answer is still being read.
-        with self._lock:
-            self._sockets.append(socket.fromfd(connection.fileno(), connection.family, connection.type))
-        if self.has_passed:
-            self._cut()
-
-    def _cut(self) -> None:
-        with self._lock:
-            for connection in self._sockets:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
@@ -180,43 +123,6 @@ class _Hop:
         self.is_private = urls.is_private(host)
         if self.is_private and self._forbids_private:
             raise RefusedError(f"a public server redirects to the private address {host}")
-
-
-def explain(exc: Exception, *, idle_sec: float) -> tuple[str, bool]:
-    """Why a request failed, in words, and whether another try may better it."""
-    match exc:
-        case exceptions.ProxyError():
-            reason, may_pass = explain(exc.original_error, idle_sec=idle_sec)
-            return f"the proxy: {reason}", may_pass
-        case exceptions.NameResolutionError() | socket.gaierror():
-            return "the host is unknown, or there is no network", False
-        case exceptions.NewConnectionError() if isinstance(exc.__cause__, Exception):
-            return explain(exc.__cause__, idle_sec=idle_sec)
-        case exceptions.TimeoutError() | TimeoutError():
-            return f"no answer for {idle_sec:g} s", True
-        case exceptions.DecodeError():
-            return "its content encoding is damaged", True
-        case http.client.IncompleteRead():
-            return "cut short", True
-        case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted ({exc.verify_message})", False
-        case ConnectionRefusedError():
-            return "connection refused", False
-        case ConnectionError() | ssl.SSLEOFError():
-            return "the server closed the connection", True
-        case exceptions.HTTPError() if isinstance(inner := _inner_error(exc), Exception):
-            return explain(inner, idle_sec=idle_sec)
-        case RefusedError():
-            return str(exc), False
-        case OSError():
-            return exc.strerror or str(exc), False
-    return f"not a usable address or answer ({exc})", False
-
-
-def _inner_error(exc: exceptions.HTTPError) -> object:
-    """What urllib3 wrapped: handed over as the last argument, or as the cause."""
-    last = exc.args[-1] if exc.args else None
-    return last if isinstance(last, Exception) else exc.__cause__
 
 
 def _watched(url: str, on_connection: Callable[[socket.socket], None]) -> type[HTTPConnection]:
