@@ -105,11 +105,12 @@ class Page:
 
 
 @contextlib.contextmanager
-def started_chromium(folder: Path) -> Iterator[Page]:
+def started_chromium(folder: Path, *flags: str) -> Iterator[Page]:
     """Start a browser with a profile of its own.
 
     Args:
         folder: for whatever it writes.
+        flags: more of the command line.
     """
     import fcntl  # Windows, which hasn't got it, skips these tests.
 
@@ -117,7 +118,7 @@ def started_chromium(folder: Path) -> Iterator[Page]:
     receiving, answers = os.pipe()
     # Out of the way of those that START makes.
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (commands, answers)]
-    command = [str(PROGRAM), *FLAGS.split(), f"--user-data-dir={folder / 'profile'}"]
+    command = [str(PROGRAM), *FLAGS.split(), *flags, f"--user-data-dir={folder / 'profile'}"]
     with contextlib.ExitStack() as stack:
         for fd in (sending, receiving):
             stack.callback(os.close, fd)

@@ -45,6 +45,7 @@ def export_onnx(
     *,
     precision: Precision = "fp32",
     folder: Path | None = None,
+    to_half: Callable[[bytes], bytes] = to_fp16,
     on_step: Callable[[str], None] = lambda _step: None,
 ) -> ExportReport:
     """Write a model as ONNX, load the file again, and compare its answers with the model's.
@@ -54,6 +55,7 @@ def export_onnx(
         output: the file; replaced when it is there.
         precision: `fp16` halves the file; `int8` quarters it, and needs a folder to calibrate on.
         folder: images to compare on beside the drawn ones, and to calibrate on.
+        to_half: what `fp16` does to the file's bytes.
         on_step: told what is being done.
     Raises:
         ModelError: it can't be expressed as ONNX, or the file answers differently; then it isn't kept.
@@ -93,7 +95,7 @@ def export_onnx(
         parities["fp32"].check("the ONNX file")
         if precision != "fp32":
             on_step(f"converting to {precision}")
-            smaller = to_fp16(plain) if calibration is None else to_int8(path, INPUT, calibration, model.transform)
+            smaller = to_half(plain) if calibration is None else to_int8(path, INPUT, calibration, model.transform)
             write_onnx(part, smaller, model, precision=precision)
             files[precision] = _opened(part, runs, precision)
             parities[precision] = compare(expected, in_batches(runs[precision], images))

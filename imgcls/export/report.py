@@ -58,6 +58,7 @@ class ExportReport:
         num_drawn: how many of the compared images are imgcls's own drawings; the rest are the folder's.
         folder: where the other images came from, or None.
         num_calibrated: how many of the folder's images set the ranges of int8, none of which was compared; 0 elsewhere.
+        total_bytes: of a folder, with all its files; 0 where the output is a file.
     """
 
     output: Path
@@ -68,6 +69,7 @@ class ExportReport:
     num_drawn: int
     folder: Path | None = None
     num_calibrated: int = 0
+    total_bytes: int = 0
     versions: dict[str, str] = field(default_factory=lambda: versions(PACKAGES))
 
     @property

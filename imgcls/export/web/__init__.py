@@ -1,0 +1,1 @@
+"""A model as a static web site that classifies images in the visitor's browser."""
