@@ -167,7 +167,7 @@ def driver(arguments: argparse.Namespace) -> None:
     import itertools
     from types import SimpleNamespace
 
-    from imgcls.images.inputs.sources import Source
+    from imgcls.images.inputs.source import Source
     from imgcls.inference.cluster import pool as pools
     from imgcls.inference.cluster.blocks import cut_blocks
     from imgcls.inference.cluster.session import Shape, ray_session

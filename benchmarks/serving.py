@@ -170,7 +170,7 @@ class PeakMemory:
 
 def alone(model):
     """Median milliseconds of decoding and of the model for one image, and of both, in a process without a server."""
-    from imgcls.images.inputs.sources import Source
+    from imgcls.images.inputs.source import Source
     from imgcls.inference.backends.backend import load_backend
     from imgcls.inference.predictor import Predictor
 

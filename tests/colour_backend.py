@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.inference.batch_run import BatchResult, run_batch
 from imgcls.inference.pipeline import StreamSettings

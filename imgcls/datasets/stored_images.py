@@ -21,7 +21,7 @@ from torch import Tensor
 from imgcls.datasets.fingerprints import fingerprint, fingerprints_of_files
 from imgcls.images.cropping import CroppedImage, cropped_image, decode_options
 from imgcls.images.decoding import DecodeOptions, decoded_image
-from imgcls.images.inputs.sources import display_name
+from imgcls.images.inputs.names import display_name
 from imgcls.images.thumbnails import make_thumbnail
 from imgcls.images.transform import Pixels, Transform
 

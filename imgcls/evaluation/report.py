@@ -12,7 +12,7 @@ from imgcls.evaluation.figures.measured import Figures, interval_facts, measure_
 from imgcls.evaluation.metrics import EvalResult
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
 from imgcls.host.versions import versions
-from imgcls.images.inputs.sources import display_name
+from imgcls.images.inputs.names import display_name
 
 SCHEMA = 1
 # A matrix of as many classes as ImageNet has is 2 MB of JSON; one of 4,000 classes would be 32.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from imgcls.errors import DataError
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.images.thumbnails import THUMBNAIL_PX
 from imgcls.inference.backends.backend import Backend
 from imgcls.inference.pipeline import Record, StreamSettings, classify_stream

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from imgcls.errors import UsageError
 from imgcls.host.terminal_text import counted
-from imgcls.images.inputs.sources import STDIN, iterate_sources
+from imgcls.images.inputs.sources import iterate_sources
+from imgcls.images.inputs.stdin import STDIN
 from imgcls.images.thumbnails import THUMBNAIL_PX
 from imgcls.images.transform import Transform
 from imgcls.inference.backends.backend import Backend, LoadOptions, Precision, load_backend

@@ -14,7 +14,7 @@ from functools import partial
 from imgcls.errors import ImageError, ImageErrorKind
 from imgcls.images.decode_budget import DECODING
 from imgcls.images.frames import MOST_FRAMES, FrameCursor
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.images.time_limit import DecodeClock
 from imgcls.inference.decoder import Decoded, Decoder
 from imgcls.inference.download_pool import DownloadPool, Fetched

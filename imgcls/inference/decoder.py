@@ -11,7 +11,7 @@ from imgcls.errors import ImageError
 from imgcls.images.cropping import cropped_image, decode_options
 from imgcls.images.decoding import DEFAULT_MAX_PIXELS
 from imgcls.images.frames import FrameCursor
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.images.thumbnails import make_thumbnail
 from imgcls.images.time_limit import IMAGE_LIMIT_SEC
 from imgcls.images.transform import Pixels, Transform

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from imgcls.errors import ImageError
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.images.rgb import to_rgb, upright
 from imgcls.images.transform_values import RGB
 from imgcls.outputs.record import RecordError

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.inference.backends.backend import Backend
 from imgcls.inference.batch_executor import BatchExecutor
 from imgcls.inference.decode_pool import DecodePool, DecodeTask

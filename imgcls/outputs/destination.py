@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from imgcls.errors import OutputError, UsageError
 from imgcls.host.files import output_error
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.outputs.compression import SUFFIXES, check_compression
 from imgcls.outputs.formats import FORMATS
 from imgcls.outputs.formats.format import OutputFormat

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from imgcls.errors import ImageError, ImageErrorKind
 
 if TYPE_CHECKING:
-    from imgcls.images.inputs.sources import Source
+    from imgcls.images.inputs.source import Source
     from imgcls.images.transform import Pixels
 
 # What only some records say, in every format: a key of JSON where it is known, a column of CSV and Parquet always. A
@@ -181,7 +181,7 @@ class ImageRecord:
         """Made when it is shown, as long as the file is the one that was classified."""
         from imgcls.images.cropping import thumbnail_of
         from imgcls.images.decoding import DEFAULT_MAX_PIXELS
-        from imgcls.images.inputs.sources import path_of
+        from imgcls.images.inputs.names import path_of
         from imgcls.images.thumbnails import THUMBNAIL_PX
 
         path = path_of(self.input)

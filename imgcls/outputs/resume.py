@@ -14,7 +14,7 @@ import numpy as np
 
 from imgcls.errors import OutputError
 from imgcls.images.frames import MOST_FRAMES
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.outputs.formats.format import Layout, OutputFormat, Reader, Span
 from imgcls.outputs.formats.values import version_of
 from imgcls.outputs.journal import part_path

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from imgcls.errors import OutputError
-from imgcls.images.inputs.sources import path_of
+from imgcls.images.inputs.names import path_of
 from imgcls.outputs.record import ImageRecord, KeptRecord
 
 How = Literal["copy", "move", "link"]

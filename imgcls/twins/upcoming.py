@@ -10,7 +10,7 @@ from typing import Protocol
 
 from imgcls.errors import ImageError
 from imgcls.images.cropping import cropped_image, decode_options
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.images.transform import Pixels, Transform
 
 # So many are compared beside the drawn scenes.

@@ -16,7 +16,8 @@ from imgcls.errors import ImageError
 from imgcls.images.archives.names import archive_suffix, expand_braces, member_name, split_member
 from imgcls.images.archives.tar_headers import parse_pax
 from imgcls.images.inputs.selection import walk_rules
-from imgcls.images.inputs.sources import Source, iterate_sources
+from imgcls.images.inputs.source import Source
+from imgcls.images.inputs.sources import iterate_sources
 
 CONTENT = {f"{number:02}.jpg": bytes([number]) * (600 + number) for number in range(5)}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from colour_backend import ColourBackend, draw_image
 
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.images.transform import Floats, Pixels
 from imgcls.inference.backends.backend import DeviceMemoryError
 from imgcls.inference.backends.torch_backend import TorchBackend

@@ -10,7 +10,7 @@ from tiny_model import save_image
 
 from imgcls.errors import ImageError
 from imgcls.images import cropping
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.images.transform import Transform
 from imgcls.inference import decode_pool
 from imgcls.inference.decode_pool import DecodePool

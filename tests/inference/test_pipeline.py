@@ -12,7 +12,7 @@ from colour_backend import ColourBackend, draw_image
 
 from imgcls.errors import DataError
 from imgcls.images import cropping
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.inference.pipeline import StreamSettings, classify_stream
 from imgcls.outputs.record import KeptRecord
 

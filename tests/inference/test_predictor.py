@@ -20,7 +20,7 @@ from tiny_model import save_image
 
 from imgcls import Classifier
 from imgcls.errors import ImageError, UsageError
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.images.transform import Floats, Pixels
 from imgcls.inference.backends.backend import Backend, LoadOptions, load_backend
 from imgcls.inference.decoder import Crop, Decoded, Decoder

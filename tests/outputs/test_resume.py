@@ -11,7 +11,8 @@ import pytest
 from colour_backend import ColourBackend, draw_image
 
 from imgcls.errors import DataError, OutputError, UsageError
-from imgcls.images.inputs.sources import Source, iterate_sources
+from imgcls.images.inputs.source import Source
+from imgcls.images.inputs.sources import iterate_sources
 from imgcls.inference.batch_run import BatchResult, ErrorLimits, run_batch
 from imgcls.inference.pipeline import StreamSettings
 from imgcls.outputs.destination import Destination

@@ -129,7 +129,7 @@ def test_a_server_that_changes_its_model_in_the_middle_ends_the_run(tiny_model, 
     model = tmp_path / "m.pt"
     shutil.copy(tiny_model, model)
     with serving("-m", str(model), "--runtime", "torch") as server:
-        from imgcls.images.inputs.sources import Source
+        from imgcls.images.inputs.source import Source
         from imgcls.inference.pipeline import StreamSettings
         from imgcls.serving.client.remote_model import RemoteModel
 

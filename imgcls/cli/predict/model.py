@@ -12,7 +12,7 @@ from imgcls.cli.process import startup
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from imgcls.images.inputs.sources import Source
+    from imgcls.images.inputs.source import Source
     from imgcls.inference.backends.backend import LoadedBackend, LoadOptions
 
 PANEL = "Speed against exactness"

@@ -25,7 +25,7 @@ from imgcls.inference.cluster.run import ClusterResult, PartsDestination, run_on
 from imgcls.inference.cluster.session import require_ray
 
 if TYPE_CHECKING:
-    from imgcls.images.inputs.sources import Source
+    from imgcls.images.inputs.source import Source
     from imgcls.inference.batch_run import ErrorLimits
     from imgcls.inference.cluster.pool import Status
     from imgcls.inference.pipeline import StreamSettings

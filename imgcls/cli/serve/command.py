@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
-    from imgcls.images.inputs.sources import Source
+    from imgcls.images.inputs.source import Source
     from imgcls.inference.backends.backend import LoadedBackend
     from imgcls.serving.config import ServeConfig
     from imgcls.serving.engine.served_model import ServedModels
@@ -107,7 +107,7 @@ def bound_pillow(config: "ServeConfig") -> None:
 def without_end() -> "Iterator[Source]":
     """The images to come, as far as they can be told: more than any twin takes to pay."""
     from imgcls.errors import ImageError
-    from imgcls.images.inputs.sources import Source
+    from imgcls.images.inputs.source import Source
 
     return itertools.repeat(Source("", failure=ImageError("not_found", "it has not come yet")))
 

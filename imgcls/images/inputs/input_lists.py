@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgcls.errors import DataError, UsageError
-from imgcls.images.inputs.sources import STDIN, standard_input
+from imgcls.images.inputs.stdin import STDIN, standard_input
 
 # Longer than any path or URL: an entry beyond it means that the list is no list.
 MAX_ENTRY_BYTES = 1 << 20

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 from imgcls.errors import UsageError
 from imgcls.images.inputs.input_lists import check_stdin_use, read_list
-from imgcls.images.inputs.sources import STDIN, Source, iterate_sources
+from imgcls.images.inputs.source import Source
+from imgcls.images.inputs.sources import iterate_sources
+from imgcls.images.inputs.stdin import STDIN
 from imgcls.images.inputs.walking import PassedOver, WalkRules, has_image_suffix
 from imgcls.images.object_storage.urls import DEFAULT_STORAGE, StorageOptions
 from imgcls.images.signatures import begins_like_image, looks_like_image

@@ -1,65 +1,33 @@
 """From what the user typed to a lazy stream of inputs, in a stable order."""
 
 import os
-import re
-import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
-from urllib.parse import quote, unquote_to_bytes
+from typing import BinaryIO
+from urllib.parse import quote
 
-from imgcls.errors import DataError, ImageError
+from imgcls.errors import ImageError
 from imgcls.host.http.urls import without_secrets
-from imgcls.images.archives.names import SEPARATOR, archive_suffix, expand_braces, has_braces, member_name, split_member
+from imgcls.images.archives.inputs import archive_sources, find_member, member_source
+from imgcls.images.archives.names import archive_suffix, expand_braces, has_braces, split_member
 from imgcls.images.inputs.data_uris import decode_data_uri, is_data_uri
+from imgcls.images.inputs.names import (
+    FILE_URI,
+    display_name,
+    given_name,
+    has_surrogates,
+    is_url,
+    path_of,
+    valid_unicode,
+)
+from imgcls.images.inputs.source import Source
+from imgcls.images.inputs.stdin import STDIN, read_stdin, standard_input
 from imgcls.images.inputs.walking import Found, WalkRules, has_image_suffix, match_pattern, walk_folder
 from imgcls.images.object_storage.urls import StorageOptions, is_object_url, shown_url
 
-if TYPE_CHECKING:
-    from imgcls.images.archives.members import Member
-    from imgcls.images.archives.reading import ArchiveEntry
-
 GLOB_CHARACTERS = frozenset("*?[")
-STDIN = "-"
-BLOCK_BYTES = 1 << 20
-FILE_URI = "file://"
 # Where nobody says how large a member of an archive may be: as much as a download.
 MAX_MEMBER_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One input.
-
-    Attributes:
-        name: how its record calls it: the text as given, but for passwords, and below a folder joined to the folder's;
-            valid Unicode always.
-        path: of a file, or None.
-        url: `http://`, `https://` or one of object storage, or empty.
-        content: an encoded image's bytes, or None.
-        member: of an archive, or None.
-        version: size in bytes and modification time in nanoseconds since 1970, where they are known without a file of
-            its own: a member's size, and its archive's time.
-        failure: why it can't even be tried, such as a folder that can't be listed, or None.
-        is_old: whether it is wanted only where an earlier run has a record of it.
-        first_frame: where each frame of a file is asked for, the first that is still wanted.
-    """
-
-    name: str
-    path: Path | None = None
-    url: str = ""
-    content: bytes | None = None
-    member: "Member | None" = None
-    version: tuple[int, int] | None = None
-    failure: ImageError | None = None
-    is_old: bool = False
-    first_frame: int = 0
-
-    @property
-    def plain_name(self) -> str:
-        """The name without what makes no difference (`./a.jpg`, `shots//a.jpg`): shards go by it, as in version 0.1."""
-        return self.name if self.path is None else display_name(self.path)
 
 
 def iterate_sources(
@@ -89,7 +57,7 @@ def iterate_sources(
     max_member_bytes = MAX_MEMBER_BYTES if max_stdin_bytes is None else max_stdin_bytes
     for argument in arguments:
         if argument == STDIN:
-            yield _read_stdin(stdin or standard_input(), max_stdin_bytes)
+            yield read_stdin(stdin or standard_input(), max_stdin_bytes)
         elif is_object_url(argument):
             yield from _expand_objects(
                 argument, rules, storage or StorageOptions(), max_member_bytes, has_patterns=has_patterns
@@ -116,7 +84,7 @@ def _expand_objects(
         for found in expand_object_url(url, rules, storage, max_bytes=max_member_bytes, has_patterns=has_patterns):
             name = shown_url(found.url)
             if found.entry is not None:
-                yield _member_source(name, found.entry, found.version[1] if found.version else 0)
+                yield member_source(name, found.entry, found.version[1] if found.version else 0)
             elif found.failure is not None:
                 yield Source(name, failure=found.failure)
             else:
@@ -131,30 +99,6 @@ def _read_data_uri(uri: str) -> Source:
         return Source(name, failure=exc)
 
 
-def standard_input() -> BinaryIO:
-    """Stdin's bytes, unbuffered: a thread that waits for a buffered stdin makes the interpreter abort when it ends.
-
-    Raises:
-        DataError: stdin is closed.
-    """
-    if sys.stdin is None:
-        raise DataError("stdin is closed", hint="name files, or pipe something in")
-    raw: BinaryIO = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-    return raw
-
-
-def _read_stdin(stdin: BinaryIO, max_bytes: int | None) -> Source:
-    if max_bytes is None:
-        return Source(STDIN, content=stdin.read())
-    content = bytearray()
-    # An unbuffered read gives what is there.
-    while len(content) <= max_bytes and (block := stdin.read(min(max_bytes + 1 - len(content), BLOCK_BYTES))):
-        content += block
-    if len(content) > max_bytes:
-        return Source(STDIN, failure=ImageError("too_large", f"stdin gives more than {max_bytes / 2**20:g} MiB"))
-    return Source(STDIN, content=bytes(content))
-
-
 def _expand_path(argument: str, rules: WalkRules, max_member_bytes: int, *, has_patterns: bool) -> Iterator[Source]:
     path = path_of(argument)
     # os.path.isdir answers False where Path.is_dir raises, such as for a name that is too long.
@@ -163,7 +107,7 @@ def _expand_path(argument: str, rules: WalkRules, max_member_bytes: int, *, has_
     elif os.path.lexists(path):
         yield from _expand_file(given_name(argument), path, rules, max_member_bytes)
     elif (split := split_member(argument)) and os.path.isfile(archive := path_of(split[0])):  # noqa: PTH113
-        yield _find_member(given_name(split[0]), archive, split[1], max_member_bytes)
+        yield find_member(given_name(split[0]), archive, split[1], max_member_bytes)
     elif has_patterns and has_braces(argument):
         for each in expand_braces(argument):
             yield from _expand_path(each, rules, max_member_bytes, has_patterns=True)
@@ -195,44 +139,9 @@ def _expand_file(name: str, path: Path, rules: WalkRules, max_member_bytes: int)
     """The file itself, or the images of an archive."""
     # os.path.isfile answers False where Path.is_file raises.
     if rules.opens_archives and archive_suffix(path.name) and os.path.isfile(path):  # noqa: PTH113
-        yield from _expand_archive(name, path, rules, max_member_bytes)
+        yield from archive_sources(name, path, rules, max_member_bytes)
     else:
         yield Source(name, path=path)
-
-
-def _expand_archive(name: str, path: Path, rules: WalkRules, max_member_bytes: int) -> Iterator[Source]:
-    # Few runs have archives, and tarfile and zipfile take a twentieth of a small run's time.
-    from imgcls.images.archives.reading import read_archive
-
-    modified_ns = path.stat().st_mtime_ns
-    is_empty = True
-    for entry in read_archive(path, rules, max_bytes=max_member_bytes):
-        is_empty = False
-        yield _member_source(name, entry, modified_ns)
-    if is_empty:
-        rules.passed_over.empty.append(name)
-
-
-def _member_source(archive: str, entry: "ArchiveEntry", modified_ns: int) -> Source:
-    if not entry.name:
-        return Source(archive, failure=entry.failure)
-    version = None if entry.failure else (entry.size_bytes, modified_ns)
-    name = member_name(archive, entry.name)
-    return Source(name, member=entry.member, version=version, failure=entry.failure)
-
-
-def _find_member(name: str, path: Path, wanted: str, max_member_bytes: int) -> Source:
-    """One member that is named outright, whatever its suffix."""
-    from imgcls.images.archives.reading import read_archive
-
-    full_name = f"{name}{SEPARATOR}{wanted}"
-    modified_ns = path.stat().st_mtime_ns
-    rules = WalkRules(lambda member: member_name(name, member) == full_name)
-    for entry in read_archive(path, rules, max_bytes=max_member_bytes):
-        if member_name(name, entry.name) == full_name or not entry.name:
-            found = _member_source(name, entry, modified_ns)
-            return found if entry.name else Source(full_name, failure=entry.failure)
-    return Source(full_name, failure=ImageError("not_found", "no such member in the archive"))
 
 
 def _expand_folder(name: str, folder: Path, rules: WalkRules, max_member_bytes: int) -> Iterator[Source]:
@@ -266,54 +175,9 @@ def _expand_pattern(argument: str, path: Path, rules: WalkRules, max_member_byte
         yield Source(given_name(argument), failure=ImageError("not_found", "no image matches the pattern"))
 
 
-def given_name(argument: str) -> str:
-    """An argument as records show it: its text as given, or a `file://` URI where its bytes aren't UTF-8."""
-    return display_name(path_of(argument)) if has_surrogates(argument) else argument
-
-
-def has_surrogates(text: str) -> bool:
-    """Whether a text stands for bytes that aren't UTF-8."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
 def _joined(folder: str, found: Found) -> str:
     if has_surrogates(folder) or any(map(has_surrogates, found.names)):
         return display_name(found.path)
     if folder.startswith(FILE_URI):
         return "/".join((folder.rstrip("/"), *map(quote, found.names)))
     return os.path.join(folder, *found.names)  # noqa: PTH118 - Path would take `./` off
-
-
-def is_url(text: str) -> bool:
-    """Whether an argument is fetched over the network."""
-    return text[:8].lower().startswith(("http://", "https://"))
-
-
-def path_of(argument: str) -> Path:
-    """The path that an argument or a record's `input` names; undoes `display_name`."""
-    if not argument.startswith(FILE_URI):
-        return Path(argument)
-    host, slash, rest = argument[len(FILE_URI) :].partition("/")
-    if host not in ("", "localhost"):
-        return Path(argument)
-    path = os.fsdecode(unquote_to_bytes((slash + rest).encode("utf-8", "surrogateescape")))
-    # A drive's letter follows the slash: file:///C:/shots
-    return Path(path[1:] if os.name == "nt" else path)
-
-
-def display_name(path: Path) -> str:
-    """A path as records show it: itself, or a `file://` URI where its bytes aren't UTF-8.
-
-    A URI because any URL parser gives the bytes back, no real path is mistaken for one, and imgcls takes it as input.
-    """
-    text = str(path)
-    return path.absolute().as_uri() if has_surrogates(text) else text
-
-
-def valid_unicode(url: str) -> str:
-    """A URL whose bytes outside UTF-8, which Python keeps as lone surrogates, are percent-escaped."""
-    return re.sub("[\udc80-\udcff]", lambda match: f"%{ord(match[0]) - 0xDC00:02X}", url)

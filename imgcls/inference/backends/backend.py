@@ -16,7 +16,7 @@ from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.twins.runtime import Runtime
 
 if TYPE_CHECKING:
-    from imgcls.images.inputs.sources import Source
+    from imgcls.images.inputs.source import Source
     from imgcls.models.onnx.answers import Activation
     from imgcls.models.onnx.input_options import InputOptions
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from imgcls.images.archives.names import archive_suffix
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 
 # Of the size that is asked for: a block ends at the latest at that many times it, and not before that part of it.
 LONGEST, SHORTEST = 4, 4

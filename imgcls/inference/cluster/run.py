@@ -13,7 +13,7 @@ from typing import Any
 from imgcls.errors import DataError, OutputError, UsageError
 from imgcls.host.versions import versions
 from imgcls.images.inputs.selection import InputSelection
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.inference.backends.backend import Backend
 from imgcls.inference.batch_run import NO_LIMITS, ErrorLimits
 from imgcls.inference.cluster.blocks import Block, cut_blocks

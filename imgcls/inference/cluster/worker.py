@@ -12,7 +12,8 @@ from PIL import Image
 from imgcls.errors import DeviceError
 from imgcls.host.versions import versions
 from imgcls.images.inputs.selection import InputSelection
-from imgcls.images.inputs.sources import Source, expand_archive
+from imgcls.images.inputs.source import Source
+from imgcls.images.inputs.sources import expand_archive
 from imgcls.inference.cluster.blocks import Block, is_archive
 from imgcls.inference.cluster.model import PackedModel, unpack_model
 from imgcls.inference.cluster.parts import PartFolder, digest_of, encode_part, part_name, read_part

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from imgcls.images.cropping import thumbnail_of
 from imgcls.images.inputs.data_uris import is_data_uri
-from imgcls.images.inputs.sources import STDIN, is_url, path_of
+from imgcls.images.inputs.names import is_url, path_of
+from imgcls.images.inputs.stdin import STDIN
 from imgcls.images.thumbnails import THUMBNAIL_PX
 from imgcls.outputs.record import ImageRecord
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from imgcls.errors import ImgclsError
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.outputs.record import ImageRecord
 from imgcls.serving.config import Batching
 from imgcls.serving.engine.job import Job, RefusedError

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from imgcls.errors import ImageError
 from imgcls.host.http import urls
 from imgcls.images.inputs.download import fetch_image
-from imgcls.images.inputs.sources import Source, is_url, valid_unicode
+from imgcls.images.inputs.names import is_url, valid_unicode
+from imgcls.images.inputs.source import Source
 from imgcls.serving.http.multipart import clean_name
 from imgcls.serving.http.problems import Problem
 

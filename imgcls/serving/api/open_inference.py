@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from imgcls._version import __version__
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.outputs.record import ImageRecord
 from imgcls.serving.api.answers import json_response
 from imgcls.serving.api.classify import Asked, Classification

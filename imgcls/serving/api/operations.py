@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from imgcls._version import __version__
 from imgcls.errors import ImgclsError
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.serving.api.answers import json_response
 from imgcls.serving.api.classify import Asked, Classification
 from imgcls.serving.http.problems import Problem

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import Response
 
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.serving.api.answers import document_response, record_response
 from imgcls.serving.api.classify import Asked, Classification
 from imgcls.serving.api.image_urls import UrlPolicy

@@ -17,7 +17,8 @@ from imgcls.errors import DeviceError, ImageError, ModelError, UsageError
 from imgcls.host.http.urls import without_secrets
 from imgcls.images.decoding import openable
 from imgcls.images.inputs.download import fetch_image
-from imgcls.images.inputs.sources import Source, is_url
+from imgcls.images.inputs.names import is_url
+from imgcls.images.inputs.source import Source
 from imgcls.outputs.record import ImageRecord, RecordError, failed_record, source_version
 from imgcls.serving.client.answers import record_of
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from imgcls.errors import ModelError
 from imgcls.images.cropping import thumbnail_of
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.images.transform_values import parse_colour
 from imgcls.inference.backends.backend import Backend

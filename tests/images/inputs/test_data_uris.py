@@ -6,7 +6,8 @@ import pytest
 
 from imgcls.errors import ImageError
 from imgcls.images.inputs.data_uris import decode_data_uri, is_data_uri
-from imgcls.images.inputs.sources import Source, iterate_sources
+from imgcls.images.inputs.source import Source
+from imgcls.images.inputs.sources import iterate_sources
 
 BYTES = bytes(range(256))
 BASE64 = base64.b64encode(BYTES).decode()

@@ -7,7 +7,7 @@ import pytest
 
 from imgcls.errors import UsageError
 from imgcls.images.inputs.selection import InputSelection, SelectedSources, Shard, parse_newer_than, parse_shard
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 
 
 def test_shards_part_the_inputs_exactly_and_evenly():

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from imgcls.images.inputs.names import display_name, path_of
 from imgcls.images.inputs.selection import walk_rules
-from imgcls.images.inputs.sources import Source, display_name, iterate_sources, path_of
+from imgcls.images.inputs.source import Source
+from imgcls.images.inputs.sources import iterate_sources
 
 pytestmark = pytest.mark.usefixtures("in_folder")
 

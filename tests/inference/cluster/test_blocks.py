@@ -9,7 +9,8 @@ import pytest
 
 from imgcls.errors import DataError, DeviceError, ImageError, OutputError, UsageError
 from imgcls.host.versions import versions
-from imgcls.images.inputs.sources import Source, iterate_sources
+from imgcls.images.inputs.source import Source
+from imgcls.images.inputs.sources import iterate_sources
 from imgcls.images.object_storage.urls import StorageOptions
 from imgcls.inference.cluster.blocks import cut_blocks
 from imgcls.inference.cluster.collecting import read_parts_manifest, read_records

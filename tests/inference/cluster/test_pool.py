@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from imgcls.errors import DeviceError, OutputError
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.inference.cluster.blocks import Block
 from imgcls.inference.cluster.session import Shape, fit_shape, ray_session
 

@@ -9,7 +9,7 @@ import pytest
 from colour_backend import ColourBackend, classify, draw_image
 
 from imgcls.errors import OutputError, UsageError
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.outputs.destination import Destination
 from imgcls.outputs.formats.format import Layout
 from imgcls.outputs.formats.parquet import ParquetEncoder

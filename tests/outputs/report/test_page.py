@@ -17,7 +17,7 @@ from colour_backend import ColourBackend, classify, colour_origin, draw_image
 from PIL import Image
 
 from imgcls.errors import OutputError, UsageError
-from imgcls.images.inputs.sources import Source
+from imgcls.images.inputs.source import Source
 from imgcls.images.transform import Transform
 from imgcls.inference.batch_run import BatchResult
 from imgcls.outputs.destination import Destination
