@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from imgcls.datasets.checks.finding import Finding
-from imgcls.datasets.checks.scan import Look, Scan
+from imgcls.datasets.checks.look import Look
+from imgcls.datasets.checks.scan import Scan
 
 # A side of so few pixels shows little, unless all images of the set are as small.
 TINY_PX = 32

@@ -3,7 +3,6 @@
 Shapes: N images, T side of a thumbnail, B batch, F features.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,24 +11,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from PIL import Image, ImageStat
 
+from imgcls.datasets.checks.look import Look, file_facts, look_at
 from imgcls.datasets.resolved import ResolvedData
 from imgcls.datasets.stored_images import FileImages, StoredImages
 from imgcls.errors import ImageError
 from imgcls.images import time_limit
-from imgcls.images.rgb import orientation_of
 from imgcls.images.transform import Floats, Pixels, Transform
 
 Progress = Callable[[int, int], None]
-THUMBNAIL_PX = 32
-# What blur and light are measured on: the same scale for all images, and no more work for large ones.
-STATISTICS_PX = 256
 CHUNK = 32
 # Chunks in work at once for each thread: crops wait in memory until the network takes them.
 WAITING = 3
-DIGEST_BYTES = 16
-GREY = "L"
 
 
 class Embed(Protocol):
@@ -61,31 +54,6 @@ class Place:
     split: str
     label: int
     path: Path | None
-
-
-class Look(NamedTuple):
-    """What one image shows.
-
-    Attributes:
-        width, height: in pixels, upright.
-        digest: of the decoded pixels and their shape.
-        brightness: mean grey, in [0, 255].
-        contrast: standard deviation of the grey.
-        sharpness: standard deviation of the second differences, over the contrast.
-        orientation: EXIF's, 1 where it has none.
-        num_bytes: of the file; 0 for CIFAR-10.
-        thumbnail: the whole image squashed: uint8, shape (T, T, 3).
-    """
-
-    width: int
-    height: int
-    digest: bytes
-    brightness: float
-    contrast: float
-    sharpness: float
-    orientation: int
-    num_bytes: int
-    thumbnail: Pixels
 
 
 @dataclass(frozen=True)
@@ -207,46 +175,7 @@ def _in_order(
 
 
 def _look(image: _Image, transform: Transform | None) -> tuple[Look, Pixels | None]:
-    orientation, num_bytes = _file_facts(image.place.path)
+    orientation, num_bytes = file_facts(image.place.path)
     with image.stored.whole(image.row) as whole:
-        digest = hashlib.blake2b(whole.tobytes(), digest_size=DIGEST_BYTES)
-        digest.update(f"{whole.width} {whole.height}".encode())
-        grey = whole.convert(GREY)
-        grey.thumbnail((STATISTICS_PX, STATISTICS_PX), reducing_gap=2.0)
-        statistics = ImageStat.Stat(grey)
-        contrast = statistics.stddev[0]
-        thumbnail = whole.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        found = Look(
-            width=whole.width,
-            height=whole.height,
-            digest=digest.digest(),
-            brightness=statistics.mean[0],
-            contrast=contrast,
-            sharpness=_sharpness(grey) / max(contrast, 1.0),
-            orientation=orientation,
-            num_bytes=num_bytes,
-            thumbnail=np.asarray(thumbnail, dtype=np.uint8),
-        )
+        found = look_at(whole, orientation=orientation, num_bytes=num_bytes)
         return found, transform.crop(whole) if transform is not None else None
-
-
-def _sharpness(grey: Image.Image) -> float:
-    """Standard deviation of the second differences (the Laplacian), in grey levels."""
-    if min(grey.size) < 3:
-        return 0.0
-    values = np.asarray(grey, dtype=np.float32)
-    middle = values[1:-1, 1:-1]
-    sides = values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:]
-    return float((sides - 4 * middle).std())
-
-
-def _file_facts(path: Path | None) -> tuple[int, int]:
-    """EXIF's orientation and the size of a file, in bytes."""
-    if path is None:
-        return 1, 0
-    try:
-        with Image.open(path) as opened:
-            return orientation_of(opened), path.stat().st_size
-    except Exception:
-        # Why it can't be read is said by the decoder.
-        return 1, 0

@@ -1,18 +1,16 @@
 """One object store: objects' bytes, whole or in part, their listing in pages, and writing them."""
 
-import fnmatch
 import functools
 import importlib.util
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from imgcls.errors import UsageError
 from imgcls.host.cache_folders import is_offline
+from imgcls.images.object_storage.listing import ObjectInfo, matches, object_info
 from imgcls.images.object_storage.retries import StorageError, with_retries
 from imgcls.images.object_storage.urls import ON_S3, PACKAGES, StorageOptions
 
@@ -23,21 +21,6 @@ READ_LIMIT_SEC = 30
 # More than the download pool asks for at once.
 MAX_CONNECTIONS = 64
 _lock = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
-    """One object.
-
-    Attributes:
-        url: its address.
-        size_bytes: of it.
-        modified_ns: when it was written, nanoseconds since 1970; 0 where the store doesn't say.
-    """
-
-    url: str
-    size_bytes: int
-    modified_ns: int
 
 
 class ObjectStore:
@@ -119,7 +102,7 @@ class ObjectStore:
         found = with_retries(lambda: self._system.info(url))
         if found.get("type") == "directory":
             raise StorageError("not_found", "no such object, but others begin with its name: end it with /")
-        return _info(url, found)
+        return object_info(url, found)
 
     def exists(self, url: str) -> bool:
         """Whether there is an object of this address.
@@ -152,7 +135,7 @@ class ObjectStore:
             url = f"{self.scheme}://{path.lstrip('/')}"
             # Azure's addresses may name an account beside the container, and listings don't.
             if url.startswith(prefix) or "@" in prefix:
-                yield _info(url, found[path])
+                yield object_info(url, found[path])
 
     def _list_pages(self, prefix: str) -> Iterator[ObjectInfo]:
         bucket, _, key = prefix.partition("://")[2].partition("/")
@@ -180,7 +163,7 @@ class ObjectStore:
         literal = pattern[: min(pattern.index(each) for each in "*?[" if each in pattern)]
         parts = pattern.split("/")
         for found in self.list(literal):
-            if _matches(found.url.split("/"), parts):
+            if matches(found.url.split("/"), parts):
                 yield found
 
     def write(self, url: str, content: bytes) -> None:
@@ -234,22 +217,3 @@ def object_store(url: str, options: StorageOptions) -> ObjectStore:
 @functools.lru_cache(maxsize=8)
 def _stores(scheme: str, options: StorageOptions) -> ObjectStore:
     return ObjectStore(scheme, options)
-
-
-def _info(url: str, found: dict[str, Any]) -> ObjectInfo:
-    moment = next((found[key] for key in ("LastModified", "last_modified", "updated", "mtime") if found.get(key)), None)
-    if isinstance(moment, str):
-        try:
-            moment = datetime.fromisoformat(moment)
-        except ValueError:
-            moment = None
-    modified_ns = int(moment.timestamp() * 1e9) if isinstance(moment, datetime) else int(float(moment or 0) * 1e9)
-    return ObjectInfo(url, int(found.get("size") or 0), modified_ns)
-
-
-def _matches(names: list[str], patterns: list[str]) -> bool:
-    if not patterns:
-        return not names
-    if patterns[0] == "**":
-        return any(_matches(names[count:], patterns[1:]) for count in range(len(names) + 1))
-    return bool(names) and fnmatch.fnmatchcase(names[0], patterns[0]) and _matches(names[1:], patterns[1:])
