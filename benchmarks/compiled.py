@@ -23,7 +23,7 @@ from imgcls.host.devices import choose_device
 from imgcls.models.building import build_network
 from imgcls.recipes.schema import Recipe, transform_of
 from imgcls.training.compiling import CompiledNetwork, compiled_sizes
-from imgcls.training.optimizer import Optimisers
+from imgcls.training.optimization.optimizer import Optimisers
 from imgcls.training.precision import choose_precision
 from imgcls.training.setup.building import placed
 from imgcls.training.step import TrainingStep

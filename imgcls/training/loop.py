@@ -22,8 +22,8 @@ from imgcls.training.early_stopping import but_for_time
 from imgcls.training.ema import EmaNetwork
 from imgcls.training.fine_tuning.phase_setup import PhaseSetup
 from imgcls.training.loss import LossMonitor
-from imgcls.training.lr_schedule import rate_factor
-from imgcls.training.optimizer import Optimisers
+from imgcls.training.optimization.lr_schedule import rate_factor
+from imgcls.training.optimization.optimizer import Optimisers
 from imgcls.training.position import EpochSummary, Position
 from imgcls.training.rng import epoch_order
 

@@ -1,6 +1,6 @@
 """What a session says of itself: at its start, at its end, and when a process is lost."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -12,9 +12,7 @@ from imgcls.runs.events import Started, TrainResult
 from imgcls.runs.pace import stages_of
 from imgcls.training.fine_tuning.phases import changing_settings
 from imgcls.training.loss import uneven_warning
-
-if TYPE_CHECKING:
-    from imgcls.training.session import Session
+from imgcls.training.session_state import SessionState
 
 # Networks of torchvision's, trained from nothing on fewer images, stay behind the same ones pretrained.
 FEW_IMAGES = 10_000
@@ -22,7 +20,7 @@ FEW_IMAGES = 10_000
 FEW_STEPS = 5
 
 
-def lost_process(session: "Session", exc: ProcessLostError) -> ProcessLostError:
+def lost_process(session: SessionState, exc: ProcessLostError) -> ProcessLostError:
     kept = f"what was saved is in {session.folder.path}"
     if session.checkpointing.position is not None:
         epoch, batch = session.checkpointing.position
@@ -41,7 +39,7 @@ def lost_process(session: "Session", exc: ProcessLostError) -> ProcessLostError:
     return ProcessLostError(f"{exc.message}; {kept}", hint=hint)
 
 
-def skipped_images(session: "Session") -> tuple[SkippedImage, ...]:
+def skipped_images(session: SessionState) -> tuple[SkippedImage, ...]:
     found = list(session.images.skipped)
     if session.dataset.val is not None:
         found += session.dataset.val.skipped
@@ -49,7 +47,7 @@ def skipped_images(session: "Session") -> tuple[SkippedImage, ...]:
     return tuple({bad.path: bad for part in session.processes.gather(found) for bad in part}.values())
 
 
-def describe_start(session: "Session") -> Started:
+def describe_start(session: SessionState) -> Started:
     position, validation, test = session.loop.position, session.dataset.validation, session.dataset.test
     return Started(
         run=session.folder.path,
@@ -78,7 +76,7 @@ def describe_start(session: "Session") -> Started:
     )
 
 
-def _warnings(session: "Session") -> tuple[str, ...]:
+def _warnings(session: SessionState) -> tuple[str, ...]:
     uneven = uneven_warning(session.images.labels_N, session.images.classes)
     weighted = session.recipe.optim.class_weights != "off"
     said = (
@@ -92,7 +90,7 @@ def _warnings(session: "Session") -> tuple[str, ...]:
     return (*session.dataset.warnings, *(text for text in said if text is not None))
 
 
-def _too_few(session: "Session") -> str | None:
+def _too_few(session: SessionState) -> str | None:
     name, count = session.recipe.model.name, len(session.images)
     if session.origin is not None or name in OWN or count >= FEW_IMAGES:
         return None
@@ -100,7 +98,7 @@ def _too_few(session: "Session") -> str | None:
     return f"{few}: --pretrained begins with those of ImageNet"
 
 
-def _few_steps(session: "Session") -> str | None:
+def _few_steps(session: SessionState) -> str | None:
     steps = session.loop.total_steps
     if steps >= FEW_STEPS:
         return None
@@ -110,7 +108,7 @@ def _few_steps(session: "Session") -> str | None:
     )
 
 
-def _late_best(session: "Session") -> str | None:
+def _late_best(session: SessionState) -> str | None:
     """Early stopping beside a schedule that gets to its best at the end."""
     patience, shape = session.recipe.train.patience, session.recipe.schedule.shape
     if not patience or shape in ("constant", "step"):
@@ -121,7 +119,7 @@ def _late_best(session: "Session") -> str | None:
     )
 
 
-def _trained_on(session: "Session") -> list[str]:
+def _trained_on(session: SessionState) -> list[str]:
     """What there is to say of validation and test images that the network trains on, or was trained on."""
     start = session.start
     if not session.folder.writes:
@@ -146,7 +144,7 @@ def _trained_on(session: "Session") -> list[str]:
     return found
 
 
-def describe_result(session: "Session", stopped: str | None, test: dict[str, Any] | None) -> TrainResult:
+def describe_result(session: SessionState, stopped: str | None, test: dict[str, Any] | None) -> TrainResult:
     position = session.loop.position
     return TrainResult(
         run=session.folder.path,

@@ -16,7 +16,7 @@ from imgcls.host.devices import is_out_of_memory
 from imgcls.host.terminal_text import counted
 from imgcls.recipes.schema import Recipe
 from imgcls.training.loss import build_loss
-from imgcls.training.optimizer import Optimisers
+from imgcls.training.optimization.optimizer import Optimisers
 from imgcls.training.precision import Precision
 
 

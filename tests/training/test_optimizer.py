@@ -7,8 +7,9 @@ from imgcls.models.building import build_network, build_unallocated
 from imgcls.models.heads import backbone_parameters, head_name
 from imgcls.models.layer_groups import layer_distances
 from imgcls.recipes.optimization import OptimSettings, ScheduleSettings
-from imgcls.training.lr_schedule import rate_factor
-from imgcls.training.optimizer import Optimisers, as_matrix, weight_matrices
+from imgcls.training.optimization.lr_schedule import rate_factor
+from imgcls.training.optimization.optimizer import Optimisers
+from imgcls.training.optimization.weight_matrices import as_matrix, weight_matrices
 
 
 def small_network():

@@ -10,7 +10,7 @@ from imgcls.errors import ConfigError, DeviceError
 from imgcls.host.devices import supports_bfloat16
 from imgcls.recipes.loading import load_recipe
 from imgcls.training.loss import balanced_weights, uneven_warning
-from imgcls.training.optimizer import Optimisers
+from imgcls.training.optimization.optimizer import Optimisers
 from imgcls.training.precision import Precision, choose_precision
 from imgcls.training.step import TrainingStep
 

@@ -17,7 +17,7 @@ from imgcls.training.compiling import CompiledNetwork, compiled_sizes
 from imgcls.training.fine_tuning.features import CPU_BATCH_SIZE, KeptFeatures, keep_features
 from imgcls.training.fine_tuning.phases import Phase, changing_settings, phase_at, phases_of
 from imgcls.training.loss import balanced_weights
-from imgcls.training.optimizer import Optimisers
+from imgcls.training.optimization.optimizer import Optimisers
 from imgcls.training.precision import Precision
 from imgcls.training.step import TrainingStep
 

@@ -23,8 +23,8 @@ from imgcls.runs.events import EpochEnd, FeatureProgress, Score, Started
 from imgcls.training.early_stopping import is_out_of_patience
 from imgcls.training.fine_tuning import features
 from imgcls.training.fine_tuning.phases import Phase, changing_settings, phase_at, phases_of
-from imgcls.training.lr_schedule import rate_factor
-from imgcls.training.optimizer import Optimisers
+from imgcls.training.optimization.lr_schedule import rate_factor
+from imgcls.training.optimization.optimizer import Optimisers
 from imgcls.training.rng import epoch_order
 from imgcls.training.run import train
 from imgcls.training.setup.checks import check_recipe_fits
