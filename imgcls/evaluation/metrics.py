@@ -4,8 +4,6 @@ Shapes: N images, B batch, K classes of the model, C channels, H height, W width
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Literal, Protocol
 
 import torch
@@ -15,80 +13,16 @@ from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.distributed.process_group import Processes
 from imgcls.errors import DataError
 from imgcls.evaluation.class_matching import ClassMap
-from imgcls.evaluation.figures.scores import NUM_ANSWERS, ImageScores
+from imgcls.evaluation.figures.scores import ImageScores
+from imgcls.evaluation.guesses import top_answers, rank_guesses
+from imgcls.evaluation.result import EvalResult
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation, averaged_logits
 from imgcls.host.resources import available_bytes
 
-TOP_K = 5
 # Of the free memory that the probabilities of all classes may take; what needs them is left out beyond.
 PROBABILITIES_SHARE = 0.25
 
 Kept = Literal["none", "top", "all"]
-
-
-@dataclass(frozen=True, slots=True)
-class ClassResult:
-    """The figures of one class.
-
-    Attributes:
-        label: its name.
-        count: images whose true class it is.
-        correct: how many of them the network classifies correctly.
-        accuracy: correct / count, or None where the data has no such image.
-    """
-
-    label: str
-    count: int
-    correct: int
-    accuracy: float | None
-
-
-@dataclass(frozen=True)
-class EvalResult:
-    """The figures of a network on labelled images.
-
-    Attributes:
-        labels: the model's classes, in the order of its outputs.
-        confusion_KK: images by true class (rows) and first guess (columns), int64, on the CPU.
-        top5_correct: images whose true class is among the first min(5, K) guesses.
-        loss: mean cross-entropy per image, in nats; not finite where the outputs of the network aren't.
-        scores: of each image, where they were asked for.
-    """
-
-    labels: tuple[str, ...]
-    confusion_KK: Tensor
-    top5_correct: int
-    loss: float
-    scores: ImageScores | None = field(default=None, repr=False, compare=False)
-
-    @cached_property
-    def count(self) -> int:
-        """Images measured."""
-        return int(self.confusion_KK.sum())
-
-    @cached_property
-    def correct(self) -> int:
-        """Images whose first guess is the true class."""
-        return int(self.confusion_KK.trace())
-
-    @property
-    def top1(self) -> float:
-        """Share of the images whose first guess is right, in [0, 1]."""
-        return self.correct / self.count
-
-    @property
-    def top5(self) -> float:
-        """Share of the images whose true class is among the first min(5, K) guesses, in [0, 1]."""
-        return self.top5_correct / self.count
-
-    @cached_property
-    def classes(self) -> tuple[ClassResult, ...]:
-        """Each class's own figures, in the order of the outputs."""
-        counts, rights = self.confusion_KK.sum(1).tolist(), self.confusion_KK.diagonal().tolist()
-        return tuple(
-            ClassResult(label, count, right, right / count if count else None)
-            for label, count, right in zip(self.labels, counts, rights, strict=True)
-        )
 
 
 class Arithmetic(Protocol):
@@ -217,45 +151,10 @@ def _run(
         # The results stay on the device until the end: copying them after each batch would make it wait.
         columns: tuple[Tensor, ...] = (labels_B, *rank_guesses(logits_BK, labels_B), losses_B)
         if kept != "none":
-            columns += (indices_B, *_answers(logits_BK, log_probabilities_BK, labels_B))
+            columns += (indices_B, *top_answers(logits_BK, log_probabilities_BK, labels_B))
         # All probabilities are too many to stay there.
         parts.append(columns + ((log_probabilities_BK.cpu(),) if kept == "all" else ()))
         done += len(labels_B)
         if progress is not None:
             progress(done, total)
     return [torch.cat(column).cpu() for column in zip(*parts, strict=True)] if parts else None
-
-
-def _answers(logits_BK: Tensor, log_probabilities_BK: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Brier scores, most probable classes and their probabilities."""
-    probabilities_BK = log_probabilities_BK.exp()
-    true_B = probabilities_BK.gather(1, labels_B[:, None])[:, 0]
-    brier_B = probabilities_BK.square().sum(1) - 2 * true_B + 1
-    # Equal ones by class index, as `rank_guesses` has it.
-    ranked_BK = logits_BK.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
-    ids_BT = ranked_BK.sort(stable=True, dim=1, descending=True).indices[:, :NUM_ANSWERS]
-    return brier_B, ids_BT, probabilities_BK.gather(1, ids_BT)
-
-
-def rank_guesses(logits_BK: Tensor, labels_B: Tensor, *, k: int = TOP_K) -> tuple[Tensor, Tensor]:
-    """The first guess, and whether the true class is among the first k.
-
-    Equal logits rank by class index, so that the answer is the same on every device, and a network that gives all
-    classes the same score isn't called right every time. NaN ranks last.
-
-    Args:
-        logits_BK: unnormalised scores, float, shape (batch, num_classes).
-        labels_B: class indices in [0, num_classes), int64, shape (batch,).
-        k: how many guesses count; more than num_classes means all.
-    Returns:
-        Class indices, int64, and booleans, both of shape (batch,).
-    """
-    scores_BK = logits_BK.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
-    true_B1 = scores_BK.gather(1, labels_B[:, None])
-    class_index_K = torch.arange(scores_BK.shape[1], device=scores_BK.device)
-    tied_before_BK = (scores_BK == true_B1) & (class_index_K < labels_B[:, None])
-    rank_B = ((scores_BK > true_B1) | tied_before_BK).sum(1)
-    # argmax leaves open which of several maxima it takes; rank 0 is the one of least index.
-    is_best_BK = scores_BK == scores_BK.amax(1, keepdim=True)
-    guesses_B = torch.where(is_best_BK, class_index_K, scores_BK.shape[1]).amin(1)
-    return guesses_B, rank_B < k

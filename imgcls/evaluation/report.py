@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from imgcls.datasets.labelled_images import DataDescription, SkippedImage
 from imgcls.evaluation.figures.measured import Figures, interval_facts, measure_figures
-from imgcls.evaluation.metrics import EvalResult
+from imgcls.evaluation.result import EvalResult
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
 from imgcls.host.versions import versions
 from imgcls.images.inputs.names import display_name

@@ -9,7 +9,8 @@ from torch import nn
 from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.datasets.opening import Dataset
 from imgcls.distributed.process_group import Processes
-from imgcls.evaluation.metrics import EvalResult, evaluate_network
+from imgcls.evaluation.metrics import evaluate_network
+from imgcls.evaluation.result import EvalResult
 from imgcls.images.transform import Transform
 from imgcls.models.building import build_with_weights
 from imgcls.models.checkpoint import load_checkpoint

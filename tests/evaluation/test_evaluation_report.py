@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from imgcls.datasets.labelled_images import DataDescription, SkippedImage
-from imgcls.evaluation.metrics import EvalResult
 from imgcls.evaluation.report import Confusion, EvalReport
+from imgcls.evaluation.result import EvalResult
 
 CONTRACT = ["schema", "model", "data", "count", "correct", "top1", "top5", "loss", "classes", "confusion"]
 

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from imgcls.datasets.labelled_images import Batch, DataDescription, SkippedImage
 from imgcls.errors import DataError
 from imgcls.evaluation.class_matching import ClassMap
-from imgcls.evaluation.metrics import EvalResult, evaluate_network, rank_guesses
+from imgcls.evaluation.guesses import rank_guesses
+from imgcls.evaluation.metrics import evaluate_network
+from imgcls.evaluation.result import EvalResult
 from imgcls.images.transform import Transform
 
 CPU = torch.device("cpu")

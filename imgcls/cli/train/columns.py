@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from imgcls.cli.train.lines import clock
-from imgcls.evaluation.metrics import TOP_K
+from imgcls.evaluation.guesses import TOP_K
 from imgcls.runs.events import EpochEnd, Started
 
 GAP = "  "

@@ -2,7 +2,7 @@
 
 import shlex
 
-from imgcls.evaluation.metrics import TOP_K
+from imgcls.evaluation.guesses import TOP_K
 from imgcls.host.terminal_text import counted
 from imgcls.models.initial_weights import Origin
 from imgcls.runs.events import EpochEnd, Score, Started, TrainResult

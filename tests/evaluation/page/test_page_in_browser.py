@@ -15,10 +15,10 @@ from PIL import Image
 from imgcls.datasets.labelled_images import DataDescription
 from imgcls.datasets.stored_images import ArrayImages
 from imgcls.evaluation.figures.scores import ImageScores
-from imgcls.evaluation.metrics import EvalResult
 from imgcls.evaluation.page.page import ExplainedImage, HeatMap, write_page
 from imgcls.evaluation.page.previews import make_previews
 from imgcls.evaluation.report import EvalReport
+from imgcls.evaluation.result import EvalResult
 from imgcls.images.transform import Transform
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium on PATH: apt-get install chromium")
