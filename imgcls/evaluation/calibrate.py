@@ -11,7 +11,7 @@ from imgcls.errors import DataError, ModelError, UsageError
 from imgcls.evaluation.calibration import CalibrationReport, calibrate_logits, collect_logits
 from imgcls.evaluation.class_matching import match_classes
 from imgcls.evaluation.data import open_data_for
-from imgcls.evaluation.run import placed
+from imgcls.evaluation.placement import placed
 from imgcls.host.devices import choose_device
 from imgcls.host.files import replacing
 from imgcls.models.calibration import Calibration, Method

@@ -14,7 +14,7 @@ from imgcls.distributed.process_group import Processes
 from imgcls.errors import DataError
 from imgcls.evaluation.class_matching import ClassMap
 from imgcls.evaluation.figures.scores import ImageScores
-from imgcls.evaluation.guesses import top_answers, rank_guesses
+from imgcls.evaluation.guesses import rank_guesses, top_answers
 from imgcls.evaluation.result import EvalResult
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation, averaged_logits
 from imgcls.host.resources import available_bytes

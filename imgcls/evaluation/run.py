@@ -1,7 +1,6 @@
 """Measuring a model on a labelled data set, from their names to the report."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,17 +14,17 @@ from imgcls.errors import UsageError
 from imgcls.evaluation.class_matching import match_classes
 from imgcls.evaluation.data import open_data_for
 from imgcls.evaluation.metrics import evaluate_network
+from imgcls.evaluation.placement import UpcomingImages, placed, taking_truncated, with_twin
 from imgcls.evaluation.report import EvalReport
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
 from imgcls.host.devices import choose_device
-from imgcls.images.transform import Pixels, Transform
+from imgcls.images.transform import Transform
 from imgcls.models.calibrated_network import answering
 from imgcls.models.loading import LoadedModel, load_model
 from imgcls.models.onnx.answers import Activation
 from imgcls.models.onnx.input_options import InputOptions
 from imgcls.models.onnx.network import OnnxNetwork
-from imgcls.twins.runtime import Runtime, TwinRequest, find_twin, make_wanted_twin
-from imgcls.twins.upcoming import COMPARED
+from imgcls.twins.runtime import Runtime, TwinRequest
 
 Split = Literal["train", "val", "test"]
 
@@ -122,74 +121,6 @@ def evaluate(
         progress=progress,
         warnings=found.warnings,
     )
-
-
-def taking_truncated(model: LoadedModel, accepts_truncated: bool | None) -> LoadedModel:
-    """A model that takes JPEGs without their last bytes, or doesn't; None leaves it as it was trained."""
-    if accepts_truncated is None:
-        return model
-    return replace(model, transform=replace(model.transform, accepts_truncated=accepts_truncated))
-
-
-def placed(model: LoadedModel, request: str, device: torch.device) -> tuple[LoadedModel, torch.device]:
-    """A model where it will run, and where its batches have to be.
-
-    An ONNX file is run by onnxruntime: on the CPU, or on the accelerator that was asked for by name.
-
-    Args:
-        model: as `load_model` gives it.
-        request: what the user asked for, such as `auto`.
-        device: what that means for PyTorch.
-    Raises:
-        DeviceError: onnxruntime can't use the device.
-    """
-    if not isinstance(model.network, OnnxNetwork):
-        return model, device
-    if request not in ("auto", "cpu"):
-        model = replace(model, network=OnnxNetwork(model.network.file.on(str(device))))
-    return model, torch.device("cpu")
-
-
-class UpcomingImages:
-    """Labelled images as what is to be answered; see `imgcls.twins.upcoming.Upcoming`.
-
-    Args:
-        images: opened with the model's own transform.
-    """
-
-    def __init__(self, images: LabelledImages) -> None:
-        self._images = images
-
-    def are_at_least(self, count: int) -> bool:
-        """By their number."""
-        return len(self._images) >= count
-
-    def first_pixels(self, transform: Transform) -> list[Pixels]:
-        """The first few, those that can be read."""
-        order = torch.arange(min(COMPARED, len(self._images)))
-        batches = self._images.batches(order, batch_size=COMPARED, device=torch.device("cpu"))
-        return [
-            image_HWC.numpy() for batch in batches for image_HWC in batch.images_BCHW.permute(0, 2, 3, 1).contiguous()
-        ]
-
-
-def with_twin(model: LoadedModel, request: TwinRequest) -> LoadedModel:
-    """The same model answered by its ONNX twin, where the request and the amount of work are for it.
-
-    Args:
-        model: on its way to the CPU, or an ONNX file, which stays as it is.
-        request: of the same model; its `device` is where the model is going to run.
-    Raises:
-        ImgclsError: `onnx` was asked for, and there is no way.
-    """
-    if isinstance(model.network, OnnxNetwork):
-        return model
-    found = find_twin(request)
-    if found.twin is None:
-        found = make_wanted_twin(request, model, found)
-    for note in found.notes:
-        request.on_step(note)
-    return model if found.twin is None else replace(model, network=OnnxNetwork(found.twin))
 
 
 def evaluate_model(

@@ -10,7 +10,8 @@ from labelled_data import write_classes
 from onnx_files import LABELS, write_own
 
 from imgcls.errors import DeviceError, UsageError
-from imgcls.evaluation.run import evaluate, placed
+from imgcls.evaluation.placement import placed
+from imgcls.evaluation.run import evaluate
 from imgcls.inference.backends.backend import LoadOptions, load_backend
 from imgcls.inference.predictor import Predictor
 from imgcls.inference.settings import PredictSettings

@@ -109,7 +109,8 @@ class PairedOptions(NamedTuple):
     def _measure(self, spec: str) -> "tuple[EvalReport, LabelledImages]":
         from imgcls.datasets.opening import Opening
         from imgcls.evaluation.data import open_data_for
-        from imgcls.evaluation.run import evaluate_model, placed
+        from imgcls.evaluation.placement import placed
+        from imgcls.evaluation.run import evaluate_model
         from imgcls.host.devices import choose_device
         from imgcls.models.loading import load_model
 

@@ -39,7 +39,7 @@ def evaluate(
     spec = measured.spec
     answer.check()
     from imgcls.distributed.process_group import choose_device_of, joined
-    from imgcls.evaluation.run import placed, taking_truncated
+    from imgcls.evaluation.placement import placed, taking_truncated
     from imgcls.models.loading import load_model
 
     with joined(machine.device) as processes:
@@ -100,7 +100,8 @@ def _measure(
     from imgcls.datasets.opening import Opening
     from imgcls.datasets.per_process import check_same_images, memory_for_each_mib, workers_for_each
     from imgcls.evaluation.data import open_data_for
-    from imgcls.evaluation.run import UpcomingImages, evaluate_model, with_twin
+    from imgcls.evaluation.placement import UpcomingImages, with_twin
+    from imgcls.evaluation.run import evaluate_model
     from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
     from imgcls.twins.runtime import TwinRequest
 
