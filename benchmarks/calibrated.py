@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from imgcls.datasets.opening import Opening
-from imgcls.evaluation.calibration import calibrate_logits, collect_logits, fit
-from imgcls.evaluation.calibration_figures import Figures
+from imgcls.evaluation.calibration.conformal import fit_sets, measure_sets
+from imgcls.evaluation.calibration.figures import Figures
+from imgcls.evaluation.calibration.fitting import calibrate_logits, collect_logits, fit
 from imgcls.evaluation.class_matching import match_classes
-from imgcls.evaluation.conformal import fit_sets, measure_sets
 from imgcls.evaluation.data import open_data_for
 from imgcls.models.loading import load_model
 

@@ -12,8 +12,8 @@ from imgcls.cli.help.completion import complete_model
 from imgcls.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from imgcls.evaluation.calibration import CalibrationReport
-    from imgcls.evaluation.calibration_figures import Figure
+    from imgcls.evaluation.calibration.figures import Figure
+    from imgcls.evaluation.calibration.fitting import CalibrationReport
 
 EXAMPLE = "Example: imgcls calibrate runs/my-run   or: imgcls calibrate best.pt --data held-out/ --coverage 0.9 -o c.pt"
 
@@ -92,7 +92,7 @@ def calibrate(
     is measured with a temperature that was fitted without it.
     """
     console.quiet = quiet
-    from imgcls.evaluation.calibrate import CalibrateSettings, calibrate_model, copy_path, save_calibrated
+    from imgcls.evaluation.calibration.calibrate import CalibrateSettings, calibrate_model, copy_path, save_calibrated
     from imgcls.models.loading import load_model
 
     with console.download_progress(f"the weights of {model}") as downloading:

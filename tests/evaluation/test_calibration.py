@@ -8,9 +8,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from imgcls.errors import DataError, ModelError
-from imgcls.evaluation.calibration import calibrate_logits, fit
-from imgcls.evaluation.calibration_figures import expected_calibration_error, figures_of
-from imgcls.evaluation.conformal import fit_sets, measure_sets
+from imgcls.evaluation.calibration.conformal import fit_sets, measure_sets
+from imgcls.evaluation.calibration.figures import figures_of
+from imgcls.evaluation.calibration.fitting import calibrate_logits, fit
+from imgcls.evaluation.figures.calibration_error import expected_calibration_error
 from imgcls.models.calibration import Calibration, ConformalSets
 
 CLASSES = 6
@@ -47,10 +48,19 @@ def test_a_vector_undoes_an_offset_of_one_class():
 
 
 def test_ece_by_hand():
-    # Two bins of two: confidences .6 and .7 with one hit, .8 and .9 with two.
-    confidence_N = torch.tensor([0.6, 0.9, 0.7, 0.8])
-    right_N = torch.tensor([1.0, 1.0, 0.0, 1.0])
-    assert expected_calibration_error(confidence_N, right_N, bins=2) == pytest.approx((0.3 + 0.3) / 4)
+    # Fewer images than bins, so each is a bin: three right ones and a wrong one, sure to .6, .9, .8 and .7.
+    logits_NK = torch.tensor([[0.6, 0.4], [0.1, 0.9], [0.3, 0.7], [0.8, 0.2]], dtype=torch.float64).log()
+    found = figures_of(logits_NK, torch.tensor([0, 1, 0, 0]), seed=0)
+    assert found.ece.value == pytest.approx((0.4 + 0.1 + 0.7 + 0.2) / 4)
+    assert found.ece.low <= found.ece.value <= found.ece.high
+
+
+def test_ece_is_that_of_eval():
+    logits_NK, labels_N = drawn(400, temperature=2.0)
+    confidences_N, guesses_N = logits_NK.softmax(1).max(1)
+    error = expected_calibration_error(confidences_N.numpy(), (guesses_N == labels_N).numpy())
+    assert figures_of(logits_NK, labels_N, seed=0).ece.value == pytest.approx(error, rel=1e-12)
+    assert error > 0.05
 
 
 def test_brier_and_log_loss_are_scikit_learns():

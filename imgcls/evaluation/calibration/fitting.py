@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
 from imgcls.errors import DataError
-from imgcls.evaluation.calibration_figures import Figures, figures_of
-from imgcls.evaluation.conformal import SetFigures, fit_sets, measure_sets
+from imgcls.evaluation.calibration.conformal import SetFigures, fit_sets, measure_sets
+from imgcls.evaluation.calibration.figures import Figures, figures_of
 from imgcls.models.calibration import Calibration, Method
 
 FOLDS = 5

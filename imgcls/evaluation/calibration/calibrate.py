@@ -8,7 +8,7 @@ import torch
 from imgcls.datasets.fingerprints import SeenImages
 from imgcls.datasets.opening import Opening
 from imgcls.errors import DataError, ModelError, UsageError
-from imgcls.evaluation.calibration import CalibrationReport, calibrate_logits, collect_logits
+from imgcls.evaluation.calibration.fitting import CalibrationReport, calibrate_logits, collect_logits
 from imgcls.evaluation.class_matching import match_classes
 from imgcls.evaluation.data import open_data_for
 from imgcls.evaluation.placement import placed

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-BINS = 15
+from imgcls.evaluation.figures.calibration_error import expected_calibration_error
+
 DRAWS = 300
 # Of the bootstrap: 95 % of the draws lie between.
 LOW, HIGH = 0.025, 0.975
@@ -33,7 +34,7 @@ class Figures:
     """What probabilities are worth; the lower each, the better.
 
     Attributes:
-        ece: expected calibration error of the first guess, bins of equal mass.
+        ece: expected calibration error of the first guess, in 15 bins of equal mass.
         brier: mean squared distance from the one-hot truth, summed over the classes; in [0, 2].
         log_loss: mean of -log p(true class), in nats.
         accuracy: of the first guess; a temperature doesn't change it.
@@ -59,32 +60,22 @@ def figures_of(logits_NK: Tensor, labels_N: Tensor, *, seed: int) -> Figures:
     """
     probabilities_NK = logits_NK.double().softmax(1)
     confidence_N, guess_N = probabilities_NK.max(1)
-    right_N = (guess_N == labels_N).double()
+    right_N = guess_N == labels_N
     true_N = probabilities_NK.gather(1, labels_N[:, None])[:, 0]
     brier_N = probabilities_NK.square().sum(1) - 2 * true_N + 1
     losses_N = -logits_NK.double().log_softmax(1).gather(1, labels_N[:, None])[:, 0]
     count = len(labels_N)
     draws_DN = torch.randint(count, (DRAWS, count), generator=torch.Generator().manual_seed(seed))
     return Figures(
-        ece=_figure(lambda rows: expected_calibration_error(confidence_N[rows], right_N[rows]), draws_DN),
+        ece=_figure(lambda rows: _calibration_error(confidence_N[rows], right_N[rows]), draws_DN),
         brier=_figure(lambda rows: float(brier_N[rows].mean()), draws_DN),
         log_loss=_figure(lambda rows: float(losses_N[rows].mean()), draws_DN),
-        accuracy=_figure(lambda rows: float(right_N[rows].mean()), draws_DN),
+        accuracy=_figure(lambda rows: float(right_N[rows].double().mean()), draws_DN),
     )
 
 
-def expected_calibration_error(confidence_N: Tensor, right_N: Tensor, *, bins: int = BINS) -> float:
-    """Mean over the images of the distance between confidence and accuracy in their bin.
-
-    Args:
-        confidence_N: probability of the first guess.
-        right_N: 1 where it is right, else 0.
-        bins: of equally many images each, by confidence.
-    Source: Nguyen and O'Connor 2015 (adaptive bins); Guo et al. 2017, equation 3.
-    """
-    order = confidence_N.argsort(stable=True)
-    gaps = [abs(float((confidence_N[part] - right_N[part]).sum())) for part in order.tensor_split(bins) if len(part)]
-    return sum(gaps) / len(confidence_N)
+def _calibration_error(confidence_N: Tensor, right_N: Tensor) -> float:
+    return expected_calibration_error(confidence_N.numpy(), right_N.numpy())
 
 
 def _figure(measure: Callable[[Tensor], float], draws_DN: Tensor) -> Figure:

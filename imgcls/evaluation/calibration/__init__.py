@@ -1,0 +1,1 @@
+"""Confidences that mean something: fitted, measured, and sets of labels with a guarantee."""
