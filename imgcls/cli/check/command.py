@@ -10,6 +10,7 @@ import typer
 from imgcls.cli import console, options
 from imgcls.cli.check.options import CheckedOptions, FindingOptions
 from imgcls.cli.help.option_groups import grouped
+from imgcls.cli.progress_bars import count_bar
 from imgcls.errors import ExitCode, OutputError
 
 if TYPE_CHECKING:
@@ -97,10 +98,7 @@ def _progress() -> Iterator[tuple[Callable[[str], None], Callable[[int, int], No
     if console.quiet or not console.is_terminal():
         yield (lambda _step: None), (lambda _done, _total: None)
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console.stderr_console(), transient=True) as bar:
+    with count_bar() as bar:
         task = bar.add_task("opening the data", total=None)
 
         def step(text: str) -> None:

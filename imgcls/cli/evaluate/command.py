@@ -1,17 +1,16 @@
 """`imgcls eval`: how often a model is right on labelled images."""
 
-import contextlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from imgcls.cli import console, foreign_model, options
-from imgcls.cli.evaluate.options import AnswerOptions, MeasureOptions, Order
+from imgcls.cli.evaluate.answers import answer_text, write_answers, write_html_page
+from imgcls.cli.evaluate.options import AnswerOptions, MeasureOptions
+from imgcls.cli.evaluate.output_files import answer_to, part_file, whole_file
 from imgcls.cli.help.option_groups import grouped
+from imgcls.cli.progress_bars import count_progress
 from imgcls.errors import ExitCode
-from imgcls.host.data_files import json_text
 
 if TYPE_CHECKING:
     import torch
@@ -70,19 +69,19 @@ def evaluate(
                 console.message(remark)
         # The outputs are opened first: a folder that can't be written must not be found out after an hour's work.
         with (
-            _answer_to(answer.output if processes.is_first else None) as write,
-            _whole_file(answer.confusion if processes.is_first else None) as write_confusion,
-            _part(answer.errors if processes.is_first else None, "--errors") as errors,
-            _part(answer.html if processes.is_first else None, "--html") as html,
+            answer_to(answer.output if processes.is_first else None) as write,
+            whole_file(answer.confusion if processes.is_first else None) as write_confusion,
+            part_file(answer.errors if processes.is_first else None, "--errors") as errors,
+            part_file(answer.html if processes.is_first else None, "--html") as html,
         ):
             found, images = _measure(loaded, measured, place, machine.workers, processes, labels)
             if processes.is_first:
-                write(_text(found, answer, report.format_))
+                write(answer_text(found, answer, report.format_))
                 write_confusion(found.confusion_csv())
                 if errors is not None and answer.errors is not None:
-                    _write_answers(errors, answer.errors.suffix.lower(), found, images, answer)
+                    write_answers(errors, answer.errors.suffix.lower(), found, images, answer)
                 if html is not None and answer.html is not None:
-                    _write_page(html, answer, found, images, loaded, place)
+                    write_html_page(html, answer, found, images, loaded, place)
     _warn(found)
     if found.skipped:
         raise typer.Exit(ExitCode.SOME_FAILED)
@@ -106,7 +105,7 @@ def _measure(
     from imgcls.twins.runtime import TwinRequest
 
     memory_mib = memory_for_each_mib(processes)
-    with processes.first_of_each_machine_first(), _progress("decoding") as decoding:
+    with processes.first_of_each_machine_first(), count_progress("decoding") as decoding:
         opening = Opening(
             transform=loaded.transform,
             strict=measured.strict,
@@ -142,7 +141,7 @@ def _measure(
             on_step=console.message,
         )
         loaded = with_twin(loaded, request)
-    with _progress("evaluating") as evaluating:
+    with count_progress("evaluating") as evaluating:
         report = evaluate_model(
             loaded,
             data.images,
@@ -154,76 +153,6 @@ def _measure(
             warnings=data.warnings,
         )
     return report, data.images
-
-
-def _write_answers(
-    part: Path, suffix: str, found: "EvalReport", images: "LabelledImages", answer: AnswerOptions
-) -> None:
-    from imgcls.evaluation.answers import order_of, rows, write_rows
-
-    scores = found.result.scores
-    assert scores is not None
-
-    def name_of(index: int) -> str:
-        stored, row = images.stored(index)
-        return stored.name(row)
-
-    order_N = order_of(scores, by_loss=answer.sort is Order.LOSS)
-    num_answers = scores.top_ids_NT.shape[1]
-    write_rows(part, suffix, rows(scores, found.result.labels, name_of, order_N), num_answers=num_answers)
-
-
-def _write_page(
-    part: Path,
-    answer: AnswerOptions,
-    found: "EvalReport",
-    images: "LabelledImages",
-    loaded: "LoadedModel",
-    place: "torch.device",
-) -> None:
-    from imgcls.cli.evaluate.table import describe_data
-    from imgcls.evaluation.page.heat_maps import explain_images, explainer_of, usual_count
-    from imgcls.evaluation.page.page import write_page
-    from imgcls.evaluation.page.previews import make_previews
-
-    scores, path = found.result.scores, answer.html
-    assert scores is not None
-    assert path is not None
-    with _progress("making previews") as making:
-        previews = make_previews(images, scores, loaded.transform, progress=making)
-    with _progress("explaining") as explaining:
-        explained, method = explain_images(
-            images,
-            scores,
-            previews,
-            loaded,
-            explainer_of(loaded, place),
-            count=usual_count(loaded) if answer.heat_maps is None else answer.heat_maps,
-            progress=explaining,
-        )
-    write_page(
-        part,
-        found,
-        images,
-        previews,
-        folder=path.absolute().parent,
-        explained=explained,
-        method=method,
-        title=describe_data(found.data),
-    )
-    console.message(
-        f"wrote {path} ({part.stat().st_size / 2**20:.1f} MiB; previews of {len(previews.rows):,} images, heat maps of "
-        f"{len(explained):,})"
-    )
-
-
-def _text(found: "EvalReport", answer: AnswerOptions, format_: options.ReportFormat) -> str:
-    if format_ is options.ReportFormat.JSON:
-        return json_text(found.to_dict())
-    from imgcls.cli.evaluate.table import render_report
-
-    colour = answer.output is None and console.stdout_has_colour()
-    return render_report(found, colour=colour, sort=answer.sort.value)
 
 
 def _warn(found: "EvalReport") -> None:
@@ -239,62 +168,3 @@ def _warn_skipped(skipped: "tuple[SkippedImage, ...]") -> None:
         console.warn(f"skipped {bad.path}: {bad.kind}: {bad.message}")
     if len(skipped) > SHOWN:
         console.warn(f"skipped {len(skipped) - SHOWN} more; -f json names them all")
-
-
-@contextlib.contextmanager
-def _answer_to(output: Path | None) -> Iterator[Callable[[str], None]]:
-    if output is None:
-        console.use_utf8_stdout()
-        yield console.data
-        return
-    with _whole_file(output) as write:
-        yield lambda text: write(text + "\n")
-
-
-@contextlib.contextmanager
-def _whole_file(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """A file that appears when the block ends well; without a path, what is written goes nowhere."""
-    if path is None:
-        yield lambda _text: None
-        return
-    from imgcls.host.files import replacing
-
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
-
-        def write(text: str) -> None:
-            file.write(text)
-
-        yield write
-
-
-@contextlib.contextmanager
-def _part(path: Path | None, option: str) -> Iterator[Path | None]:
-    """A file that appears when the block ends well, to be written by its name; None without a path."""
-    if path is None:
-        yield None
-        return
-    from imgcls.host.files import replacing
-
-    with replacing(path, option=option) as part:
-        yield part
-
-
-@contextlib.contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on a terminal; nothing elsewhere, and nothing before the first call."""
-    if console.quiet or not console.is_terminal():
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console.stderr_console(), transient=True) as bar:
-        task = None
-
-        def move(done: int, total: int) -> None:
-            nonlocal task
-            if task is None:
-                task = bar.add_task(what, total=total)
-            bar.update(task, completed=done, total=total)
-
-        yield move
