@@ -2,35 +2,31 @@
 
 import dataclasses
 import functools
-import itertools
 import signal
 from typing import TYPE_CHECKING
 
 import typer
 
-from imgcls.cli import console, foreign_model, options
+from imgcls.cli import console, options
 from imgcls.cli.foreign_model import ForeignOptions
 from imgcls.cli.help.option_groups import grouped
 from imgcls.cli.predict.decoding import DecodingOptions
-from imgcls.cli.predict.messages import say_smaller_batch
 from imgcls.cli.predict.model import SpeedOptions
 from imgcls.cli.process import startup
+from imgcls.cli.serve.config import bound_pillow, serve_config
 from imgcls.cli.serve.limits import BatchOptions, LimitOptions
 from imgcls.cli.serve.options import (
     AddressOptions,
     LifeOptions,
     ModelOptions,
     SafetyOptions,
-    check_one_model,
     check_serve_extra,
 )
 from imgcls.errors import ExitCode
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
 
-    from imgcls.images.inputs.source import Source
     from imgcls.inference.backends.backend import LoadedBackend
     from imgcls.serving.config import ServeConfig
     from imgcls.serving.engine.served_model import ServedModels
@@ -56,7 +52,7 @@ def serve(
     """Answer images over HTTP with one model or several, in batches that form by themselves; with a page for people."""
     console.quiet = quiet
     check_serve_extra()
-    config = _config(model, where, batches, limits, who, life, speed, decoding, foreign)
+    config = serve_config(model, where, batches, limits, who, life, speed, decoding, foreign)
     from imgcls.serving.server import check_files, listen
 
     check_files(config)
@@ -66,7 +62,7 @@ def serve(
     has_requests = life.log_requests and not quiet
     try:
         if config.workers > 1:
-            from imgcls.cli.serve.workers import supervise
+            from imgcls.cli.serve.supervisor import supervise
 
             code = supervise(config, listening, log_format, has_requests=has_requests, say=_say_ready)
         else:
@@ -95,86 +91,6 @@ def run_one(
         )
     finally:
         log.close()
-
-
-def bound_pillow(config: "ServeConfig") -> None:
-    """Hold Pillow itself to the limit on pixels, for the whole process."""
-    from imgcls.cli.predict.limits import LimitOptions as PredictLimits
-
-    PredictLimits(max_pixels=config.limits.image_pixels).bound_pillow()
-
-
-def without_end() -> "Iterator[Source]":
-    """The images to come, as far as they can be told: more than any twin takes to pay."""
-    from imgcls.errors import ImageError
-    from imgcls.images.inputs.source import Source
-
-    return itertools.repeat(Source("", failure=ImageError("not_found", "it has not come yet")))
-
-
-def _config(
-    model: ModelOptions,
-    where: AddressOptions,
-    batches: BatchOptions,
-    limits: LimitOptions,
-    who: SafetyOptions,
-    life: LifeOptions,
-    speed: SpeedOptions,
-    decoding: DecodingOptions,
-    foreign: ForeignOptions,
-) -> "ServeConfig":
-    from imgcls.inference.backends.backend import LoadOptions
-    from imgcls.inference.settings import PredictSettings
-    from imgcls.serving.api.image_urls import UrlPolicy
-    from imgcls.serving.config import ServeConfig
-
-    transform = foreign.transform()
-    check_one_model(model.models, model.weights, foreign.labels, transform, foreign.activation, foreign.output_name)
-    address = where.address()
-    safety = who.safety(address)
-    told = limits.limits()
-    load = LoadOptions(
-        weights=model.weights,
-        device=model.devices[0],
-        precision=speed.precision.value,
-        calibrate=speed.calibrate,
-        labels=foreign_model.read_labels(foreign.labels),
-        transform=transform,
-        activation=foreign.told_activation(),
-        output_name=foreign.output_name,
-        ema=model.ema,
-        runtime=model.runtime.value,
-        upcoming=without_end,
-        on_step=console.message,
-    )
-    settings = PredictSettings(
-        top_k=model.top_k,
-        batch_size=batches.max_batch,
-        num_threads=batches.decode_threads,
-        max_pixels=limits.max_pixels,
-        decode_limit_sec=limits.image_timeout,
-        fetch_limit_sec=who.url_timeout,
-        threshold=model.threshold,
-        fast_decode=speed.fast_decode,
-        accepts_truncated=decoding.accepts_truncated,
-        background_rgb=decoding.background_rgb,
-        depth_bits=decoding.depth,
-        on_smaller_batch=say_smaller_batch,
-        fetch=UrlPolicy(safety.url_hosts).fetch(max_bytes=told.body_bytes, time_limit_sec=who.url_timeout),
-    )
-    return ServeConfig(
-        models=model.models,
-        load=load,
-        settings=settings,
-        devices=model.devices,
-        workers=life.workers,
-        address=address,
-        batching=batches.batching(),
-        limits=told,
-        safety=safety,
-        grace_sec=life.grace,
-        has_page=life.page,
-    ).check(no_auth=who.no_auth)
 
 
 def _load(config: "ServeConfig", verbose: bool, spec: str) -> "LoadedBackend":

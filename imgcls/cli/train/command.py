@@ -11,7 +11,8 @@ from imgcls.cli.help.option_groups import grouped
 from imgcls.cli.max_time import parse_duration
 from imgcls.cli.process import interrupts
 from imgcls.cli.process.interrupts import CODES_BY_NAME, SavesOnSignal
-from imgcls.cli.train.options import RecipeOptions, RunOptions
+from imgcls.cli.train.recipe_options import RecipeOptions
+from imgcls.cli.train.run_options import RunOptions
 from imgcls.cli.train.start import read_recipe
 from imgcls.errors import ProcessLostError, UsageError
 from imgcls.host.data_files import json_text

@@ -11,7 +11,8 @@ import typer
 
 from imgcls.cli import console, options
 from imgcls.cli.process.interrupts import CODES_BY_NAME
-from imgcls.cli.train.options import RecipeOptions, RunOptions
+from imgcls.cli.train.recipe_options import RecipeOptions
+from imgcls.cli.train.run_options import RunOptions
 from imgcls.errors import UsageError
 
 if TYPE_CHECKING:

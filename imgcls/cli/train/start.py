@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgcls.cli import console
-from imgcls.cli.train.options import RecipeOptions, RunOptions
+from imgcls.cli.train.recipe_options import RecipeOptions
+from imgcls.cli.train.run_options import RunOptions
 from imgcls.errors import UsageError
 
 if TYPE_CHECKING:

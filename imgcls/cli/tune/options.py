@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from imgcls.cli.max_time import max_time_option
-from imgcls.cli.train import options as of_train
+from imgcls.cli.train import recipe_options as of_train
 
 STUDY = "Study folder and time"
 

@@ -9,7 +9,7 @@ from imgcls.images.archives.members import ArchiveError
 from imgcls.images.archives.names import TAR_SUFFIXES, archive_suffix
 from imgcls.images.archives.reading import ArchiveEntry, read_tar, read_zip
 from imgcls.images.inputs.walking import WalkRules, has_image_suffix, system_name
-from imgcls.images.object_storage.listing import ObjectInfo
+from imgcls.images.object_storage.object_info import ObjectInfo
 from imgcls.images.object_storage.ranged_file import RangedFile
 from imgcls.images.object_storage.retries import StorageError
 from imgcls.images.object_storage.store import object_store

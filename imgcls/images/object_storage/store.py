@@ -10,7 +10,7 @@ from typing import Any
 
 from imgcls.errors import UsageError
 from imgcls.host.cache_folders import is_offline
-from imgcls.images.object_storage.listing import ObjectInfo, matches, object_info
+from imgcls.images.object_storage.object_info import ObjectInfo, matches, object_info
 from imgcls.images.object_storage.retries import StorageError, with_retries
 from imgcls.images.object_storage.urls import ON_S3, PACKAGES, StorageOptions
 

@@ -6,7 +6,6 @@ classify outside of the interpreter's lock, and one queue fills its batches bett
 
 import contextlib
 import dataclasses
-import functools
 import multiprocessing
 import os
 import signal
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from imgcls.cli import console
 from imgcls.cli.process import interrupts
+from imgcls.cli.serve.worker_process import run_worker
 from imgcls.errors import DeviceError, ExitCode, ImgclsError, OutputError
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Supervisor:
         device = self._config.devices[index % len(self._config.devices)]
         config = dataclasses.replace(self._config, load=dataclasses.replace(self._config.load, device=device))
         process = self._context.Process(
-            target=_run_worker,
+            target=run_worker,
             args=(config, self._listening, tells, self._log_format, self._has_requests, console.quiet),
             name=f"imgcls serve {index + 1}",
         )
@@ -216,54 +216,3 @@ def supervise(
         os.environ[METRICS_VARIABLE] = folder
         stack.callback(os.environ.pop, METRICS_VARIABLE, None)
         return Supervisor(config, listening, log_format, has_requests=has_requests, say=say).run()
-
-
-def _run_worker(
-    config: "ServeConfig",
-    listening: socket.socket,
-    tells: Connection,
-    log_format: str,
-    has_requests: bool,
-    quiet: bool,
-) -> None:
-    """One process: load, say so, serve until the supervisor says it is over."""
-    from imgcls.cli.serve.command import bound_pillow
-    from imgcls.serving.engine.served_model import ServedModels
-    from imgcls.serving.http.event_log import EventLog
-    from imgcls.serving.server import serve
-
-    console.quiet = quiet
-    # Ctrl-C reaches the whole group; the supervisor passes on what is meant.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    bound_pillow(config)
-    try:
-        models = ServedModels(config)
-    except ImgclsError as exc:
-        tells.send(exc)
-        return
-    log = EventLog(console.log_line, log_format, has_requests=has_requests)  # type: ignore[arg-type]
-    told = [f"{model.id} on {model.loaded.device}" for model in models]
-    parent = os.getppid()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    with contextlib.suppress(KeyboardInterrupt):
-        serve(
-            config,
-            models,
-            listening,
-            log,
-            tell_others=functools.partial(_tell_parent, parent),
-            on_ready=functools.partial(tells.send, told),
-            handles_interrupt=False,
-        )
-    log.close()
-
-
-def _tell_parent(parent: int) -> None:
-    os.kill(parent, signal.SIGHUP)
-
-
-def _end_with(parent: int) -> None:
-    """A process whose supervisor was killed serves nobody any more: its place may be taken already."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os.kill(os.getpid(), signal.SIGTERM)

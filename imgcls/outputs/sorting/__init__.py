@@ -1,0 +1,1 @@
+"""Images into folders by their class, and back."""
