@@ -8,7 +8,8 @@ import pytest
 
 from imgcls.errors import OutputError
 from imgcls.outputs.record import ImageRecord, Prediction, RecordError
-from imgcls.outputs.sorting import Sorter, folder_name, undo
+from imgcls.outputs.sorting.sorter import Sorter, folder_name
+from imgcls.outputs.sorting.undo import undo
 
 
 def record(path: Path, label: str = "cat", **values: object) -> ImageRecord:

@@ -13,7 +13,7 @@ from imgcls.host.terminal_text import counted
 
 if TYPE_CHECKING:
     from imgcls.outputs.record import ImageRecord, KeptRecord
-    from imgcls.outputs.sorting import Sorter
+    from imgcls.outputs.sorting.sorter import Sorter
     from imgcls.outputs.summary import Summary
 
     OnRecord = Callable[[ImageRecord | KeptRecord, Summary], None]
@@ -102,7 +102,7 @@ class SortingOptions(NamedTuple):
                     f"--sort-into {self.sort_into} lies in {name}, which is read meanwhile",
                     hint=f"--sort-into {Path(name).resolve().with_name('sorted')}",
                 )
-        from imgcls.outputs.sorting import Sorter
+        from imgcls.outputs.sorting.sorter import Sorter
 
         return Sorter(self.sort_into, self.how.value, self.unsure_into, self.dry_run)
 
@@ -113,7 +113,7 @@ class SortingOptions(NamedTuple):
             OutputError: it can't be undone.
             typer.Exit: with 4 where files were changed since, and stay.
         """
-        from imgcls.outputs.sorting import undo
+        from imgcls.outputs.sorting.undo import undo
 
         assert self.undo is not None
         counts = undo(self.undo)
