@@ -17,7 +17,8 @@ from imgcls.serving.api.image_urls import UrlPolicy
 from imgcls.serving.api.open_inference import OpenInference
 from imgcls.serving.api.operations import Operations
 from imgcls.serving.api.predict import Predict
-from imgcls.serving.api.schema import DESCRIPTION, TAGS, add_routes
+from imgcls.serving.api.routes import add_routes
+from imgcls.serving.api.schema import DESCRIPTION, TAGS
 from imgcls.serving.config import ServeConfig
 from imgcls.serving.engine.job import RefusedError
 from imgcls.serving.engine.served_model import ServedModels

@@ -1,43 +1,20 @@
 """A client of `imgcls serve`."""
 
-import os
-import random
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-from imgcls._version import __version__
-from imgcls.errors import DeviceError, ImageError, ModelError, UsageError
-from imgcls.host.http.urls import without_secrets
-from imgcls.images.decoding import openable
+from imgcls.errors import ImageError, ModelError
 from imgcls.images.inputs.download import fetch_image
-from imgcls.images.inputs.names import is_url
 from imgcls.images.inputs.source import Source
 from imgcls.outputs.record import ImageRecord, RecordError, failed_record, source_version
 from imgcls.serving.client.answers import record_of
-
-if TYPE_CHECKING:
-    import httpx
-
-# Waits between tries where the server doesn't say; doubled each time, and never all clients at once.
-FIRST_PAUSE_SEC = 0.25
-MAX_PAUSE_SEC = 10.0
-# A moment without a server is a restart; longer is none.
-PATIENCE_SEC = 60.0
-TIMEOUT_SEC = 60.0
-BUSY = 503
-UNPROCESSABLE = 422
-START_HINT = "start one: imgcls serve -m MODEL"
-
-
-class ServerError(DeviceError):
-    """The server doesn't answer, or refuses; no matter of one image."""
+from imgcls.serving.client.connection import PATIENCE_SEC, START_HINT, UNPROCESSABLE, Connection, ServerError, reason_of
+from imgcls.serving.client.contents import content_of, sources_of
 
 
 class Client:
@@ -66,28 +43,12 @@ class Client:
         uds: str | Path | None = None,
         verify: bool | str = True,
     ) -> None:
-        if not is_url(url):
-            raise UsageError(
-                f"a server's address begins with http:// or https://, not {url!r}", hint="http://HOST:PORT"
-            )
-        if concurrency < 1:
-            raise UsageError(f"concurrency must be at least 1, not {concurrency}", hint="concurrency=8")
-        self._httpx = _import_httpx()
-        self.url = url.rstrip("/")
-        self.shown_url = without_secrets(self.url)
-        self._model, self._patience_sec, self.concurrency = model, patience_sec, concurrency
-        headers = {"User-Agent": f"imgcls/{__version__}"}
-        token = token or os.environ.get("IMGCLS_TOKEN")
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        limits = self._httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
-        self._http = self._httpx.Client(
-            headers=headers,
-            timeout=TIMEOUT_SEC,
-            transport=self._httpx.HTTPTransport(limits=limits, uds=str(uds) if uds else None, verify=_trusted(verify)),
+        self._connection = Connection(
+            url, token=token, concurrency=concurrency, patience_sec=patience_sec, uds=uds, verify=verify
         )
+        self.url, self.shown_url = self._connection.url, self._connection.shown_url
+        self._model, self.concurrency = model, concurrency
         self._model_id: str | None = None
-        self._closing = threading.Event()
 
     def predict(
         self, inputs: "str | Path | bytes | Iterable[str | Path | bytes]", *, top_k: int | None = None
@@ -106,7 +67,7 @@ class Client:
         self, inputs: "str | Path | bytes | Iterable[str | Path | bytes]", *, top_k: int | None = None
     ) -> Iterator[ImageRecord]:
         """As `predict`, each record as it comes; the inputs are read a few images ahead."""
-        return self.classify(_sources(inputs), top_k=top_k)
+        return self.classify(sources_of(inputs), top_k=top_k)
 
     def classify(
         self, sources: Iterable[Source], *, top_k: int | None = None, threshold: float | None = None
@@ -152,11 +113,11 @@ class Client:
         query = dict(asked or {})
         if self._model:
             query["model"] = self._model
-        response = self._ask("POST", "/v1/predict", query, content)
+        response = self._connection.ask("POST", "/v1/predict", query, content)
         if response.status_code == 413:
-            return failed_record(source.name, self.model_id, RecordError("too_large", _reason(response)), version)
+            return failed_record(source.name, self.model_id, RecordError("too_large", reason_of(response)), version)
         if response.status_code not in (200, UNPROCESSABLE):
-            raise self._refused(response)
+            raise self._connection.refused(response)
         return record_of(response.json(), name=source.name, version=version)
 
     def describe_model(self) -> dict[str, Any]:
@@ -174,8 +135,7 @@ class Client:
 
     def close(self) -> None:
         """Let go of the connections, and wait for no server any more."""
-        self._closing.set()
-        self._http.close()
+        self._connection.close()
 
     def __enter__(self) -> "Client":
         """Itself."""
@@ -188,11 +148,11 @@ class Client:
         self.close()
 
     def _json(self, path: str) -> dict[str, Any]:
-        response = self._ask("GET", path)
+        response = self._connection.ask("GET", path)
         if response.status_code == 404 and self._model:
-            raise ModelError(f"{self.shown_url}: {_reason(response)}", hint="name one of them")
+            raise ModelError(f"{self.shown_url}: {reason_of(response)}", hint="name one of them")
         if response.status_code != 200:
-            raise self._refused(response)
+            raise self._connection.refused(response)
         try:
             value = response.json()
         except ValueError as exc:
@@ -200,112 +160,3 @@ class Client:
         if not isinstance(value, dict):
             raise ServerError(f"{self.shown_url} is no server of imgcls", hint=START_HINT)
         return value
-
-    def _ask(
-        self, method: str, path: str, query: dict[str, Any] | None = None, content: bytes | None = None
-    ) -> "httpx.Response":
-        """One answer, from a server that may be busy or restarting for a while."""
-        end = time.monotonic() + self._patience_sec
-        pause_sec = FIRST_PAUSE_SEC
-        headers = {"Content-Type": "application/octet-stream"} if content is not None else {}
-        while True:
-            wait_sec, reason = pause_sec, ""
-            try:
-                response: httpx.Response = self._http.request(
-                    method, self.url + path, params=query, content=content, headers=headers
-                )
-                if response.status_code != BUSY:
-                    return response
-                wait_sec, reason = max(_retry_after(response), pause_sec), _reason(response)
-            except self._httpx.TransportError as exc:
-                if isinstance(exc, self._httpx.UnsupportedProtocol):
-                    raise UsageError(f"not a usable address: {self.shown_url}", hint="http://HOST:PORT") from exc
-                reason = str(exc) or type(exc).__name__
-            # Others were refused at the same moment, and shall not come back at the same moment.
-            wait_sec *= random.uniform(1.0, 1.25)
-            if time.monotonic() + wait_sec > end or self._closing.wait(wait_sec):
-                raise ServerError(f"no answer from {self.shown_url}: {reason}", hint=START_HINT)
-            pause_sec = min(2 * pause_sec, MAX_PAUSE_SEC)
-
-    def _refused(self, response: "httpx.Response") -> ServerError:
-        reason = f"{self.shown_url}: HTTP {response.status_code}: {_reason(response)}"
-        if response.status_code == 401:
-            return ServerError(reason, hint="set IMGCLS_TOKEN to one of the server's tokens")
-        return ServerError(reason, hint="the server's log says more")
-
-
-def _import_httpx() -> Any:
-    try:
-        import httpx
-    except ImportError as exc:
-        raise DeviceError(
-            "asking a server needs httpx, which is not installed", hint="pip install 'imgcls[serve]'"
-        ) from exc
-    return httpx
-
-
-def _trusted(verify: bool | str) -> Any:
-    if not isinstance(verify, str):
-        return verify
-    import ssl
-
-    try:
-        return ssl.create_default_context(cafile=verify)
-    except OSError as exc:
-        raise UsageError(f"{verify} holds no certificates: {exc}", hint="a file of certificates in PEM") from exc
-
-
-def _sources(inputs: "str | Path | bytes | Iterable[str | Path | bytes]") -> Iterator[Source]:
-    from imgcls.images.inputs.sources import iterate_sources
-
-    if isinstance(inputs, (str, os.PathLike, bytes)):
-        inputs = [inputs]
-    for each in inputs:
-        if isinstance(each, bytes):
-            yield Source("<bytes>", content=each)
-        else:
-            yield from iterate_sources([str(each)])
-
-
-def content_of(source: Source, fetch: Callable[[str], bytes] = fetch_image) -> bytes:
-    """An encoded image's bytes.
-
-    Args:
-        source: the image.
-        fetch: turns a URL into bytes.
-    Raises:
-        ImageError: there are none.
-    """
-    if source.failure is not None:
-        raise source.failure
-    if source.url:
-        return fetch(source.url)
-    if source.content is not None:
-        return source.content
-    if source.member is not None:
-        return source.member.read()
-    assert source.path is not None
-    try:
-        openable(source.path)
-        content = source.path.read_bytes()
-        if not content:
-            raise ImageError("not_an_image", "the file is empty")
-        return content
-    except FileNotFoundError as exc:
-        raise ImageError("not_found", "no such file") from exc
-    except PermissionError as exc:
-        raise ImageError("permission_denied", "permission denied") from exc
-    except OSError as exc:
-        raise ImageError("not_found", exc.strerror or str(exc)) from exc
-
-
-def _reason(response: "httpx.Response") -> str:
-    try:
-        return str(response.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return response.reason_phrase
-
-
-def _retry_after(response: "httpx.Response") -> float:
-    text = response.headers.get("retry-after", "")
-    return float(text) if text.isdecimal() else 0.0

@@ -13,15 +13,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from imgcls.host.resources import available_cores
 from imgcls.inference.batch_executor import MAX_AT_ONCE
 from imgcls.inference.decode_pool import DecodeTask
 from imgcls.inference.predictor import Predictor
-from imgcls.outputs.record import ImageRecord
 from imgcls.serving.config import Batching
+from imgcls.serving.engine.batch import classify
 from imgcls.serving.engine.job import Job, RefusedError
 from imgcls.serving.engine.pace import Pace
 
@@ -175,7 +174,7 @@ class Engine:
 
     def _classify_all(self) -> None:
         while batch := self._gather():
-            self._classify(batch)
+            classify(self.predictor, batch)
             with self._changed:
                 self._num_running -= 1
                 for job in batch:
@@ -220,24 +219,6 @@ class Engine:
         if self._num_threads > 1:
             self.predictor.backend.use_threads(max(self._num_threads // self._num_running, 1))
 
-    def _classify(self, batch: list[Job]) -> None:
-        try:
-            self._answer(batch)
-        except Exception as exc:
-            if len(batch) == 1:
-                batch[0].failure = exc
-                return
-            # One image must not take the others with it.
-            for job in batch:
-                self._classify([job])
-
-    def _answer(self, batch: list[Job]) -> None:
-        decoded = [job.decoded for job in batch if job.decoded is not None]
-        records = self.predictor.predict_decoded(decoded, top_k=max(job.top_k for job in batch))
-        for job, record in zip(batch, records, strict=True):
-            job.record = _as_asked(record, job)
-            job.batch_size = len(batch)
-
     def _end(self, job: Job) -> None:
         """Called once for each job that was admitted, with the lock held."""
         now = time.monotonic()
@@ -250,11 +231,3 @@ class Engine:
         self._num_open -= 1
         self._pace.count(now, is_busy=self._num_open > 0)
         job.on_done(job)
-
-
-def _as_asked(record: ImageRecord, job: Job) -> ImageRecord:
-    """A batch is asked for the most classes that one of its clients wants; fewer are the first of them."""
-    predictions = record.predictions[: job.top_k]
-    if job.threshold is None or not predictions:
-        return record if len(predictions) == len(record.predictions) else replace(record, predictions=predictions)
-    return replace(record, predictions=predictions, uncertain=predictions[0].probability < job.threshold)
