@@ -22,7 +22,8 @@ from imgcls.inference.backends.backend import Precision
 from imgcls.inference.backends.torch_backend import TorchBackend
 from imgcls.models.building import build_network
 from imgcls.models.checkpoint import load_checkpoint
-from imgcls.models.loading import LoadedModel, load_model
+from imgcls.models.loaded_model import LoadedModel
+from imgcls.models.loading import load_model
 from imgcls.recipes.optimization import TrainSettings
 
 PATIENCE_SEC = 300

@@ -7,7 +7,8 @@ import torch
 from imgcls.images.transform import Transform
 from imgcls.models.building import build_network
 from imgcls.models.checkpoint import Checkpoint, save_checkpoint
-from imgcls.models.loading import LoadedModel, load_model
+from imgcls.models.loaded_model import LoadedModel
+from imgcls.models.loading import load_model
 
 CLASSES = ("cat", "dog", "bär")
 RECIPE = {"data": {"source": "cifar10"}, "train": {"seed": 3}}

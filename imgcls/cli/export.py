@@ -14,7 +14,7 @@ from imgcls.host.terminal_text import counted
 
 if TYPE_CHECKING:
     from imgcls.export.report import ExportReport
-    from imgcls.models.loading import LoadedModel
+    from imgcls.models.loaded_model import LoadedModel
 
 EXAMPLE = (
     "Example: imgcls export alexnet -o alexnet.onnx   or: imgcls export runs/my-run -o cnn.onnx --int8 --calibrate DIR"
@@ -91,7 +91,7 @@ def export(
     for remark in loaded.remarks if verbose else ():
         console.message(remark)
     if target is Target.CHECKPOINT:
-        from imgcls.models.loading import save_loaded
+        from imgcls.models.loaded_model import save_loaded
 
         save_loaded(loaded, output)
         console.message(

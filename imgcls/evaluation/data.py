@@ -12,7 +12,7 @@ from imgcls.datasets.opening import Opening
 from imgcls.datasets.resolving import find_source
 from imgcls.errors import DataError, UsageError
 from imgcls.evaluation.class_matching import match_classes
-from imgcls.models.loading import LoadedModel
+from imgcls.models.loaded_model import LoadedModel
 
 DownloadProgress = Callable[[int, int | None], None]
 

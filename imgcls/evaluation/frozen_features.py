@@ -11,7 +11,8 @@ import torch
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.models.families.efficientnet_lite import weights_path
 from imgcls.models.heads import FeatureRecorder
-from imgcls.models.loading import LoadedModel, load_model
+from imgcls.models.loaded_model import LoadedModel
+from imgcls.models.loading import load_model
 
 BACKBONE = "efficientnet-lite0"
 # Smaller than it was trained on, and twice as fast: what copies and wrong labels need is there.

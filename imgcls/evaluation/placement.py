@@ -6,7 +6,7 @@ import torch
 
 from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.images.transform import Pixels, Transform
-from imgcls.models.loading import LoadedModel
+from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.onnx.network import OnnxNetwork
 from imgcls.twins.runtime import TwinRequest, find_twin, make_wanted_twin
 from imgcls.twins.upcoming import COMPARED

@@ -20,7 +20,8 @@ from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
 from imgcls.host.devices import choose_device
 from imgcls.images.transform import Transform
 from imgcls.models.calibrated_network import answering
-from imgcls.models.loading import LoadedModel, load_model
+from imgcls.models.loaded_model import LoadedModel
+from imgcls.models.loading import load_model
 from imgcls.models.onnx.answers import Activation
 from imgcls.models.onnx.input_options import InputOptions
 from imgcls.models.onnx.network import OnnxNetwork

@@ -24,7 +24,7 @@ from imgcls.host.digests import file_sha256
 from imgcls.host.files import replacing
 from imgcls.host.versions import versions
 from imgcls.images.transform import Floats, Pixels
-from imgcls.models.loading import LoadedModel
+from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.model_card import ModelCard
 from imgcls.models.onnx.file_bytes import laid_out
 from imgcls.models.onnx.graph import INSTALL_HINT

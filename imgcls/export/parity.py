@@ -13,7 +13,7 @@ import torch
 
 from imgcls.errors import ModelError
 from imgcls.images.transform import Floats, Pixels
-from imgcls.models.loading import LoadedModel
+from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.onnx.answers import softmax
 
 # Beyond this a probability that people read with four digits could show the difference.

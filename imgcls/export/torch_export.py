@@ -21,7 +21,7 @@ from imgcls.host.digests import file_sha256
 from imgcls.host.files import replacing
 from imgcls.host.versions import versions
 from imgcls.images.transform import Floats, Pixels
-from imgcls.models.loading import LoadedModel
+from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.model_card import ModelCard
 
 # The description's name inside the file: torch.export.load(path, extra_files={CARD_FILE: ""}) gives it back.

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from imgcls.models.calibration import Calibration
-from imgcls.models.loading import LoadedModel
+from imgcls.models.loaded_model import LoadedModel
 
 
 class CalibratedNetwork(nn.Module):

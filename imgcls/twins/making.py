@@ -21,7 +21,7 @@ from imgcls.export.sample_images import drawn_pixels, folder_pixels, hold_out
 from imgcls.host.files import output_error, replacing
 from imgcls.host.terminal_text import counted
 from imgcls.images.transform import Floats, Pixels
-from imgcls.models.loading import LoadedModel
+from imgcls.models.loaded_model import LoadedModel
 from imgcls.twins.cache import TWIN_KEY, Twin, open_twin, remember_failure, remove_former_twins, twin_path
 from imgcls.twins.calibration import Calibration
 from imgcls.twins.identity import Identity

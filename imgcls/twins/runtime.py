@@ -19,7 +19,7 @@ from imgcls.twins.identity import Identity, identify
 from imgcls.twins.upcoming import NothingKnown, Upcoming
 
 if TYPE_CHECKING:
-    from imgcls.models.loading import LoadedModel
+    from imgcls.models.loaded_model import LoadedModel
 
 Runtime = Literal["auto", "torch", "onnx"]
 # Making a twin takes 3 to 12 s, and it saves 3 to 17 ms per image of 224 x 224 (ResNet-18 to efficientnet-lite0, two

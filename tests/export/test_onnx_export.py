@@ -17,7 +17,8 @@ from imgcls.export.onnx import export_onnx
 from imgcls.export.parity import in_batches, outputs_of
 from imgcls.export.sample_images import hold_out
 from imgcls.inference.backends.torch_backend import TorchBackend
-from imgcls.models.loading import LoadedModel, load_model
+from imgcls.models.loaded_model import LoadedModel
+from imgcls.models.loading import load_model
 from imgcls.models.onnx.model import CARD_KEY, OnnxModel
 
 

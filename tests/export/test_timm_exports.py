@@ -10,7 +10,7 @@ from imgcls.export.onnx import export_onnx
 from imgcls.images.transform import Transform
 from imgcls.models.building import build_network
 from imgcls.models.heads import heads_of
-from imgcls.models.loading import LoadedModel
+from imgcls.models.loaded_model import LoadedModel
 
 pytest.importorskip("timm")
 

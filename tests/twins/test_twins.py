@@ -19,7 +19,8 @@ from imgcls import load_classifier
 from imgcls.errors import ModelError, OutputError, UsageError
 from imgcls.host import cache_folders
 from imgcls.inference.backends.backend import LoadOptions, load_backend
-from imgcls.models.loading import LoadedModel, load_model
+from imgcls.models.loaded_model import LoadedModel
+from imgcls.models.loading import load_model
 from imgcls.twins.cache import failure_of, open_twin, twin_path, twins_folder
 from imgcls.twins.identity import Identity, identify
 from imgcls.twins.making import make_twin

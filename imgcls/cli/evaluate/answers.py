@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from imgcls.datasets.labelled_images import LabelledImages
     from imgcls.evaluation.report import EvalReport
-    from imgcls.models.loading import LoadedModel
+    from imgcls.models.loaded_model import LoadedModel
 
 
 def write_answers(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imgcls.datasets.labelled_images import LabelledImages, SkippedImage
     from imgcls.distributed.process_group import Processes
     from imgcls.evaluation.report import EvalReport
-    from imgcls.models.loading import LoadedModel
+    from imgcls.models.loaded_model import LoadedModel
 
 EXAMPLE = "Example: imgcls eval runs/cnn-20250101-120000   or: imgcls eval alexnet --data imagenet/val -f json"
 # How many damaged files, and how many class names, are spelt out on stderr.

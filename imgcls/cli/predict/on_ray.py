@@ -19,9 +19,10 @@ from imgcls.cli.predict.progress import WindowedRate, rate_bar
 from imgcls.cli.process.interrupts import Interruption, noted_interruptions
 from imgcls.errors import ExitCode, UsageError
 from imgcls.inference.cluster.blocks import is_archive
+from imgcls.inference.cluster.destination import PartsDestination
 from imgcls.inference.cluster.model import pack_model
 from imgcls.inference.cluster.parts import PartFolder
-from imgcls.inference.cluster.run import ClusterResult, PartsDestination, run_on_ray
+from imgcls.inference.cluster.run import ClusterResult, run_on_ray
 from imgcls.inference.cluster.session import require_ray
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from imgcls.host.devices import choose_device
 from imgcls.host.files import replacing
 from imgcls.models.calibration import Calibration, Method
 from imgcls.models.checkpoint import load_checkpoint, save_checkpoint
-from imgcls.models.loading import LoadedModel, save_loaded
+from imgcls.models.loaded_model import LoadedModel, save_loaded
 from imgcls.models.onnx.file_bytes import laid_out
 from imgcls.models.onnx.model import CARD_KEY, SUFFIX
 from imgcls.models.onnx.network import OnnxNetwork

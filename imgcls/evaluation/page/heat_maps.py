@@ -17,7 +17,7 @@ from imgcls.evaluation.figures.scores import ImageScores
 from imgcls.evaluation.page.page import ExplainedImage, HeatMap
 from imgcls.evaluation.page.previews import Previews, by_interest
 from imgcls.images.transform import Floats, Pixels
-from imgcls.models.loading import LoadedModel
+from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.onnx.network import OnnxNetwork
 
 # Grad-CAM takes about three times as long as an answer, occlusion some eighty times.

@@ -12,7 +12,8 @@ from imgcls.host.resources import prefer_large_pages
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.inference.backends.backend import DeviceMemoryError, LoadedBackend, LoadOptions, Precision
 from imgcls.models.calibrated_network import answering
-from imgcls.models.loading import LoadedModel, load_model
+from imgcls.models.loaded_model import LoadedModel
+from imgcls.models.loading import load_model
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # On a CPU more gain nothing: what a layer writes no longer fits into any cache, and the system makes memory for it.

@@ -7,7 +7,6 @@ so that ten million names are never held; and a worker tells how far it is insid
 
 import contextlib
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,20 +14,17 @@ from typing import Any
 
 from imgcls.errors import DeviceError, ImgclsError
 from imgcls.inference.cluster.blocks import Block
-from imgcls.inference.cluster.session import HeadLostError, Shape
+from imgcls.inference.cluster.head import GROW_SEC, HEAD_LIMIT_SEC, HeadWatch
+from imgcls.inference.cluster.session import Shape
 from imgcls.inference.cluster.worker import BlockWorker, PartResult, WorkerTask
 
 # A block waits in a worker while another is in hand, so that no worker waits for this process.
 BLOCKS_PER_WORKER = 2
 POLL_SEC = 0.25
-# How often free resources are looked for, such as those of a node that was added.
-GROW_SEC = 2.0
 # A block whose worker died so often is to blame for it.
 MAX_TRIES = 4
 # Workers that die before they are ready, one after the other, will go on doing so.
 MAX_FAILED_STARTS = 5
-# How long the cluster's head may not answer.
-HEAD_LIMIT_SEC = 20.0
 
 
 @dataclass
@@ -54,7 +50,7 @@ class _Worker:
     ready: Any
     info: dict[str, Any] | None = None
     blocks: dict[Any, Block] = field(default_factory=dict)
-    talk: Any = None
+    asked: Any = None
     in_hand: tuple[int, int] = (0, 0)
 
 
@@ -74,17 +70,14 @@ class WorkerPool:
         if shape.num_gpus:
             options["num_gpus"] = shape.num_gpus
         # Its own thread answers how far it is, while another classifies.
-        kind = ray.remote(concurrency_groups={"talk": 1}, **options)(BlockWorker)
+        kind = ray.remote(concurrency_groups={"progress": 1}, **options)(BlockWorker)
         self._make: Callable[[], Any] = lambda: kind.remote(task)
         self._workers: list[_Worker] = []
         self._retries: list[tuple[Block, int]] = []
         self._tries: dict[str, int] = {}
         self._failed_starts = 0
-        self._grew = self._asked_head = 0.0
-        self._head_answered = time.monotonic()
-        self._free_resources: dict[str, float] = {}
-        self._is_head_lost = False
-        self._asking: threading.Thread | None = None
+        self._grew = 0.0
+        self._head = HeadWatch(ray)
         self.status = Status()
         self.devices: dict[str, int] = {}
         self.versions: list[dict[str, str]] = []
@@ -120,7 +113,7 @@ class WorkerPool:
 
     def close(self) -> None:
         """End the workers."""
-        if self._is_head_lost:
+        if self._head.is_lost:
             return
         for worker in self._workers:
             with contextlib.suppress(Exception):
@@ -144,11 +137,11 @@ class WorkerPool:
         for worker in self._workers:
             for reference in (*worker.blocks, *([worker.ready] if worker.info is None else [])):
                 waiting[reference] = worker
-            if worker.blocks and worker.talk is None:
-                worker.talk = worker.actor.progress.options(concurrency_group="talk").remote()
+            if worker.blocks and worker.asked is None:
+                worker.asked = worker.actor.progress.options(concurrency_group="progress").remote()
         if not waiting:
             time.sleep(POLL_SEC)
-            self._check_head()
+            self._head.check()
             return
         done, _ = self._ray.wait(list(waiting), num_returns=len(waiting), timeout=POLL_SEC)
         for reference in done:
@@ -171,18 +164,18 @@ class WorkerPool:
                 if made["versions"] not in self.versions:
                     self.versions.append(made["versions"])
         self._listen()
-        self._check_head()
+        self._head.check()
 
     def _listen(self) -> None:
         for worker in self._workers:
-            if worker.talk is None:
+            if worker.asked is None:
                 continue
-            answered, _ = self._ray.wait([worker.talk], timeout=0)
+            answered, _ = self._ray.wait([worker.asked], timeout=0)
             if answered:
                 # One that died says so with its block.
                 with contextlib.suppress(Exception):
-                    worker.in_hand = self._ray.get(worker.talk, timeout=1)
-                worker.talk = None
+                    worker.in_hand = self._ray.get(worker.asked, timeout=1)
+                worker.asked = None
         ready = [worker for worker in self._workers if worker.info]
         self.status.num_workers = len(ready)
         self.status.num_nodes = len({worker.info["node"] for worker in ready if worker.info})
@@ -243,33 +236,9 @@ class WorkerPool:
                 self._start()
             return
         # What the head said last; asking it here would wait for an answer if it is gone.
-        free, self._free_resources = self._free_resources, {}
+        free = self._head.take_free_resources()
         if free.get("CPU", 0) >= shape.num_cpus and free.get("GPU", 0) >= shape.num_gpus:
             self._start()
-
-    def _check_head(self) -> None:
-        """Notice that the cluster's head is gone: without it, nothing is answered and nothing fails.
-
-        Raises:
-            DeviceError: it has not answered for a while.
-        """
-        now = time.monotonic()
-        if (self._asking is None or not self._asking.is_alive()) and now - self._asked_head >= GROW_SEC:
-            self._asked_head = now
-            # In a thread, as the question waits for its answer longer than this run should.
-            self._asking = threading.Thread(target=self._ask_head, name="ask", daemon=True)
-            self._asking.start()
-        if self._asking is not None and now - self._head_answered > HEAD_LIMIT_SEC:
-            self._is_head_lost = True
-            raise HeadLostError(
-                "the head of the Ray cluster is gone", hint="start it again; --resume keeps the parts that are done"
-            )
-
-    def _ask_head(self) -> None:
-        # An error is no answer.
-        with contextlib.suppress(Exception):
-            self._free_resources = self._ray.available_resources()
-            self._head_answered = time.monotonic()
 
 
 def _reason(exc: Exception) -> str:

@@ -3,27 +3,26 @@
 import contextlib
 import json
 import os
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from imgcls.errors import DataError, OutputError, UsageError
+from imgcls.errors import DataError
 from imgcls.host.versions import versions
 from imgcls.images.inputs.selection import InputSelection
 from imgcls.images.inputs.source import Source
 from imgcls.inference.backends.backend import Backend
 from imgcls.inference.batch_run import NO_LIMITS, ErrorLimits
 from imgcls.inference.cluster.blocks import Block, cut_blocks
+from imgcls.inference.cluster.destination import PartsDestination
+from imgcls.inference.cluster.manifest import in_order, manifest_of, parts_layout
 from imgcls.inference.cluster.model import PackedModel
-from imgcls.inference.cluster.parts import MANIFEST, PART_FORMATS, SCHEMA, PartFolder, is_part
+from imgcls.inference.cluster.parts import MANIFEST
 from imgcls.inference.cluster.pool import Status, WorkerPool
 from imgcls.inference.cluster.session import fit_shape, ray_session
 from imgcls.inference.cluster.worker import PartResult, WorkerTask
 from imgcls.inference.pipeline import StreamSettings
-from imgcls.outputs.formats.format import Layout
 from imgcls.outputs.lock import exclusive
 from imgcls.outputs.origin import Origin
 from imgcls.outputs.summary import Summary
@@ -50,45 +49,6 @@ class ClusterSettings:
     num_gpus: float | None = None
     part_size: int = 1000
     is_verbose: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PartsDestination:
-    """Where parts go, and what may be there already.
-
-    Attributes:
-        folder: of the parts.
-        format: `parquet` or `jsonl`.
-        resume: keep what is there.
-        overwrite: replace it.
-    """
-
-    folder: PartFolder
-    format: str = "parquet"
-    resume: bool = False
-    overwrite: bool = False
-
-    def check(self) -> None:
-        """Refuse what can't be meant, before any work.
-
-        Raises:
-            UsageError: options that contradict each other, or another format.
-            OutputError: an output is there, and nobody said what to do with it; or it is no folder.
-        """
-        if self.resume and self.overwrite:
-            raise UsageError("--resume and --overwrite exclude each other", hint="use one of them")
-        if self.format not in PART_FORMATS:
-            raise UsageError(
-                f"--ray writes parts in parquet or jsonl, not {self.format}",
-                hint="leave out -f, then: imgcls collect OUT -o all.csv",
-            )
-        if not self.folder.is_remote and Path(self.folder.place).is_file():
-            raise OutputError(f"{self.folder.shown} is a file", hint="--ray writes a folder: name one with --output")
-        names = self.folder.names()
-        if (any(map(is_part, names)) or MANIFEST in names) and not (self.resume or self.overwrite):
-            raise OutputError(
-                f"{self.folder.shown} holds a run already", hint="--resume continues it, --overwrite replaces it"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +131,7 @@ def run_on_ray(
         folder.remove(MANIFEST)
         task = WorkerTask(
             settings,
-            _layout(origin),
+            parts_layout(origin),
             destination.format,
             folder,
             selection,
@@ -199,25 +159,9 @@ def run_on_ray(
                 raise DataError("no images among the inputs", hint="name a file, or a folder that holds images")
             for stale in sorted(set(folder.parts()) - set(parts)):
                 folder.remove(stale)
-            manifest = _manifest(started, origin, destination, pool, summary, _in_order(parts, order))
+            manifest = manifest_of(started, origin, destination, pool, summary, in_order(parts, order))
             folder.write(MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
         return ClusterResult(summary, len(parts), pool.status.num_lost)
-
-
-def _layout(origin: Origin) -> Layout:
-    return Layout(
-        origin.model,
-        origin.top_k,
-        settings=origin.digest,
-        classes=origin.classes,
-        is_resumable=True,
-        facts={
-            "model": origin.model,
-            "settings": origin.digest,
-            "options": origin.options,
-            "versions": origin.versions,
-        },
-    )
 
 
 def _absolute(source: Source) -> Source:
@@ -231,15 +175,6 @@ def _noted(blocks: Iterable[Block], order: list[str]) -> Iterator[Block]:
         yield block
 
 
-def _id_of(name: str) -> str:
-    return name.partition("-")[2].rpartition(".")[0]
-
-
-def _in_order(parts: dict[str, PartResult], order: list[str]) -> list[PartResult]:
-    position = {each: number for number, each in enumerate(order)}
-    return sorted(parts.values(), key=lambda part: position[_id_of(part.name)])
-
-
 def _add(summary: Summary, more: Summary) -> None:
     summary.num_ok += more.num_ok
     summary.num_failed += more.num_failed
@@ -247,41 +182,3 @@ def _add(summary: Summary, more: Summary) -> None:
     summary.kinds.update(more.kinds)
     summary.labels.update(more.labels)
     summary.confidence_sum += more.confidence_sum
-
-
-def _manifest(
-    started: datetime,
-    origin: Origin,
-    destination: PartsDestination,
-    pool: WorkerPool,
-    summary: Summary,
-    parts: list[PartResult],
-) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "status": "finished",
-        "format": destination.format,
-        "host": socket.gethostname(),
-        "started": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "finished": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "model": origin.model,
-        "settings": origin.digest,
-        "options": origin.options,
-        "devices": pool.devices,
-        "versions": origin.versions,
-        "worker_versions": pool.versions,
-        "workers_lost": pool.status.num_lost,
-        "counts": summary.to_dict() | {"kept": summary.num_kept},
-        "mean_confidence": None if summary.mean_confidence is None else round(summary.mean_confidence, 6),
-        "classes": dict(summary.labels.most_common()),
-        "parts": [
-            {
-                "name": part.name,
-                "rows": part.num_rows,
-                "failed": part.summary.num_failed,
-                "sha256": part.sha256,
-                "first_input": part.first_input,
-            }
-            for part in parts
-        ],
-    }

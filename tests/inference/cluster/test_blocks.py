@@ -14,8 +14,8 @@ from imgcls.images.inputs.sources import iterate_sources
 from imgcls.images.object_storage.urls import StorageOptions
 from imgcls.inference.cluster.blocks import cut_blocks
 from imgcls.inference.cluster.collecting import read_parts_manifest, read_records
+from imgcls.inference.cluster.destination import PartsDestination
 from imgcls.inference.cluster.parts import PartFolder, encode_part, is_part, part_name, read_part
-from imgcls.inference.cluster.run import PartsDestination
 from imgcls.inference.cluster.worker import check_versions
 from imgcls.outputs.formats.format import Layout
 from imgcls.outputs.record import FileVersion, ImageRecord, Prediction, failed_record

@@ -78,7 +78,7 @@ def test_a_repository_of_the_hub(hub, tmp_path, photo):
         assert_close(model.network(inputs_BCHW), theirs(inputs_BCHW), rtol=0, atol=1e-5)
     assert weights_are_here(name)
     # Once here, nothing is asked of the hub; a checkpoint made of it needs neither hub nor cache.
-    from imgcls.models.loading import save_loaded
+    from imgcls.models.loaded_model import save_loaded
 
     save_loaded(model, tmp_path / "mine.pt")
     hub.files.clear()
