@@ -4,7 +4,8 @@ The command's pipeline, the Python API, a server and a cluster's workers all ans
 
     Decoder          an input -> a crop, or the reason why not (in the threads of a `DecodePool`)
     Batcher          crops -> probabilities, in batches that the memory holds
-    Predictor        probabilities and reasons -> records, in the order of the inputs
+    RecordBuilder    probabilities, or a reason -> a record
+    Predictor        all of it, in the order of the inputs
 
 Shapes: C channels (3), H height, W width, K classes.
 """
@@ -19,18 +20,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from imgcls.errors import ImageError, UsageError
+from imgcls.errors import ImageError
 from imgcls.host.resources import available_cores
-from imgcls.images.transform import Floats, Transform
+from imgcls.images.transform import Transform
 from imgcls.inference.backends.backend import Backend
 from imgcls.inference.batch_executor import Batcher
 from imgcls.inference.decode_pool import DecodePool, DecodeTask
 from imgcls.inference.decoder import Crop, Decoded, Decoder
 from imgcls.inference.open_inputs import open_input
-from imgcls.inference.restriction import Restriction
+from imgcls.inference.record_builder import RecordBuilder
 from imgcls.inference.settings import PredictSettings, check_count
-from imgcls.models.calibration import sets_of
-from imgcls.outputs.record import ImageRecord, Prediction, failed_record
+from imgcls.outputs.record import ImageRecord
 
 if TYPE_CHECKING:
     from imgcls.inference.open_inputs import ImageInput
@@ -65,18 +65,7 @@ class Predictor:
         )
         # Whatever the transform does, each of its crops has the shape of the first.
         self._crop_shape = backend.transform.crop(Image.new("RGB", (1, 1))).shape
-        described = backend.describe()
-        self._is_multi_label = True if described.get("multi_label") else None
-        self._only: Restriction | None = None
-        if settings.only_classes:
-            multi = self._is_multi_label or False
-            self._only = Restriction(backend.classes, settings.only_classes, is_multi_label=multi)
-        # What is guaranteed for all classes isn't for some of them.
-        self._sets = sets_of(described) if self._only is None else None
-        if settings.accepts_single and self._sets is None:
-            raise UsageError(
-                f"{backend.id} gives no sets of labels to accept by", hint="imgcls calibrate MODEL --coverage 0.9"
-            )
+        self._records = RecordBuilder(backend, settings)
         self._lock = threading.Lock()
         self._pool: DecodePool | None = None
         self._pool_pid = 0
@@ -142,9 +131,9 @@ class Predictor:
                 raise ValueError(f"{self.backend.id} takes crops of uint8 {self._crop_shape}, not {found}")
         answers = self._batches.probabilities([crop.pixels_HWC for crop in crops])
         return [
-            self._record(each, each.outcome, next(answers), top_k or self.settings.top_k)
+            self._records.build(each, each.outcome, next(answers), top_k or self.settings.top_k)
             if isinstance(each.outcome, Crop)
-            else _with_frame(failed_record(each.name, self.backend.id, each.outcome, each.version), each)
+            else self._records.failed(each, each.outcome)
             for each in decoded
         ]
 
@@ -180,33 +169,6 @@ class Predictor:
         """See `close`."""
         self.close()
 
-    def _record(self, decoded: Decoded, crop: Crop, probabilities_K: Floats, top_k: int) -> ImageRecord:
-        classes, threshold = self.backend.classes, self.settings.threshold
-        if self._only is not None:
-            probabilities_K, top_k = self._only.apply(probabilities_K), min(top_k, len(self._only))
-        predictions = tuple(
-            Prediction(index, classes[index], float(probabilities_K[index]))
-            for index in top_classes(probabilities_K, top_k)
-        )
-        members = None if self._sets is None else self._sets.members(probabilities_K)
-        record = ImageRecord(
-            input=decoded.name,
-            model=self.backend.id,
-            predictions=predictions,
-            width=crop.width,
-            height=crop.height,
-            uncertain=None if threshold is None else predictions[0].probability < threshold,
-            version=decoded.version,
-            thumbnail=crop.thumbnail,
-            crop=crop.pixels_HWC if self.settings.keeps_crops else None,
-            multi_label=self._is_multi_label,
-            truncated=crop.is_truncated or None,
-            restricted_to=None if self._only is None else len(self._only),
-            set=None if members is None else tuple(classes[index] for index in members),
-            accepted=len(members) == 1 if members is not None and self.settings.accepts_single else None,
-        )
-        return _with_frame(record, decoded)
-
 
 def _adjusted(transform: Transform, settings: PredictSettings) -> Transform:
     """A model's transform, with what was asked for in the place of what it was trained with."""
@@ -218,32 +180,6 @@ def _adjusted(transform: Transform, settings: PredictSettings) -> Transform:
         if settings.accepts_truncated is None
         else settings.accepts_truncated,
     )
-
-
-def _with_frame(record: ImageRecord, decoded: Decoded) -> ImageRecord:
-    """A record that says which frame it is of, where there are several."""
-    if decoded.num_frames <= 1:
-        return record
-    return replace(record, frame=decoded.frame, frames=decoded.num_frames)
-
-
-def top_classes(probabilities_K: Floats, top_k: int) -> list[int]:
-    """The most probable classes, falling; of equal ones the lower index first.
-
-    Args:
-        probabilities_K: shape (K,).
-        top_k: how many, at least 1; more than K means K.
-    """
-    num_classes = len(probabilities_K)
-    top_k = min(top_k, num_classes)
-    if top_k < num_classes:
-        # Everything as probable as the k-th, so that ties are broken by index, whatever the partition's order.
-        threshold = np.partition(probabilities_K, num_classes - top_k)[num_classes - top_k]
-        candidates = np.flatnonzero(probabilities_K >= threshold)
-    else:
-        candidates = np.arange(num_classes)
-    order = np.argsort(-probabilities_K[candidates], kind="stable")
-    return [int(index) for index in candidates[order][:top_k]]
 
 
 def _checked_sequence(inputs: Any) -> "Sequence[ImageInput]":
