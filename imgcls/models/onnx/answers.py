@@ -7,6 +7,7 @@ Shapes: B batch, K classes.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -104,6 +105,24 @@ class Answers(NamedTuple):
             raise ValueError(f"answers from {rows_BK.min():.3g} to {rows_BK.max():.3g}, which are no probabilities")
         rows_BK = rows_BK.clip(0, 1)
         return np.concatenate([1 - rows_BK, rows_BK], axis=1) if rows_BK.shape[1] < num_classes else rows_BK
+
+    def check_count(self, num_outputs: int, num_labels: int, *, path: Path) -> None:
+        """See that there is a label for each number of an image's answer.
+
+        Args:
+            num_outputs: numbers per image.
+            num_labels: of the model.
+            path: of the file, for the message.
+        Raises:
+            ModelError: there are more, or fewer.
+        """
+        # One probability answers a question of two classes.
+        is_one = num_outputs == 1 and num_labels == 2 and self.activation != "softmax"
+        if num_outputs != num_labels and not is_one:
+            raise ModelError(
+                f"{path} has {num_outputs} outputs, but {num_labels} labels",
+                hint="give one label a line for every output, in their order",
+            )
 
 
 OWN_ANSWERS = Answers("", "softmax")

@@ -12,16 +12,15 @@ import numpy as np
 from imgcls.errors import ModelError, UsageError
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.models.model_card import ModelCard
-from imgcls.models.onnx.answers import OWN_ANSWERS, Activation, Answers, choose_output, read_answers
-from imgcls.models.onnx.foreign import described_input, stored_labels
-from imgcls.models.onnx.graph import Graph, read_graph
+from imgcls.models.onnx.answers import OWN_ANSWERS, Activation
+from imgcls.models.onnx.foreign import Told, read_foreign
+from imgcls.models.onnx.graph import read_graph
 from imgcls.models.onnx.identity import checked_sha256, is_as_written, sha256_with_weights
 from imgcls.models.onnx.input_options import InputOptions
 from imgcls.models.onnx.session import OnnxSession
 
 CARD_KEY = "imgcls"
 SUFFIX = ".onnx"
-FOREIGN_HINT = "say what it was trained on: --labels FILE --preset imagenet, or --labels FILE --mean --std --size"
 
 
 def is_onnx(spec: str | Path) -> bool:
@@ -60,7 +59,7 @@ class OnnxModel:
         if not path.is_file():
             raise ModelError(f"no such ONNX file: {path}", hint="check the path, or write one: imgcls export MODEL")
         self.path = path
-        self._told = (labels, transform, activation, output_name)
+        self._told = Told(labels, transform, activation, output_name)
         self.sha256 = checked_sha256(path)
         graph = None if is_as_written(path) else read_graph(path)
         if graph is not None and graph.external:
@@ -73,7 +72,7 @@ class OnnxModel:
         self.is_foreign = text is None
         if text is None:
             assert graph is not None
-            self.card, self._answers = self._as_told(graph, labels, transform, activation, output_name)
+            self.card, self._answers, self.notes = read_foreign(path, self.sha256, self._session, graph, self._told)
         else:
             if any(each is not None for each in self._told):
                 raise UsageError(
@@ -81,7 +80,7 @@ class OnnxModel:
                 )
             self.card, self._answers = ModelCard.from_json(text, source=str(path)), OWN_ANSWERS
             if (count := self._session.outputs[0].num_values) is not None:
-                self._check_number(count)
+                self._check_count(count)
         self._check_input()
 
     @property
@@ -96,15 +95,7 @@ class OnnxModel:
 
     def on(self, device: str) -> Self:
         """The same file, read in the same way, on another device."""
-        labels, transform, activation, output_name = self._told
-        return type(self)(
-            self.path,
-            device=device,
-            labels=labels,
-            transform=transform,
-            activation=activation,
-            output_name=output_name,
-        )
+        return type(self)(self.path, device=device, **self._told._asdict())
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -206,7 +197,7 @@ class OnnxModel:
             raise ModelError(
                 f"{self.id} answers with values that are not numbers", hint="its weights are damaged; use another model"
             )
-        self._check_number(rows_BK.shape[1])
+        self._check_count(rows_BK.shape[1])
         if self.is_foreign and rows_BK.shape[1] == 1 and self._answers.activation == "softmax":
             # Its shape didn't show it.
             raise ModelError(
@@ -219,37 +210,11 @@ class OnnxModel:
         is_last = self._session.input.channels_last
         images = np.ascontiguousarray(images_BCHW.transpose(0, 2, 3, 1)) if is_last else images_BCHW
         rows_BK = self._session.run(images, self._answers)
-        self._check_number(rows_BK.shape[1])
+        self._check_count(rows_BK.shape[1])
         return rows_BK
 
-    def _as_told(
-        self,
-        graph: Graph,
-        labels: Sequence[str] | None,
-        transform: Transform | InputOptions | None,
-        activation: Activation | None,
-        output_name: str | None,
-    ) -> tuple[ModelCard, Answers]:
-        metadata, outputs = self._session.metadata, self._session.outputs
-        labels = labels or stored_labels(metadata)
-        output = choose_output(outputs, graph, told=output_name, num_labels=len(labels) if labels else None)
-        labels = labels or graph.labels.get(output.name)
-        transform = transform or described_input(metadata)
-        missing = [name for name, value in (("class names", labels), ("transform", transform)) if value is None]
-        if labels is None or transform is None:
-            hint = FOREIGN_HINT if labels is None else FOREIGN_HINT.replace("--labels FILE ", "")
-            raise UsageError(f"{self.path} doesn't hold its {' and '.join(missing)}", hint=hint)
-        answers = read_answers(output, graph, activation=activation)
-        if isinstance(transform, InputOptions):
-            transform = transform.transform(self._session.input)
-        if len(outputs) > 1 and output_name is None:
-            others = ", ".join(each.name for each in outputs if each.name != output.name)
-            self.notes = (f"reads the output {output.name!r} of {self.path}, not {others} (--output-name)",)
-        is_one = output.num_values == 1 and len(labels) == 2
-        answers = Answers(answers.output, answers.activation, answers.multi_label and not is_one, answers.labels)
-        if output.num_values is not None:
-            self._check_number(output.num_values, labels, answers)
-        return ModelCard(self.path.stem, tuple(labels), transform, self.sha256), answers
+    def _check_count(self, num_outputs: int) -> None:
+        self._answers.check_count(num_outputs, len(self.card.classes), path=self.path)
 
     def _check_input(self) -> None:
         height, width = self._session.input.size_px
@@ -259,16 +224,4 @@ class OnnxModel:
             raise UsageError(
                 f"{self.path} takes images of {height} x {width}, not {told_height} x {told_width}",
                 hint=f"add --size {size}",
-            )
-
-    def _check_number(
-        self, num_outputs: int, labels: Sequence[str] | None = None, answers: Answers | None = None
-    ) -> None:
-        labels, answers = labels or self.card.classes, answers or self._answers
-        # One probability answers a question of two classes.
-        is_one = num_outputs == 1 and len(labels) == 2 and answers.activation != "softmax"
-        if num_outputs != len(labels) and not is_one:
-            raise ModelError(
-                f"{self.path} has {num_outputs} outputs, but {len(labels)} labels",
-                hint="give one label a line for every output, in their order",
             )
