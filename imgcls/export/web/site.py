@@ -26,7 +26,7 @@ from imgcls.export.sample_images import drawn_pixels
 from imgcls.export.web.half_weights import with_half_weights
 from imgcls.export.web.runtime_files import RuntimeFiles, find_runtime_files
 from imgcls.host.files import output_error
-from imgcls.models.loading import LoadedModel
+from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.onnx.model import OnnxModel
 
 PAGE = Path(__file__).parent / "page"

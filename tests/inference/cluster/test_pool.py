@@ -55,7 +55,7 @@ def run(ray, tmp_path: Path, *names: str) -> list[tuple[str, int]]:
 
     task = SimpleNamespace(settings=SimpleNamespace(batch_size=32))
     pool = WorkerPool(ray, task, None, Shape(2, 2, 1, 0))
-    kind = ray.remote(concurrency_groups={"talk": 1}, num_cpus=0)(OddWorker)
+    kind = ray.remote(concurrency_groups={"progress": 1}, num_cpus=0)(OddWorker)
     pool._make = lambda: kind.remote(str(tmp_path))
     blocks = (Block(name, (Source(f"{name}-first"), Source(f"{name}-last"))) for name in names)
     try:
