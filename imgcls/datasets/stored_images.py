@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from imgcls.datasets.fingerprints import fingerprint, fingerprints_of_files
-from imgcls.images.cropping import CroppedImage, cropped_image, decode_options
-from imgcls.images.decoding import DecodeOptions, decoded_image
+from imgcls.images.cropping import CroppedImage, cropped_image, decode_options, whole_image
+from imgcls.images.decoding import DecodedImage, DecodeOptions
 from imgcls.images.inputs.names import display_name
 from imgcls.images.thumbnails import make_thumbnail
 from imgcls.images.transform import Pixels, Transform
@@ -39,7 +39,7 @@ class StoredImages(Protocol):
             ImageError: it can't be decoded.
         """
 
-    def whole(self, index: int) -> AbstractContextManager[Image.Image]:
+    def whole(self, index: int) -> AbstractContextManager[DecodedImage]:
         """One as it is, upright and in RGB; the memory of its pixels is reserved for the block.
 
         Raises:
@@ -105,11 +105,9 @@ class FileImages:
         """See `Images`."""
         return cropped_image(self.path(index), transform, decode_options(transform)).pixels_HWC
 
-    @contextlib.contextmanager
-    def whole(self, index: int) -> Iterator[Image.Image]:
+    def whole(self, index: int) -> AbstractContextManager[DecodedImage]:
         """See `Images`."""
-        with decoded_image(self.path(index), DecodeOptions()) as decoded:
-            yield decoded.image
+        return whole_image(self.path(index), DecodeOptions())
 
     def thumbnail(self, index: int, transform: Transform, *, side_px: int) -> CroppedImage:
         """See `Images`."""
@@ -168,19 +166,20 @@ class ArrayImages:
 
     def crop(self, index: int, transform: Transform) -> Pixels:
         """See `Images`."""
-        with self.whole(index) as image:
-            return transform.crop(image)
+        with self.whole(index) as whole:
+            return transform.crop(whole.image)
 
     @contextlib.contextmanager
-    def whole(self, index: int) -> Iterator[Image.Image]:
+    def whole(self, index: int) -> Iterator[DecodedImage]:
         """See `Images`."""
-        yield Image.fromarray(np.ascontiguousarray(self.pixels_NCHW[index].transpose(1, 2, 0)))
+        image = Image.fromarray(np.ascontiguousarray(self.pixels_NCHW[index].transpose(1, 2, 0)))
+        yield DecodedImage(image, *image.size)
 
     def thumbnail(self, index: int, transform: Transform, *, side_px: int) -> CroppedImage:
         """See `Images`."""
-        with self.whole(index) as image:
+        with self.whole(index) as whole:
             nothing = np.empty((0, 0, 3), np.uint8)
-            return CroppedImage(nothing, image.width, image.height, thumbnail=make_thumbnail(image, side_px))
+            return CroppedImage(nothing, whole.width, whole.height, thumbnail=make_thumbnail(whole.image, side_px))
 
     def path(self, index: int) -> Path:
         """The folder: the images have no files of their own."""

@@ -6,6 +6,7 @@ Shapes: H height, W width, C channels (3).
 import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from imgcls.errors import ImageError
+from imgcls.images.decode_budget import DECODING
 from imgcls.images.decoding import DecodedImage, DecodeOptions, decoded_frame, decoded_image, openable
 from imgcls.images.frames import FrameCursor, FrameFile
 from imgcls.images.thumbnails import make_thumbnail
@@ -21,6 +23,9 @@ from imgcls.images.transform import Pixels, Transform
 from imgcls.images.worker_process.cost import MayRunAwayError
 from imgcls.images.worker_process.pool import WORKERS, new_token
 from imgcls.images.worker_process.process import OpenElsewhere, Request, UnavailableError
+
+# Of a pixel that came whole from a worker: as it came, and as an image.
+WHOLE_BYTES = 7
 
 
 class CroppedImage(NamedTuple):
@@ -122,13 +127,10 @@ def _cropped_elsewhere(
     thumbnail_px: int,
     cursor: FrameCursor | None,
 ) -> CroppedImage:
-    values: dict[str, Any] = {
-        "transform": None if transform is None else transform.to_dict(),
-        "options": dataclasses.asdict(options),
-        "thumbnail_px": thumbnail_px,
-        "pillow_max_pixels": Image.MAX_IMAGE_PIXELS,
-        "frame": 0 if cursor is None else cursor.frame,
-    }
+    values = _asked(options)
+    values["transform"] = None if transform is None else transform.to_dict()
+    values["thumbnail_px"] = thumbnail_px
+    values["frame"] = 0 if cursor is None else cursor.frame
     before = None if cursor is None else cursor.elsewhere
     token = 0 if cursor is None else new_token() if before is None else before.token
     answer, content, worker = WORKERS.ask(Request(source, values, limit_sec, token), preferred=before)
@@ -151,6 +153,51 @@ def _cropped_elsewhere(
     except (KeyError, TypeError, ValueError) as exc:
         worker.end()
         raise ImageError("corrupt_image", "the decoder answered nonsense") from exc
+
+
+@contextlib.contextmanager
+def whole_image(source: Path | bytes, options: DecodeOptions) -> Iterator[DecodedImage]:
+    """An image as it is, upright and in RGB, decoded as `cropped_image` does; its pixels' memory is held for the block.
+
+    Raises:
+        ImageError: it can't be decoded.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            decoded = held.enter_context(decoded_image(source, dataclasses.replace(options, hands_over=True)))
+        except MayRunAwayError:
+            try:
+                decoded = _whole_elsewhere(source, options, held)
+            except UnavailableError:
+                decoded = held.enter_context(decoded_image(source, options))
+        yield decoded
+
+
+def _whole_elsewhere(source: Path | bytes, options: DecodeOptions, held: contextlib.ExitStack) -> DecodedImage:
+    request = Request(source, {**_asked(options), "is_whole": True}, IMAGE_LIMIT_SEC)
+    answer, content, worker = WORKERS.ask(request)
+    try:
+        if "error" in answer:
+            raise ImageError(*answer["error"])
+        size = (answer["width"], answer["height"])
+        held.enter_context(DECODING.reserve(math.prod(size) * WHOLE_BYTES))
+        image = Image.frombytes("RGB", size, content)
+        return DecodedImage(image, *size, orientation=answer["orientation"])
+    except (KeyError, TypeError, ValueError) as exc:
+        worker.end()
+        raise ImageError("corrupt_image", "the decoder answered nonsense") from exc
+
+
+def _asked(options: DecodeOptions) -> dict[str, Any]:
+    """What every request to a worker says."""
+    return {
+        "transform": None,
+        "options": dataclasses.asdict(options),
+        "thumbnail_px": 0,
+        "pillow_max_pixels": Image.MAX_IMAGE_PIXELS,
+        "frame": 0,
+        "is_whole": False,
+    }
 
 
 def thumbnail_of(source: Path, *, max_pixels: int, side_px: int, frame: int = 0) -> CroppedImage | None:

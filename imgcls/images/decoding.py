@@ -20,15 +20,14 @@ from imgcls.images.frames import WITH_PAGES, FrameFile
 from imgcls.images.rgb import SIDEWAYS, orientation_of, to_rgb, turned
 from imgcls.images.signatures import PREFIX_BYTES, RAW_MESSAGE, RAW_SUFFIXES, explain_unidentified
 from imgcls.images.transform_values import RGB
-from imgcls.images.worker_process.cost import MayRunAwayError, check_cost, check_file
+from imgcls.images.worker_process.cost import MayRunAwayError, check_cost, check_file, may_have_many_scans
 
 # Where Pillow itself gives up: 2 x Image.MAX_IMAGE_PIXELS. Decoded it takes 512 MiB.
 DEFAULT_MAX_PIXELS = 178_956_970
 DNG_VERSION_TAG = 50706
 # A path that leads nowhere, rather than a file that is damaged.
 UNREACHABLE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ESTALE)
-# A progressive JPEG refines all its pixels with each scan. Encoders write about ten; 60,000 fit into a megabyte and
-# take hours.
+# A JPEG's pixels may be gone over with each scan. Encoders write about ten; 60,000 fit into a megabyte and take hours.
 MOST_JPEG_SCANS = 200
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
@@ -66,6 +65,7 @@ class DecodedImage(NamedTuple):
         num_frames: how many frames or pages the file has, where they were counted.
         has_pages: whether a damaged one leaves the others as they are.
         is_truncated: whether its last bytes are missing, and were taken as grey.
+        orientation: EXIF's, 1 where the file has none.
     """
 
     image: Image.Image
@@ -74,6 +74,7 @@ class DecodedImage(NamedTuple):
     num_frames: int = 1
     has_pages: bool = False
     is_truncated: bool = False
+    orientation: int = 1
 
 
 def decode_image(
@@ -132,24 +133,29 @@ def _decode(file: FrameFile, options: DecodeOptions, held: contextlib.ExitStack,
             has_pages = file.has_pages = opened.format in WITH_PAGES
             if frame:
                 opened.seek(frame)
-                _refuse(opened, source, options.max_pixels)
+                num_scans = _refuse(opened, source, options.max_pixels)
+                if options.hands_over:
+                    check_cost(opened, num_scans=num_scans)
             width, height = opened.size
             if options.smallest_px:
                 scale = options.smallest_px / min(width, height)
                 opened.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
             held.enter_context(DECODING.reserve(decoding_bytes(opened)))
+            # Pillow turns TIFFs itself while it decodes them; of a PNG it finds the orientation behind the pixels.
+            is_tiff = opened.format == "TIFF"
+            declared = orientation_of(opened) if is_tiff else 1
             # Here, where a damaged file's errors are caught: Pillow decodes only when pixels are asked for.
             opened.load()
             orientation = orientation_of(opened)
-            if opened.format == "TIFF":
-                # Pillow has turned it already.
+            if is_tiff:
                 width, height = opened.size
             elif orientation in SIDEWAYS:
                 width, height = height, width
             # Turned last: what the file declares of its greys is lost on the way.
             rgb = to_rgb(opened, depth_bits=options.depth_bits, background_rgb=options.background_rgb)
             image = turned(rgb, orientation)
-        return DecodedImage(image, width, height, num_frames, has_pages)
+        declared = declared if is_tiff else orientation
+        return DecodedImage(image, width, height, num_frames, has_pages, orientation=declared)
     except (ImageError, MayRunAwayError):
         raise
     except FileNotFoundError as exc:
@@ -185,7 +191,7 @@ def _refuse(opened: ImageFile, source: Path | bytes, max_pixels: int) -> int:
     width, height = opened.size
     if width * height > max_pixels:
         raise ImageError("too_large", f"{width} x {height} is more than {max_pixels:,} pixels")
-    if opened.info.get("progressive"):
+    if may_have_many_scans(opened):
         num_scans = _bytes_of(source).count(START_OF_SCAN)
         if num_scans > MOST_JPEG_SCANS:
             raise ImageError(

@@ -1,6 +1,5 @@
 """What the fields of a transform may be; they come from a file or a person, so they are checked."""
 
-import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard, get_args
@@ -15,6 +14,8 @@ RGB = tuple[int, int, int]
 
 # No network sees larger images; a stored transform that says so is damaged, or means harm.
 MAX_SIDE_PX = 1 << 14
+# Of mean and std: what 32-bit numbers hold, with room.
+LARGEST = 1e30
 MOST_DEPTH_BITS = 32
 COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
@@ -53,7 +54,7 @@ def check_values(transform: "Transform") -> None:
             raise ValueError(f"{key} must be one of {', '.join(get_args(known))}")
     numbers = [*transform.mean, *transform.std]
     num_channels = transform.num_channels
-    is_plain = all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+    is_plain = all(type(number) in (int, float) and abs(number) <= LARGEST for number in numbers)
     if not len(transform.mean) == len(transform.std) == num_channels or not is_plain or min(transform.std) <= 0:
         raise ValueError(f"mean and std take {num_channels} finite numbers each, those of std above 0")
     if not _is_colour(transform.pad_rgb):

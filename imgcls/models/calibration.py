@@ -8,7 +8,6 @@ Source: Guo et al. 2017, "On Calibration of Modern Neural Networks" (temperature
 Classifiers using Conformal Prediction" (RAPS).
 """
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -17,6 +16,8 @@ import numpy as np
 from imgcls.images.transform import Floats
 
 Method = Literal["temperature", "vector"]
+# More is no scale, offset or threshold, and none of our numbers of images.
+LARGEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -103,21 +104,40 @@ class Calibration:
             sets = values.get("sets")
             found = cls(
                 method=values["method"],
-                scale=tuple(float(each) for each in values["scale"]),
-                offset=tuple(float(each) for each in values["offset"]),
-                num_images=int(values.get("num_images", 0)),
-                sets=ConformalSets(**sets) if sets is not None else None,
+                scale=tuple(_number(each) for each in values["scale"]),
+                offset=tuple(_number(each) for each in values["offset"]),
+                num_images=_count(values.get("num_images", 0)),
+                sets=None if sets is None else _sets_of(sets),
             )
+            counts = {"temperature": (1, 0), "vector": (num_classes, num_classes)}.get(found.method)
         except (AttributeError, KeyError, TypeError) as exc:
             raise ValueError(f"the calibration can't be read: {exc!r}") from exc
-        counts = {"temperature": (1, 0), "vector": (num_classes, num_classes)}.get(found.method)
         if counts != (len(found.scale), len(found.offset)):
             raise ValueError(f"the calibration {found.method!r} is not for {num_classes} classes")
-        if not all(map(math.isfinite, (*found.scale, *found.offset))) or min(found.scale) <= 0:
+        if min(found.scale) <= 0:
             raise ValueError("the calibration has a scale that is not positive")
-        if found.sets is not None and not 0 < found.sets.coverage < 1:
-            raise ValueError(f"a coverage of {found.sets.coverage}")
         return found
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not abs(value) <= LARGEST:
+        raise ValueError(f"the calibration holds {str(value)[:40]!r}, which is not a number that can be used")
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= LARGEST:
+        raise ValueError(f"the calibration holds {str(value)[:40]!r} where a count is expected")
+    return value
+
+
+def _sets_of(values: dict[str, Any]) -> ConformalSets:
+    found = ConformalSets(
+        **{key: (_count if key in ("free_ranks", "num_images") else _number)(value) for key, value in values.items()}
+    )
+    if not 0 < found.coverage < 1:
+        raise ValueError(f"a coverage of {found.coverage}")
+    return found
 
 
 def scores_by_rank(sorted_BK: Floats, *, penalty: float, free_ranks: int) -> Floats:

@@ -4,7 +4,6 @@ A space is TOML that looks like a recipe. Where that has a value, it has a list 
 """
 
 import difflib
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from imgcls.training.setup.checks import check_recipe_fits
 from imgcls.tuning.space import Choices, Dimension, FloatRange, IntRange, SearchSpace, label_of, recipe_with
 
 RANGE_KEYS = ("low", "high", "step", "log")
+# No setting of a recipe is larger.
+LARGEST = 1e30
 HINT = 'a range is {low = 1e-4, high = 0.1, log = true}, choices are ["sgd", "adamw"]; see: imgcls recipes space'
 # Settings that would make trials incomparable, and why.
 NOT_SEARCHED = {
@@ -101,7 +102,7 @@ def _range(key: str, written: dict[str, Any], recipe: Recipe, path: Path) -> Flo
         raise ConfigError(f"log = {label_of(log)} in the range of {where} must be true or false", hint=HINT)
     numbers = [written[name] for name in ("low", "high", "step") if name in written]
     for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+        if type(number) not in (int, float) or not abs(number) < LARGEST:
             raise ConfigError(f"{label_of(number)} in the range of {where} must be a number", hint=HINT)
     low, high, step = (*numbers, None)[:3]
     if low >= high:

@@ -7,10 +7,12 @@ import random
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile_images import progressive_jpeg, sequential_jpeg
 from PIL import Image, features
 
 from imgcls.errors import ImageError
@@ -160,19 +162,11 @@ def test_without_the_package_a_format_says_what_to_install(tmp_path: Path) -> No
     assert "not_an_image" in run.stdout
 
 
-def jpeg_with_scans(num: int) -> bytes:
-    """A progressive JPEG whose last refinement is repeated."""
-    content = io.BytesIO()
-    drawn(0, 64).save(content, "JPEG", progressive=True, quality=90)
-    whole = content.getvalue()
-    last = whole.rindex(b"\xff\xda")
-    return whole[:last] + whole[last:-2] * num + b"\xff\xd9"
-
-
-def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded() -> None:
-    assert decode_image(jpeg_with_scans(1)).width == 64
+@pytest.mark.parametrize("jpeg", [progressive_jpeg, sequential_jpeg])
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded(jpeg: Callable[[int], bytes]) -> None:
+    assert decode_image(jpeg(1)).width == 64
     with pytest.raises(ImageError, match="scans") as caught:
-        decode_image(jpeg_with_scans(60_000))
+        decode_image(jpeg(60_000))
     assert caught.value.kind == "corrupt_image"
 
 

@@ -6,6 +6,7 @@ Each reader gets 2,000 files: a real one in which bytes were changed, or a real 
 import copy
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from run_events import epoch_end
 from imgcls.errors import ConfigError, DataError, ImgclsError, ModelError
 from imgcls.images.inputs.input_lists import read_list
 from imgcls.images.transform import Transform
+from imgcls.models.calibration import Calibration, ConformalSets
 from imgcls.models.class_names import read_class_names
 from imgcls.models.model_card import ModelCard
 from imgcls.outputs.formats.csv_rows import CSV
@@ -136,11 +138,22 @@ def test_comparison_of_what_was_read(tmp_path: Path, metrics: bytes, result: byt
     refuses(DataError, compare)
 
 
+# In the place of a value: what TOML allows and no recipe holds.
+VALUES = (b"1" + b"0" * 400, b"inf", b"nan", b"-0.0", b"true", b"[]", b"{}", b"2026-01-01", b"'\\ud800'")
+
+
+@st.composite
+def with_other_values(draw: st.DrawFn, content: bytes) -> bytes:
+    """TOML with another value in one place."""
+    found = draw(st.sampled_from(list(re.finditer(rb"(?<![\w.])[-\d][\w.-]*|\"\w+\"", content))))
+    return content[: found.start()] + draw(st.sampled_from(VALUES)) + content[found.end() :]
+
+
 RECIPE = recipe_text(load_recipe()).encode()
 
 
 @thorough
-@given(spoiled_bytes(RECIPE))
+@given(spoiled_bytes(RECIPE) | with_other_values(RECIPE))
 def test_recipes(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "recipe.toml").write_bytes(content)
     refuses((ConfigError, ModelError), lambda: load_recipe(tmp_path / "recipe.toml"))
@@ -150,7 +163,7 @@ SPACE = b'[optim]\nlr = {low = 1e-4, high = 0.1, log = true}\nname = ["sgd", "ad
 
 
 @thorough
-@given(spoiled_bytes(SPACE))
+@given(spoiled_bytes(SPACE) | with_other_values(SPACE))
 def test_spaces(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "space.toml").write_bytes(content)
     refuses((ConfigError, ModelError), lambda: load_space(tmp_path / "space.toml", load_recipe(resolve=False)))
@@ -213,7 +226,10 @@ def test_manifests(tmp_path: Path, content: bytes) -> None:
     describe_holder(tmp_path / "r.jsonl")
 
 
-CARD = json.loads(ModelCard("m", ("cat", "dog"), Transform(8, 8), "0" * 64, metrics={"top1": 0.5}).to_json())
+CALIBRATION = Calibration("vector", (0.5, 2), (0.1, 0), 9, ConformalSets(0.9, 0.5, 0.1, 5, 9))
+CARD = json.loads(
+    ModelCard("m", ("cat", "dog"), Transform(8, 8), "0" * 64, metrics={"top1": 0.5}, calibration=CALIBRATION).to_json()
+)
 
 
 @thorough

@@ -19,6 +19,7 @@ from PIL import Image, features
 from imgcls.datasets import decode_cache
 from imgcls.errors import ImageError, ImgclsError, ModelError, UsageError
 from imgcls.images.decoding import decode_image
+from imgcls.models.calibration import Calibration, ConformalSets
 from imgcls.models.loading import load_model
 from imgcls.models.state_dicts import load_state_dict
 from imgcls.training.checkpointing.resume import load_saved
@@ -36,7 +37,8 @@ TENSORS = st.sampled_from(
     ]
 )  # fmt: skip
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5) | TENSORS,
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.just(10**400) | st.floats() | st.text(max_size=5)
+    | TENSORS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=3),
     max_leaves=4,
 )  # fmt: skip
@@ -54,9 +56,12 @@ def spoiled(draw: st.DrawFn, content: bytes) -> bytes:
 
 @st.composite
 def with_junk(draw: st.DrawFn, value: Any) -> Any:
-    """The tree of dictionaries with another value in one place."""
-    if not isinstance(value, dict) or not value or draw(st.integers(0, 3)) == 0:
+    """The tree of dictionaries and lists with another value in one place."""
+    if not isinstance(value, dict | list) or not value or draw(st.integers(0, 3)) == 0:
         return draw(JUNK)
+    if isinstance(value, list):
+        place = draw(st.integers(0, len(value) - 1))
+        return [*value[:place], draw(with_junk(value[place])), *value[place + 1 :]]
     key = draw(st.sampled_from(sorted(value, key=str)))
     return {**value, key: draw(with_junk(value[key]))}
 
@@ -76,12 +81,16 @@ def refuses(kind: type[ImgclsError] | tuple[type[ImgclsError], ...], read: Calla
     assert len(said) < 2000
 
 
+CALIBRATION = Calibration("vector", (0.5, 1, 2), (0.1, 0, 0), 9, ConformalSets(0.9, 0.5, 0.1, 5, 9)).to_dict()
+
+
 @thorough
 @given(data=st.data())
 def test_checkpoints(tmp_path: Path, tiny_model: Path, data: st.DataObject) -> None:
     whole = tiny_model.read_bytes()
     tree = torch.load(io.BytesIO(whole), weights_only=True)
     # What a run goes on from is a checkpoint, and more.
+    tree["calibration"] = CALIBRATION
     tree["resume"] = {"loop": {"position": {"epoch": 1}, "phase": 0}, "best": None, "last": None, "data": {}}
     content = data.draw(spoiled(whole) | with_junk(tree).map(saved))
     path = tmp_path / "last.pt"
@@ -92,7 +101,7 @@ def test_checkpoints(tmp_path: Path, tiny_model: Path, data: st.DataObject) -> N
 @fewer
 @given(data=st.data())
 def test_networks_of_checkpoints(tmp_path: Path, tiny_model: Path, data: st.DataObject) -> None:
-    tree = torch.load(tiny_model, weights_only=True)
+    tree = torch.load(tiny_model, weights_only=True) | {"calibration": CALIBRATION}
     torch.save(data.draw(with_junk(tree)), tmp_path / "best.pt")
     refuses(ModelError, lambda: load_model(str(tmp_path / "best.pt")))
 

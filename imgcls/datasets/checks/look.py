@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageStat
 
-from imgcls.images.rgb import orientation_of
 from imgcls.images.transform import Pixels
 
 THUMBNAIL_PX = 32
@@ -83,13 +82,9 @@ def _sharpness(grey: Image.Image) -> float:
     return float((sides - 4 * middle).std())
 
 
-def file_facts(path: Path | None) -> tuple[int, int]:
-    """EXIF's orientation and the size of a file, in bytes."""
-    if path is None:
-        return 1, 0
+def num_bytes_of(path: Path | None) -> int:
+    """The size of a file; 0 without one, and where it has gone since."""
     try:
-        with Image.open(path) as opened:
-            return orientation_of(opened), path.stat().st_size
-    except Exception:
-        # Why it can't be read is said by the decoder.
-        return 1, 0
+        return 0 if path is None else path.stat().st_size
+    except OSError:
+        return 0

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from imgcls.datasets.checks.look import Look, file_facts, look_at
+from imgcls.datasets.checks.look import Look, look_at, num_bytes_of
 from imgcls.datasets.resolved import ResolvedData
 from imgcls.datasets.stored_images import FileImages, StoredImages
 from imgcls.errors import ImageError
@@ -175,7 +175,6 @@ def _in_order(
 
 
 def _look(image: _Image, transform: Transform | None) -> tuple[Look, Pixels | None]:
-    orientation, num_bytes = file_facts(image.place.path)
     with image.stored.whole(image.row) as whole:
-        found = look_at(whole, orientation=orientation, num_bytes=num_bytes)
-        return found, transform.crop(whole) if transform is not None else None
+        found = look_at(whole.image, orientation=whole.orientation, num_bytes=num_bytes_of(image.place.path))
+        return found, transform.crop(whole.image) if transform is not None else None

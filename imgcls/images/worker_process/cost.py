@@ -14,14 +14,16 @@ LARGE_BYTES = 8 * 2**20
 LARGE_WORK = 1 << 28
 # Decoders written in Python manage one or two million pixels per second.
 LARGE_PYTHON_WORK = 1 << 18
-# Codecs whose headers say nothing about how much work each pixel is.
-OPAQUE = frozenset({"JPEG2000", "AVIF", "HEIF", "JXL", "ICNS"})
+# Codecs whose headers say nothing about how much work each pixel is; a BLP may hold a JPEG of any kind.
+OPAQUE = frozenset({"JPEG2000", "AVIF", "HEIF", "JXL", "ICNS", "BLP"})
 # How their files are usually named: they need not be opened twice.
 OPAQUE_SUFFIXES = frozenset(
     {".avif", ".heic", ".heif", ".hif", ".icns", ".j2c", ".j2k", ".jp2", ".jpf", ".jpx", ".jxl"}
 )
 # In a TIFF, any codec may be at work in each of thousands of tiles.
 PLAIN_TIFFS = frozenset({"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "group3", "group4"})
+JPEGS = frozenset({"JPEG", "MPO"})
+START_OF_SCAN = 0xDA
 
 
 class MayRunAwayError(Exception):
@@ -51,10 +53,40 @@ def check_cost(opened: ImageFile, *, num_scans: int = 1) -> None:
     Raises:
         MayRunAwayError: it may take long.
     """
-    work = opened.width * opened.height * max(num_scans, 1)
+    # Strips and tiles of a file may lie upon each other, any number of times.
+    in_tiles = sum((box[2] - box[0]) * (box[3] - box[1]) for _, box, *_ in opened.tile if box is not None)
+    work = max(opened.width * opened.height, in_tiles) * max(num_scans, 1)
     is_python = any(tile[0] in Image.DECODERS for tile in opened.tile)
     is_opaque = opened.format in OPAQUE or (
         opened.format == "TIFF" and opened.info.get("compression", "raw") not in PLAIN_TIFFS
     )
     if is_opaque or work > (LARGE_PYTHON_WORK if is_python else LARGE_WORK):
         raise MayRunAwayError
+
+
+def may_have_many_scans(opened: ImageFile) -> bool:
+    """Whether a JPEG's pixels are gone over as often as the file says: once for each scan, be it ten bytes long.
+
+    Such are progressive ones, and those whose first scan has not all of the channels.
+
+    Args:
+        opened: its pixels not yet read.
+    """
+    if opened.format not in JPEGS or opened.fp is None:
+        return False
+    return bool(opened.info.get("progressive")) or _channels_of_first_scan(opened) != len(opened.getbands())
+
+
+def _channels_of_first_scan(opened: ImageFile) -> int:
+    """How many of a JPEG's channels come first; 0 where it can't be told."""
+    file, found = opened.fp, 0
+    assert file is not None
+    before = file.tell()
+    file.seek(2)
+    while (head := file.read(4))[:1] == b"\xff" and len(head) == 4:
+        if head[1] == START_OF_SCAN:
+            found = ord(file.read(1) or b"\0")
+            break
+        file.seek(int.from_bytes(head[2:]) - 2, 1)
+    file.seek(before)
+    return found

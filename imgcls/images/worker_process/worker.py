@@ -69,7 +69,7 @@ class _Worker:
         file = self._file(request, content)
         try:
             with DECODING.asking(self._ask_parent), decoded_frame(file, options, frame=request["frame"]) as decoded:
-                return _made(decoded, transform, request["thumbnail_px"])
+                return _made(decoded, transform, request["thumbnail_px"], is_whole=request["is_whole"])
         except ImageError as exc:
             return {
                 "error": [exc.kind, exc.message], "num_frames": file.num_frames, "has_pages": file.has_pages
@@ -101,15 +101,21 @@ class _Worker:
         yield
 
 
-def _made(decoded: DecodedImage, transform: Transform | None, thumbnail_px: int) -> tuple[dict[str, Any], bytes]:
+def _made(
+    decoded: DecodedImage, transform: Transform | None, thumbnail_px: int, *, is_whole: bool
+) -> tuple[dict[str, Any], bytes]:
     thumbnail = make_thumbnail(decoded.image, thumbnail_px) if thumbnail_px else b""
-    pixels = b"" if transform is None else transform.crop(decoded.image).tobytes()
+    if is_whole:
+        pixels = decoded.image.tobytes()
+    else:
+        pixels = b"" if transform is None else transform.crop(decoded.image).tobytes()
     values = {
         "width": decoded.width,
         "height": decoded.height,
         "num_frames": decoded.num_frames,
         "has_pages": decoded.has_pages,
         "is_truncated": decoded.is_truncated,
+        "orientation": decoded.orientation,
         "num_pixel_bytes": len(pixels),
     }
     return values, pixels + thumbnail

@@ -3,7 +3,6 @@
 import io
 import os
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -12,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from hostile_images import blp_of_jpeg, encoded, progressive_jpeg, sequential_jpeg, slow_qoi, tiff_of_strips
+from PIL import Image, TiffImagePlugin, features
 
 from imgcls.errors import ImageError
 from imgcls.images import cropping
-from imgcls.images.cropping import cropped_image, decode_options
-from imgcls.images.decoding import DecodeOptions
+from imgcls.images.cropping import cropped_image, decode_options, whole_image
+from imgcls.images.decoding import DecodeOptions, decoded_image
 from imgcls.images.frames import FrameCursor
 from imgcls.images.transform import Transform
 from imgcls.images.worker_process import cost, process
@@ -27,26 +27,6 @@ from imgcls.images.worker_process.process import Request, UnavailableError, Work
 
 TRANSFORM = Transform(8, 8)
 OPTIONS = DecodeOptions()
-
-
-def encoded(format_: str, width: int = 40, height: int = 30, **options: object) -> bytes:
-    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format_, **options)
-    return file.getvalue()
-
-
-def slow_qoi(side_px: int = 30_000) -> bytes:
-    """900 million pixels in 15 MB; Pillow decodes QOI in Python, a million of them per second."""
-    num_pixels = side_px * side_px
-    return b"qoif" + struct.pack(">IIBB", side_px, side_px, 3, 0) + b"\xfd" * -(-num_pixels // 62) + b"\0" * 7 + b"\1"
-
-
-def jpeg_of_scans(num_scans: int) -> bytes:
-    """A progressive JPEG whose last scan is repeated."""
-    content = encoded("JPEG", 64, 64, progressive=True)
-    last = content.rindex(b"\xff\xda")
-    return content[:last] + content[last:-2] * num_scans + content[-2:]
 
 
 def goes_elsewhere(source: Path | bytes) -> bool:
@@ -73,11 +53,16 @@ def test_what_may_run_away_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert goes_elsewhere(encoded("AVIF"))
     assert goes_elsewhere(encoded("TIFF", compression="jpeg"))
     assert goes_elsewhere(encoded("QOI", 700, 500))
+    assert goes_elsewhere(blp_of_jpeg(progressive_jpeg(3)))
     assert goes_elsewhere(b"P3 600 600 255\n" + b"9 " * 3 * 600 * 600)
     # Passes count: 30 of them here, over what is one of the largest images then.
     monkeypatch.setattr(cost, "LARGE_WORK", 64 * 64 * 20)
-    assert goes_elsewhere(jpeg_of_scans(30))
-    assert not goes_elsewhere(jpeg_of_scans(3))
+    assert goes_elsewhere(progressive_jpeg(30))
+    assert not goes_elsewhere(progressive_jpeg(3))
+    assert goes_elsewhere(sequential_jpeg(30))
+    assert not goes_elsewhere(sequential_jpeg(3))
+    assert goes_elsewhere(tiff_of_strips(60, 64))
+    assert not goes_elsewhere(tiff_of_strips(2, 64))
     # Large files are not even opened here.
     (tmp_path / "a.jpg").write_bytes(encoded("JPEG") + bytes(cost.LARGE_BYTES))
     assert goes_elsewhere(tmp_path / "a.jpg")
@@ -124,6 +109,54 @@ def test_one_that_runs_away_is_killed_and_the_next_is_decoded(monkeypatch: pytes
     assert time.monotonic() - began < 60
     assert error.value.kind == "corrupt_image"
     assert cropped_image(encoded("JPEG2000"), TRANSFORM, OPTIONS).width == 40
+
+
+def test_a_later_page_is_looked_at_too() -> None:
+    pages = [Image.new("RGB", (30, 20)), Image.new("RGB", (30, 20), (200, 0, 0))]
+    file = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(file) as written:
+        for page, compression in zip(pages, ("raw", "jpeg"), strict=True):
+            page.save(written, "TIFF", compression=compression)
+            written.newFrame()
+    cursor = FrameCursor()
+    options = DecodeOptions(counts_frames=True)
+    assert cropped_image(file.getvalue(), TRANSFORM, options, cursor=cursor).pixels_HWC[4, 4, 0] == 0
+    assert (cursor.num_frames, cursor.elsewhere) == (2, None)
+    cursor.frame = 1
+    assert abs(int(cropped_image(file.getvalue(), TRANSFORM, options, cursor=cursor).pixels_HWC[4, 4, 0]) - 200) < 3
+    assert cursor.elsewhere is not None
+    cursor.close()
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG2000", "TIFF"])
+def test_whole_images_are_the_same_there(format_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(format_, exif=exif, **({"compression": "jpeg"} if format_ == "TIFF" else {}))
+    asked = []
+    monkeypatch.setattr(WORKERS, "ask", lambda request: asked.append(request) or WorkerPool.ask(WORKERS, request))
+    with whole_image(content, OPTIONS) as whole:
+        pass
+    with decoded_image(content, OPTIONS) as here:
+        assert np.array_equal(np.asarray(whole.image), np.asarray(here.image))
+    assert len(asked) == (format_ != "PNG")
+    expected = (40, 30, 1) if format_ == "JPEG2000" else (30, 40, 6)
+    assert (whole.width, whole.height, whole.orientation) == expected
+    assert (here.width, here.height, here.orientation) == expected
+    with pytest.raises(ImageError) as error, whole_image(content[:300], OPTIONS):
+        pass
+    assert error.value.kind == "corrupt_image"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the system doesn't end a process that has computed for so long")
+def test_a_whole_image_that_runs_away_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cropping, "IMAGE_LIMIT_SEC", 0.3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    with (
+        pytest.raises(ImageError, match=r"decoding took more than 0\.3 s"),
+        whole_image(slow_qoi(13_000), OPTIONS),
+    ):
+        pass
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
@@ -192,6 +225,7 @@ def values_of() -> dict[str, object]:
         "thumbnail_px": 0,
         "pillow_max_pixels": None,
         "frame": 0,
+        "is_whole": False,
     }
 
 
