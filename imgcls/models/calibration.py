@@ -132,12 +132,11 @@ def _count(value: Any) -> int:
 
 
 def _sets_of(values: dict[str, Any]) -> ConformalSets:
-    found = ConformalSets(
-        **{key: (_count if key in ("free_ranks", "num_images") else _number)(value) for key, value in values.items()}
-    )
-    if not 0 < found.coverage < 1:
-        raise ValueError(f"a coverage of {found.coverage}")
-    return found
+    numbers = {key: _number(values[key]) for key in ("coverage", "threshold", "penalty")}
+    counts = {key: _count(values[key]) for key in ("free_ranks", "num_images")}
+    if not 0 < numbers["coverage"] < 1:
+        raise ValueError(f"a coverage of {numbers['coverage']}")
+    return ConformalSets(**numbers, **counts)
 
 
 def scores_by_rank(sorted_BK: Floats, *, penalty: float, free_ranks: int) -> Floats:
