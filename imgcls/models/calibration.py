@@ -132,11 +132,10 @@ def _count(value: Any) -> int:
 
 
 def _sets_of(values: dict[str, Any]) -> ConformalSets:
-    numbers = {key: _number(values[key]) for key in ("coverage", "threshold", "penalty")}
-    counts = {key: _count(values[key]) for key in ("free_ranks", "num_images")}
-    if not 0 < numbers["coverage"] < 1:
-        raise ValueError(f"a coverage of {numbers['coverage']}")
-    return ConformalSets(**numbers, **counts)
+    coverage, threshold, penalty = (_number(values[key]) for key in ("coverage", "threshold", "penalty"))
+    if not 0 < coverage < 1:
+        raise ValueError(f"a coverage of {coverage}")
+    return ConformalSets(coverage, threshold, penalty, _count(values["free_ranks"]), _count(values["num_images"]))
 
 
 def scores_by_rank(sorted_BK: Floats, *, penalty: float, free_ranks: int) -> Floats:
