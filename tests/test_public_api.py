@@ -99,7 +99,7 @@ def test_misuse_of_export_is_said_before_a_model_is_loaded(tmp_path):
     for error, words, output, options in (
         (UsageError, "can't tell the format", "m.bin", {}),
         (UsageError, "unknown precision 'fp8'", "m.onnx", {"precision": "fp8"}),
-        (UsageError, "fp16 is for ONNX", "m.pt2", {"precision": "fp16"}),
+        (UsageError, "fp16 is for onnx", "m.pt2", {"precision": "fp16"}),
         (UsageError, "int8 needs images", "m.onnx", {"precision": "int8"}),
         (OutputError, "exists already", "there.onnx", {}),
         (OutputError, "is a folder", "folder.onnx", {"overwrite": True}),

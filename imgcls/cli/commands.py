@@ -76,7 +76,7 @@ COMMANDS = {
     "export": CommandEntry(
         "imgcls.cli.export",
         "export",
-        "Write a model as ONNX or as a torch.export program, load the file again, and compare its answers on images.",
+        "Write a model in another format, load the file again, and compare its answers on images.",
     ),
     "models": CommandEntry(
         "imgcls.cli.models",

@@ -8,26 +8,27 @@ import typer
 
 from imgcls.cli import console, foreign_model, options
 from imgcls.cli.help.completion import complete_model
-from imgcls.errors import OutputError, UsageError
+from imgcls.errors import UsageError
 from imgcls.host.data_files import json_text
 from imgcls.host.terminal_text import counted
 
 if TYPE_CHECKING:
     from imgcls.export.report import ExportReport
-    from imgcls.models.loaded_model import LoadedModel
+    from imgcls.export.targets import ExportTarget
 
 EXAMPLE = (
     "Example: imgcls export alexnet -o alexnet.onnx   or: imgcls export runs/my-run -o cnn.onnx --int8 --calibrate DIR"
 )
-SUFFIXES = {".onnx": "onnx", ".pt2": "torch-export", ".pt": "checkpoint"}
+CHECKPOINT_SUFFIX = ".pt"
 MIB = 2**20
 
 
 class Target(StrEnum):
-    """Formats that a model can be written in; the last is named only to say what to use instead."""
+    """`TARGETS`, our own checkpoint, and one that is named only to say what to use instead."""
 
     ONNX = "onnx"
     TORCH_EXPORT = "torch-export"
+    AOTI = "aoti"
     CHECKPOINT = "checkpoint"
     TORCHSCRIPT = "torchscript"
 
@@ -47,7 +48,9 @@ def export(
     to: Annotated[
         Target | None,
         typer.Option(
-            "--to", help="onnx, torch-export or checkpoint; by default as the file is named.", metavar="FORMAT"
+            "--to",
+            help="onnx, torch-export, aoti (native code) or checkpoint; by default as the file is named.",
+            metavar="FORMAT",
         ),
     ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision: half the size (ONNX).")] = False,
@@ -58,6 +61,9 @@ def export(
         Path | None,
         typer.Option("--calibrate", help="Typical images: for --int8, and to compare on.", metavar="DIR"),
     ] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="cpu or cuda: what --to aoti compiles for.", metavar="DEVICE")
+    ] = "auto",
     weights: options.Weights = None,
     labels: options.Labels = None,
     ema: options.Ema = False,
@@ -66,31 +72,39 @@ def export(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Write a model as ONNX or as a torch.export program, load the file again, and compare its answers on images."""
+    """Write a model in another format, load the file again, and compare its answers on images."""
     console.quiet = quiet
-    target = _target(to, output)
     if fp16 and int8:
         raise UsageError("--fp16 and --int8 exclude each other", hint="export twice")
-    if int8 and calibrate is None:
-        raise UsageError("--int8 needs images to calibrate on", hint="add --calibrate DIR, a folder of typical images")
-    if target is not Target.ONNX and (fp16 or int8):
-        raise UsageError("--fp16 and --int8 are for ONNX", hint="use --to onnx")
-    if output.is_dir():
-        raise OutputError(f"{output} is a folder", hint="name a file with --output")
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists already", hint="--overwrite replaces it")
-    from imgcls.models.loading import load_model
-    from imgcls.models.onnx.model import is_onnx
+    from imgcls.export.request import ExportRequest
+    from imgcls.export.targets import check_output, check_request
 
-    if is_onnx(model) and Path(model).exists():
-        raise UsageError(f"{model} is an ONNX file already", hint="name the checkpoint or the model that it came from")
+    target = _target(to, output)
+    request = ExportRequest(
+        precision="fp16" if fp16 else "int8" if int8 else "fp32",
+        folder=calibrate,
+        device=device,
+        on_step=lambda step: console.message(f"{step} ..."),
+    )
+    if target is not None:
+        check_request(target, request)
+    elif fp16 or int8 or calibrate or device != "auto":
+        raise UsageError(
+            "a checkpoint is the model as it is", hint="leave out --fp16, --int8, --calibrate and --device"
+        )
+    check_output(output, overwrite=overwrite)
+    from imgcls.models.loading import load_model
+    from imgcls.models.registry import EXPORTED
+
+    if Path(model).suffix.lower() in (".onnx", *EXPORTED) and Path(model).exists():
+        raise UsageError(f"{model} is an exported file already", hint="name the checkpoint or the model it came from")
     with console.download_progress(f"the weights of {model}") as downloading:
         loaded = load_model(
             model, weights=weights, labels=foreign_model.read_labels(labels), ema=ema, progress=downloading
         )
     for remark in loaded.remarks if verbose else ():
         console.message(remark)
-    if target is Target.CHECKPOINT:
+    if target is None:
         from imgcls.models.loaded_model import save_loaded
 
         save_loaded(loaded, output)
@@ -98,7 +112,9 @@ def export(
             f"{output}: {loaded.id} as a checkpoint, {counted(len(loaded.classes), 'class', plural='classes')}"
         )
         return
-    report = _write(loaded, target, output, "fp16" if fp16 else "int8" if int8 else "fp32", calibrate)
+    from imgcls.export.targets import write
+
+    report = write(loaded, target, output, request)
     for text in report.warnings:
         console.warn(text)
     if format_ is options.ReportFormat.JSON:
@@ -108,35 +124,20 @@ def export(
         console.data(line)
 
 
-def _target(to: Target | None, output: Path) -> Target:
+def _target(to: Target | None, output: Path) -> "ExportTarget | None":
+    """The format; None for our own checkpoint."""
+    from imgcls.export.targets import target_of
+
     if to is Target.TORCHSCRIPT:
         raise UsageError(
             "TorchScript is deprecated and is not written", hint="use --to torch-export (.pt2), or --to onnx"
         )
-    by_name = SUFFIXES.get(output.suffix.lower())
-    if to is None and by_name is None:
-        raise UsageError(f"can't tell the format of {output}", hint="name it .onnx, .pt2 or .pt, or add --to onnx")
-    # predict knows an ONNX file by its name.
-    if to is not None and by_name != to.value:
-        suffix = next(suffix for suffix, name in SUFFIXES.items() if name == to.value)
-        raise UsageError(f"--to {to.value} writes {suffix} files, not {output.name}", hint=f"-o {output.stem}{suffix}")
-    return to or Target(str(by_name))
-
-
-def _write(
-    loaded: "LoadedModel", target: Target, output: Path, precision: str, calibrate: Path | None
-) -> "ExportReport":
-    def say(step: str) -> None:
-        console.message(f"{step} ...")
-
-    if target is Target.TORCH_EXPORT:
-        from imgcls.export.torch_export import export_program
-
-        return export_program(loaded, output, folder=calibrate, on_step=say)
-    from imgcls.export.onnx import Precision, export_onnx
-
-    chosen: Precision = "fp16" if precision == "fp16" else "int8" if precision == "int8" else "fp32"
-    return export_onnx(loaded, output, precision=chosen, folder=calibrate, on_step=say)
+    is_checkpoint = output.suffix.lower() == CHECKPOINT_SUFFIX
+    if to is Target.CHECKPOINT and not is_checkpoint:
+        raise UsageError(f"--to checkpoint writes .pt files, not {output.name}", hint=f"-o {output.stem}.pt")
+    if to is Target.CHECKPOINT or (to is None and is_checkpoint):
+        return None
+    return target_of(output, None if to is None else to.value)
 
 
 def _lines(report: "ExportReport") -> list[str]:

@@ -33,7 +33,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A checkpoint, a run folder, an .onnx file, or a name that 'imgcls models' lists.",
+        help="A checkpoint, a run folder, an .onnx or .pt2 file, or a name that 'imgcls models' lists.",
         metavar="MODEL",
         envvar="IMGCLS_MODEL",
         autocompletion=complete_model,
@@ -69,6 +69,13 @@ RuntimeOption = Annotated[
         "--runtime",
         help="torch, onnx (the model's ONNX twin, checked against it), or auto: the twin on a CPU where there is one.",
         show_default=True,
+    ),
+]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code",
+        help="Load a .pt2 file, which runs code that is in it: only one whose writer you trust.",
     ),
 ]
 Workers = Annotated[

@@ -6,6 +6,7 @@ import torch
 
 from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.images.transform import Pixels, Transform
+from imgcls.models.exported import ExportedNetwork
 from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.onnx.network import OnnxNetwork
 from imgcls.twins.runtime import TwinRequest, find_twin, make_wanted_twin
@@ -22,20 +23,22 @@ def taking_truncated(model: LoadedModel, accepts_truncated: bool | None) -> Load
 def placed(model: LoadedModel, request: str, device: torch.device) -> tuple[LoadedModel, torch.device]:
     """A model where it will run, and where its batches have to be.
 
-    An ONNX file is run by onnxruntime: on the CPU, or on the accelerator that was asked for by name.
+    An exported file is run by its own runtime: on the CPU, or on the accelerator that it is for or that was asked for.
 
     Args:
         model: as `load_model` gives it.
         request: what the user asked for, such as `auto`.
         device: what that means for PyTorch.
     Raises:
-        DeviceError: onnxruntime can't use the device.
+        DeviceError: its runtime can't use the device.
     """
-    if not isinstance(model.network, OnnxNetwork):
+    network = model.network
+    if not isinstance(network, ExportedNetwork):
         return model, device
-    if request not in ("auto", "cpu"):
-        model = replace(model, network=OnnxNetwork(model.network.file.on(str(device))))
-    return model, torch.device("cpu")
+    if request != "auto" and torch.device(network.device) != device:
+        network = network.on(str(device))
+    # Whatever its runtime takes to the accelerator comes from here.
+    return replace(model, network=network), torch.device("cpu")
 
 
 class UpcomingImages:
@@ -65,12 +68,12 @@ def with_twin(model: LoadedModel, request: TwinRequest) -> LoadedModel:
     """The same model answered by its ONNX twin, where the request and the amount of work are for it.
 
     Args:
-        model: on its way to the CPU, or an ONNX file, which stays as it is.
+        model: on its way to the CPU, or an exported file, which stays as it is.
         request: of the same model; its `device` is where the model is going to run.
     Raises:
         ImgclsError: `onnx` was asked for, and there is no way.
     """
-    if isinstance(model.network, OnnxNetwork):
+    if isinstance(model.network, ExportedNetwork):
         return model
     found = find_twin(request)
     if found.twin is None:

@@ -20,11 +20,11 @@ from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
 from imgcls.host.devices import choose_device
 from imgcls.images.transform import Transform
 from imgcls.models.calibrated_network import answering
+from imgcls.models.exported import ExportedNetwork
 from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.loading import load_model
 from imgcls.models.onnx.answers import Activation
 from imgcls.models.onnx.input_options import InputOptions
-from imgcls.models.onnx.network import OnnxNetwork
 from imgcls.twins.runtime import Runtime, TwinRequest
 
 Split = Literal["train", "val", "test"]
@@ -54,11 +54,12 @@ def evaluate(
     allow_modified_data: bool = False,
     progress: Callable[[int, int], None] | None = None,
     runtime: Runtime = "auto",
+    allow_code: bool = False,
 ) -> EvalReport:
     """Measure a model on labelled images: all figures with their intervals, each class, and the confusion matrix.
 
     Args:
-        model: a checkpoint, a run folder, an `.onnx` file, a bundled name or the name of a network.
+        model: a checkpoint, a run folder, an `.onnx` or `.pt2` file, a bundled name or the name of a network.
         data: `cifar10`, or a folder of class folders; None takes what the model was trained on.
         split: None chooses test, else val, else all of a folder without splits.
         weights: a state_dict for a named network.
@@ -76,6 +77,7 @@ def evaluate(
         progress: called with images done and in all.
         runtime: `torch`; `onnx` for the model's ONNX twin; `auto` for the twin on a CPU where the cache has one or the
             images are many.
+        allow_code: whether a file may be loaded whose loading runs code that is in it (`.pt2`).
     Raises:
         UsageError: an argument means nothing, or neither `data` nor the model names a data set.
         ModelError: no such model, or its weights are missing or damaged.
@@ -95,6 +97,7 @@ def evaluate(
         transform=transform,
         activation=activation,
         output_name=output_name,
+        allow_code=allow_code,
     )
     loaded = taking_truncated(loaded, accepts_truncated)
     loaded, place = placed(loaded, device, choice.device)
@@ -140,7 +143,7 @@ def evaluate_model(
     Args:
         model: any that `load_model` gives; its network is moved to the device.
         images: opened with the model's own transform.
-        device: where to run; see `placed` for an ONNX file.
+        device: where to run; see `placed` for an exported file.
         batch_size: images per forward pass; None chooses by their size.
         tta: average over several views of each image; None for one plain forward pass.
         progress: called with images done and in all.
@@ -163,19 +166,19 @@ def evaluate_model(
         processes=processes,
         keeps_scores=True,
     )
-    onnx = model.network.file if isinstance(model.network, OnnxNetwork) else None
+    file = model.network if isinstance(model.network, ExportedNetwork) else None
     seen = SeenImages.from_dict(model.images)
     met = (processes or Processes()).gather(images.skipped)
     return EvalReport(
-        model=onnx.describe() if onnx else model.describe(),
+        model=model.describe(),
         data=images.description,
         result=result,
         missing=class_map.missing,
         # Each process has met its own, or all of them have met all.
         skipped=tuple({bad.path: bad for part in met for bad in part}.values()),
-        device=onnx.device if onnx else str(device),
-        runtime="onnxruntime" if onnx else "torch",
-        precision=onnx.card.precision if onnx else "fp32",
+        device=file.device if file else str(device),
+        runtime=file.runtime if file else "torch",
+        precision=file.card.precision if file else "fp32",
         tta=tta,
         trained_on=seen.count_trained(images.fingerprints()) if seen is not None else None,
         warnings=warnings,

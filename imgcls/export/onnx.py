@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,25 +18,30 @@ import torch
 from imgcls.errors import DeviceError, ModelError, UsageError
 from imgcls.export.parity import Outputs, compare, in_batches, median_ms, outputs_of
 from imgcls.export.quantize import CALIBRATED, to_fp16, to_int8
-from imgcls.export.report import PACKAGES, ExportReport, Variant
+from imgcls.export.report import PACKAGES, ExportReport, Variant, first_reason
+from imgcls.export.request import ExportRequest, Precision
 from imgcls.export.sample_images import drawn_pixels, folder_pixels, hold_out
 from imgcls.host.digests import file_sha256
 from imgcls.host.files import replacing
 from imgcls.host.versions import versions
 from imgcls.images.transform import Floats, Pixels
+from imgcls.models.exported import ORIGIN_HINT, ExportedNetwork
 from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.model_card import ModelCard
 from imgcls.models.onnx.file_bytes import laid_out
 from imgcls.models.onnx.graph import INSTALL_HINT
 from imgcls.models.onnx.model import CARD_KEY, OnnxModel
-from imgcls.models.onnx.network import OnnxNetwork
 
-Precision = Literal["fp32", "fp16", "int8"]
 INPUT, OUTPUT = "images", "logits"
 # A protocol-buffers message holds less than 2 GiB; the graph itself takes a little of it.
 MOST_WEIGHT_BYTES = 2**31 - 2**24
 # Any size but 0 and 1, which torch.export would take for a property of the model.
 EXAMPLE_BATCH = 2
+
+
+def write(model: LoadedModel, output: Path, request: ExportRequest) -> ExportReport:
+    """See `export_onnx`."""
+    return export_onnx(model, output, precision=request.precision, folder=request.folder, on_step=request.on_step)
 
 
 def export_onnx(
@@ -123,12 +128,10 @@ def check_exportable(model: LoadedModel) -> None:
     """Refuse what is exported already.
 
     Raises:
-        UsageError: the model is an ONNX file.
+        UsageError: the model is an exported file.
     """
-    if isinstance(model.network, OnnxNetwork):
-        raise UsageError(
-            f"{model.weights_path} is an ONNX file already", hint="name the checkpoint or the model that it came from"
-        )
+    if isinstance(model.network, ExportedNetwork):
+        raise UsageError(f"{model.weights_path} is an exported file already", hint=ORIGIN_HINT)
 
 
 def to_onnx_bytes(model: LoadedModel) -> bytes:
@@ -165,7 +168,7 @@ def to_onnx_bytes(model: LoadedModel) -> bytes:
             )
     except Exception as exc:
         raise ModelError(
-            f"{model.name!r} can't be expressed as ONNX: {_reason(exc)}",
+            f"{model.name!r} can't be expressed as ONNX: {first_reason(exc)}",
             hint=f"imgcls export {model.name} --to torch-export -o {model.name}.pt2",
         ) from exc
     serialised: bytes = program.model_proto.SerializeToString()
@@ -187,13 +190,6 @@ def plain_attention(network: torch.nn.Module) -> Iterator[None]:
     finally:
         for layer in fused:
             layer.fused_attn = True  # type: ignore[assignment]
-
-
-def _reason(exc: BaseException) -> str:
-    """The first line of what went wrong first: what the exporter itself says of it is advice to its developers."""
-    while exc.__cause__ is not None:
-        exc = exc.__cause__
-    return str(exc).strip().partition("\n")[0]
 
 
 def write_onnx(

@@ -2,9 +2,10 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from imgcls.export.parity import Parity
+from imgcls.export.request import Precision
 from imgcls.host.versions import versions
 
 SCHEMA = 1
@@ -18,7 +19,7 @@ class Variant:
     """One form of the model, measured on the same images as the others.
 
     Attributes:
-        name: `torch` for the model itself, `fp32`, `fp16`, `int8`, or `torch-export`.
+        name: `torch` for the model itself, `fp32`, `fp16`, `int8`, or the format where it has no others.
         size_bytes: of its file.
         ms_per_image: median time for one image at a time, on the CPU.
         parity: with the model's own answers; None for the model itself.
@@ -51,7 +52,7 @@ class ExportReport:
 
     Attributes:
         output: the file.
-        format: `onnx` or `torch-export`.
+        format: the target's name, such as `onnx`.
         sha256: of the file.
         model: `LoadedModel.describe()` of what was exported.
         variants: the model itself first, the written file last.
@@ -96,7 +97,7 @@ class ExportReport:
             "schema": SCHEMA,
             "output": str(self.output),
             "format": self.format,
-            "precision": "fp32" if self.format == "torch-export" else self.written.name,
+            "precision": self.written.name if self.written.name in get_args(Precision) else "fp32",
             "sha256": self.sha256,
             "model": self.model,
             **{key: value for key, value in self.written.to_dict().items() if key != "name"},
@@ -107,3 +108,10 @@ class ExportReport:
             "warnings": list(self.warnings),
             "versions": self.versions,
         }
+
+
+def first_reason(exc: BaseException) -> str:
+    """The first line of what went wrong first: what exporters themselves say of it is advice to their developers."""
+    while exc.__cause__ is not None:
+        exc = exc.__cause__
+    return str(exc).strip().partition("\n")[0] or type(exc).__name__

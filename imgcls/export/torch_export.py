@@ -7,7 +7,6 @@ import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from imgcls.errors import ModelError
 from imgcls.export.onnx import EXAMPLE_BATCH, check_exportable
 from imgcls.export.parity import compare, in_batches, median_ms, outputs_of
 from imgcls.export.report import PACKAGES, ExportReport, Variant
+from imgcls.export.request import ExportRequest
 from imgcls.export.sample_images import drawn_pixels, folder_pixels
 from imgcls.host.digests import file_sha256
 from imgcls.host.files import replacing
@@ -23,9 +23,13 @@ from imgcls.host.versions import versions
 from imgcls.images.transform import Floats, Pixels
 from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.model_card import ModelCard
+from imgcls.models.programs.archive import CARD_FILE, read_archive
+from imgcls.models.programs.torch_export import load_program
 
-# The description's name inside the file: torch.export.load(path, extra_files={CARD_FILE: ""}) gives it back.
-CARD_FILE = "imgcls.json"
+
+def write(model: LoadedModel, output: Path, request: ExportRequest) -> ExportReport:
+    """See `export_program`."""
+    return export_program(model, output, folder=request.folder, on_step=request.on_step)
 
 
 def export_program(
@@ -44,7 +48,7 @@ def export_program(
         on_step: told what is being done.
     Raises:
         ModelError: it can't be exported, or the file answers differently; then it isn't kept.
-        UsageError: the model is an ONNX file.
+        UsageError: the model is an exported file.
         DataError: no image in the folder can be read.
         OutputError: the file can't be written.
     """
@@ -53,19 +57,8 @@ def export_program(
     if folder is not None:
         images = np.concatenate([drawn, folder_pixels(folder, model.transform)])
     on_step("tracing the network")
-    program = _trace(model)
-    card = ModelCard(
-        name=model.name,
-        classes=model.classes,
-        transform=model.transform,
-        weights_sha256=model.weights_sha256,
-        weights_revision=model.weights_revision,
-        wordnet_ids=model.wordnet_ids,
-        recipe=model.recipe,
-        metrics=model.metrics,
-        versions=versions(PACKAGES),
-        calibration=model.calibration,
-    )
+    program = trace(model)
+    card = card_of(model)
     with replacing(output) as part:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -75,7 +68,8 @@ def export_program(
             part.write_bytes(buffer.getbuffer())
             del program, buffer
             on_step("comparing its answers")
-            loaded, found_card = load_program(part)
+            found_card = read_archive(part).card
+            loaded = load_program(part, found_card)
         if found_card != card:
             raise ModelError(f"the description in {output} can't be read back; it was not kept")
 
@@ -105,26 +99,28 @@ def export_program(
     )
 
 
-def load_program(path: Path) -> tuple[Callable[[torch.Tensor], torch.Tensor], ModelCard]:
-    """The network in a `.pt2` file of ours, and its description.
+def card_of(model: LoadedModel) -> ModelCard:
+    """What an exported file says of its model."""
+    return ModelCard(
+        name=model.name,
+        classes=model.classes,
+        transform=model.transform,
+        weights_sha256=model.weights_sha256,
+        weights_revision=model.weights_revision,
+        wordnet_ids=model.wordnet_ids,
+        recipe=model.recipe,
+        metrics=model.metrics,
+        versions=versions(PACKAGES),
+        calibration=model.calibration,
+    )
+
+
+def trace(model: LoadedModel) -> torch.export.ExportedProgram:
+    """The network as a program for any number of images.
 
     Raises:
-        ModelError: the file is damaged, or not of ours.
+        ModelError: it can't be exported.
     """
-    extra: dict[str, Any] = {CARD_FILE: ""}
-    try:
-        with path.open("rb") as file:
-            program = torch.export.load(io.BytesIO(file.read()), extra_files=extra)
-    except Exception as exc:
-        raise ModelError(
-            f"{path} can't be read: {str(exc).partition(chr(10))[0]}", hint="export the model again"
-        ) from exc
-    if not extra[CARD_FILE]:
-        raise ModelError(f"{path} was not written by imgcls", hint="export the model again")
-    return program.module(), ModelCard.from_json(extra[CARD_FILE], source=str(path))
-
-
-def _trace(model: LoadedModel) -> torch.export.ExportedProgram:
     example_BCHW = torch.zeros(EXAMPLE_BATCH, 3, *model.transform.size_px)
     try:
         with warnings.catch_warnings():

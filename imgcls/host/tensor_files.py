@@ -81,7 +81,7 @@ def refuse_program(path: Path) -> None:
         # Whatever is wrong with it is said where it is read as what it should be.
         return
     raise ModelError(
-        f"{path} is a torch.export program{origin}, which imgcls writes but doesn't load: that could run code",
+        f"{path} is a torch.export program{origin}, which is loaded by that suffix (.pt2) only: that could run code",
         hint=f"use the model that it came from, or export that as ONNX: imgcls export MODEL -o {path.stem}.onnx",
     )
 

@@ -125,11 +125,12 @@ def load_classifier(
     ema: bool = False,
     runtime: Runtime = "auto",
     calibrate: str | Path | None = None,
+    allow_code: bool = False,
 ) -> Classifier:
     """Load a model to classify with.
 
     Args:
-        model: a checkpoint, a run folder, an `.onnx` file, a bundled name (`cifar10-cnn`) or the name of a network.
+        model: a checkpoint, a run folder, an `.onnx` or `.pt2` file, a bundled name (`cifar10-cnn`) or a network's.
         weights: a state_dict in any of the usual wrappings, for a named network.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps` or `xpu`.
         precision: `fp32`; or `bf16` or `fp16` where the device has it, or `int8` on a CPU: faster, and the answers
@@ -144,6 +145,7 @@ def load_classifier(
         runtime: `torch`; `onnx` for the model's ONNX twin, made now if need be and checked against the network; `auto`
             for the twin on a CPU where the cache has one (`imgcls models --fetch NAME` makes it).
         calibrate: a folder of typical images, which shape an int8 twin and judge it; the next calls find it made.
+        allow_code: load a `.pt2` file, which runs code that is in it: only one whose writer you trust.
     Raises:
         ModelError: no such model, or its weights are missing, damaged or can't be downloaded.
         DeviceError: the device isn't there or has no such arithmetic, or onnxruntime isn't installed.
@@ -161,5 +163,6 @@ def load_classifier(
         ema=ema,
         runtime=runtime,
         calibrate=Path(calibrate) if calibrate is not None else None,
+        allow_code=allow_code,
     )
     return Classifier(load_backend(str(model), options).backend)

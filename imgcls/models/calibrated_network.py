@@ -27,6 +27,11 @@ class CalibratedNetwork(nn.Module):
         return logits_BK
 
 
+def calibrated(network: nn.Module, calibration: Calibration | None) -> nn.Module:
+    """A network with its calibration behind it, where it has one."""
+    return network if calibration is None else CalibratedNetwork(network, calibration)
+
+
 def answering(model: LoadedModel) -> nn.Module:
     """The network as it answers: calibrated, where the model is."""
-    return CalibratedNetwork(model.network, model.calibration) if model.calibration is not None else model.network
+    return calibrated(model.network, model.calibration)

@@ -20,7 +20,7 @@ from imgcls.models.class_names import read_class_names
 from imgcls.models.families.family import DownloadProgress
 from imgcls.models.heads import num_outputs, reorder_head, replace_head
 from imgcls.models.onnx.model import is_onnx
-from imgcls.models.registry import family_of, find_checkpoint, published_weights
+from imgcls.models.registry import EXPORTED, family_of, find_checkpoint, published_weights
 from imgcls.models.state_dicts import FoundWeights, load_state_dict
 
 
@@ -169,9 +169,9 @@ def _located(spec: str) -> Path:
     path = find_checkpoint(spec)
     if path is None:
         raise ModelError(f"no such weights: {spec}", hint="name a file, a run's folder, or the bundled cifar10-cnn")
-    if is_onnx(path):
+    if is_onnx(path) or path.suffix.lower() in EXPORTED:
         raise ModelError(
-            f"{spec} was exported, and an ONNX file can't be trained further",
+            f"{spec} was exported, and an exported file can't be trained further",
             hint="begin with the checkpoint that it was exported from",
         )
     return path

@@ -10,6 +10,7 @@ from imgcls.errors import ModelError
 from imgcls.images.transform import Transform
 from imgcls.models.calibration import Calibration
 from imgcls.models.checkpoint import Checkpoint, save_checkpoint
+from imgcls.models.exported import ExportedNetwork
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class LoadedModel:
 
     def describe(self) -> dict[str, Any]:
         """The `model` object of every JSON answer."""
+        if isinstance(self.network, ExportedNetwork):
+            return self.network.describe()
         return {
             "id": self.id,
             "name": self.name,
@@ -75,9 +78,9 @@ def save_loaded(model: LoadedModel, path: Path) -> None:
 
     Raises:
         OutputError: it can't be written.
-        ModelError: it is an ONNX file, whose weights are no network's.
+        ModelError: it is an exported file, whose weights are no network's.
     """
-    if model.weights_path.suffix.lower() == ".onnx":
+    if isinstance(model.network, ExportedNetwork):
         raise ModelError(
             f"{model.weights_path} can't become a checkpoint: it holds a graph, not a network's weights",
             hint="export the checkpoint that it came from",

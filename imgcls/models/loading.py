@@ -10,6 +10,7 @@ from imgcls.host.terminal_text import counted
 from imgcls.images.transform import Transform
 from imgcls.models.building import build_from_state
 from imgcls.models.checkpoint import Checkpoint, load_checkpoint
+from imgcls.models.exported import ORIGIN_HINT, ExportedNetwork, is_exported, open_exported
 from imgcls.models.families.bundled import BUNDLED, OWN
 from imgcls.models.families.family import DownloadProgress
 from imgcls.models.heads import num_outputs
@@ -34,11 +35,12 @@ def load_model(
     activation: "Activation | None" = None,
     output_name: str | None = None,
     progress: DownloadProgress | None = None,
+    allow_code: bool = False,
 ) -> LoadedModel:
     """Load whatever `--model` names.
 
     Args:
-        spec: a checkpoint, a run folder, an `.onnx` file, a bundled name or a network's name, tried in this order.
+        spec: a checkpoint, a run folder, an `.onnx` or `.pt2` file, a bundled name or a network's name, in this order.
         weights: a state_dict in any of the usual wrappings, for a named network or for that of a checkpoint, in place
             of its own weights.
         labels: class names in the order of the outputs of `weights`, or of an ONNX file that doesn't name them; a named
@@ -48,6 +50,7 @@ def load_model(
         activation: what turns its outputs into probabilities, where its graph doesn't show it.
         output_name: which of its outputs to read.
         progress: called with bytes so far and in all while weights are downloaded.
+        allow_code: whether a file may be loaded whose loading runs code that is in it (`.pt2`).
     Raises:
         ModelError: no such model, or its weights are missing, damaged, wrong, or can't be downloaded.
         UsageError: labels without weights of one's own, or what an ONNX file lacks or has already.
@@ -67,6 +70,10 @@ def load_model(
             f"{'--labels' if labels is not None else '--ema'} goes with --weights; {spec!r} has its own",
             hint=f"leave it out, or load other weights: -m {spec} --weights FILE",
         )
+    if path is not None and is_exported(path):
+        if weights is not None:
+            raise ModelError(f"--weights can't go into an exported file ({spec})", hint=ORIGIN_HINT)
+        return _from_exported(open_exported(path, allow_code=allow_code))
     if weights is not None:
         return _with_weights(spec, path, weights, labels, ema=ema)
     if path is not None:
@@ -179,18 +186,22 @@ def _from_onnx(
     file = OnnxModel(
         path, device="cpu", labels=labels, transform=transform, activation=activation, output_name=output_name
     )
-    known = imagenet_classes()
+    return _from_exported(OnnxNetwork(file), notes=file.notes)
+
+
+def _from_exported(network: ExportedNetwork, notes: tuple[str, ...] = ()) -> LoadedModel:
+    card, known = network.card, imagenet_classes()
     return LoadedModel(
-        name=file.card.name,
-        network=OnnxNetwork(file),
-        classes=file.card.classes,
-        transform=file.card.transform,
-        weights_sha256=file.sha256,
-        weights_path=path,
-        wordnet_ids=known.wordnet_ids if file.card.classes == known.names else file.card.wordnet_ids,
-        notes=file.notes,
-        weights_revision=file.card.weights_revision,
-        recipe=file.card.recipe,
-        metrics=file.card.metrics,
-        calibration=file.card.calibration,
+        name=card.name,
+        network=network,
+        classes=card.classes,
+        transform=card.transform,
+        weights_sha256=network.sha256,
+        weights_path=network.path,
+        wordnet_ids=known.wordnet_ids if card.classes == known.names else card.wordnet_ids,
+        notes=notes,
+        weights_revision=card.weights_revision,
+        recipe=card.recipe,
+        metrics=card.metrics,
+        calibration=card.calibration,
     )

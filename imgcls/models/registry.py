@@ -20,7 +20,9 @@ WITHOUT_DOWNLOAD = "efficientnet-lite0"
 SCHEMA = 1
 # Asked in this order.
 FAMILIES: tuple[Family, ...] = (OwnNetworks(), EfficientNetLite(), Timm(), Torchvision())
-SUFFIXES = (".pt", ".pth", ".onnx")
+# Files that a runtime runs as they are, beside ONNX, and the module that opens each; see `models/exported.py`.
+EXPORTED = {".pt2": "imgcls.models.programs.opening"}
+SUFFIXES = (".pt", ".pth", ".onnx", *EXPORTED)
 # What a run's folder is loaded from, in this order.
 STORED_IN_RUN = ("best.pt", "last.pt")
 

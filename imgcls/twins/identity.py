@@ -12,7 +12,7 @@ from imgcls.host.digests import file_sha256
 from imgcls.host.versions import versions
 from imgcls.models.families.bundled import BUNDLED
 from imgcls.models.onnx.model import is_onnx
-from imgcls.models.registry import find_checkpoint, find_family
+from imgcls.models.registry import EXPORTED, find_checkpoint, find_family
 
 # Rises when a file in the cache is read or written in another way.
 TWIN_FORMAT = 1
@@ -74,7 +74,7 @@ def identify(
         ema: see `load_model`.
         precision: of the twin, `fp32` or `int8`.
     Returns:
-        None where it can't be told yet, as before a download; or where it is an ONNX file already.
+        None where it can't be told yet, as before a download; or where it is an exported file already.
     """
     try:
         found = _identify(spec, weights)
@@ -93,7 +93,7 @@ def identify(
 def _identify(spec: str, weights: Path | None) -> tuple[dict[str, Any], tuple[str, ...]] | None:
     path = find_checkpoint(spec)
     if path is not None:
-        if is_onnx(path):
+        if is_onnx(path) or path.suffix.lower() in EXPORTED:
             return None
         model: dict[str, Any] = {"checkpoint": file_sha256(path), "name": spec if spec in BUNDLED else ""}
         if weights is not None:

@@ -117,7 +117,7 @@ def test_torch_export_through_the_command_line(tmp_path: Path) -> None:
         (("-o", "m.pt2", "--to", "onnx"), 2, (".onnx files", "-o m.onnx")),
         (("-o", "m.onnx", "--fp16", "--int8"), 2, ("exclude",)),
         (("-o", "m.onnx", "--int8"), 2, ("--calibrate DIR",)),
-        (("-o", "m.pt2", "--fp16"), 2, ("for ONNX",)),
+        (("-o", "m.pt2", "--fp16"), 2, ("fp16 is for onnx",)),
         (("-o", "there.onnx"), 8, ("exists already", "--overwrite")),
         (("-o", "folder.onnx"), 8, ("is a folder",)),
         (("-o", "m.onnx", "--calibrate", "none"), 5, ("no such folder",)),
@@ -143,7 +143,7 @@ def test_what_can_not_be_meant_is_refused_before_the_work(
 def test_models_that_can_not_be_exported(tmp_path: Path) -> None:
     refused(run("export", tmp_path / "none.pt", "-o", tmp_path / "m.onnx"), 6, "no such checkpoint")
     own = write_own(tmp_path / "own.onnx")
-    refused(run("export", own, "-o", tmp_path / "m.onnx"), 2, "ONNX file already")
+    refused(run("export", own, "-o", tmp_path / "m.onnx"), 2, "exported file already")
 
 
 def test_a_folder_that_can_not_be_written(exported: tuple[Path, Path, Result], tmp_path: Path) -> None:
@@ -214,9 +214,10 @@ def test_a_torch_export_program_is_called_what_it_is(tmp_path: Path) -> None:
     for path in (tmp_path / "m.pt2", renamed):
         for arguments in (("predict", "p.png", "-m", path), ("eval", path, "--data", tmp_path)):
             refused(run(*arguments), 6, "is a torch.export program of mlp@", "could run code", "imgcls export MODEL -o")
+    refused(run("predict", "p.png", "-m", tmp_path / "m.pt2"), 6, "--allow-code")
     resnet = run("predict", "p.png", "-m", "resnet18", "--weights", tmp_path / "m.pt2")
     refused(resnet, 6, "is a torch.export program of mlp@")
     torch.export.save(
         torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), tmp_path / "of somebody else.pt2"
     )
-    refused(run("predict", "p.png", "-m", tmp_path / "of somebody else.pt2"), 6, "is a torch.export program, which")
+    refused(run("predict", "p.png", "-m", tmp_path / "of somebody else.pt2"), 6, "was not written by imgcls")

@@ -57,13 +57,14 @@ def evaluate(
                 activation=foreign.told_activation(),
                 output_name=foreign.output_name,
                 progress=downloading,
+                allow_code=measured.allow_code,
             )
             loaded = taking_truncated(loaded, measured.accepts_truncated)
             loaded, place = placed(loaded, machine.device, choice.device)
         for note in loaded.notes:
             console.message(note)
         if report.verbose:
-            reason = choice.reason if place == choice.device else "onnxruntime"
+            reason = getattr(loaded.network, "runtime", choice.reason)
             console.message(f"{loaded.id} on {place} ({reason}), weights from {loaded.weights_path}")
             for remark in loaded.remarks:
                 console.message(remark)

@@ -37,7 +37,7 @@ class Order(StrEnum):
 Model = Annotated[
     str | None,
     typer.Argument(
-        help="A checkpoint, run folder, .onnx file, or a name that 'imgcls models' lists.",
+        help="A checkpoint, run folder, .onnx or .pt2 file, or a name that 'imgcls models' lists.",
         metavar="MODEL",
         autocompletion=complete_model,
     ),
@@ -121,6 +121,7 @@ class MeasureOptions(NamedTuple):
     ema: options.Ema = False
     batch_size: BatchSize = None
     runtime: options.RuntimeOption = options.Runtime.AUTO
+    allow_code: options.AllowCode = False
     tta: TestTime = None
     allow_modified_data: AllowModified = False
     strict: Strict = False

@@ -71,6 +71,7 @@ class ModelOptions(NamedTuple):
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images the network sees at once.")] = 32
     workers: options.Workers = None
     runtime: options.RuntimeOption = options.Runtime.AUTO
+    allow_code: options.AllowCode = False
 
 
 class SpeedOptions(NamedTuple):
@@ -103,7 +104,7 @@ class SpeedOptions(NamedTuple):
 
 def with_network(asked: ModelOptions) -> ModelOptions:
     """The same model, run by PyTorch where nothing else was asked for and it can be: an ONNX twin has no gradients."""
-    is_free = asked.runtime is options.Runtime.AUTO and not asked.model.lower().endswith(".onnx")
+    is_free = asked.runtime is options.Runtime.AUTO and not asked.model.lower().endswith((".onnx", ".pt2"))
     return asked._replace(runtime=options.Runtime.TORCH) if is_free else asked
 
 
@@ -160,4 +161,5 @@ def load_options(asked: ModelOptions, speed: SpeedOptions, foreign: foreign_mode
         output_name=foreign.output_name,
         ema=asked.ema,
         runtime=asked.runtime.value,
+        allow_code=asked.allow_code,
     )

@@ -82,7 +82,7 @@ def predict_on_ray(
         typer.Exit: inputs failed, or a signal came.
     """
     require_ray()
-    if model.runtime is options.Runtime.ONNX and not model.model.lower().endswith(".onnx"):
+    if model.runtime is options.Runtime.ONNX and not model.model.lower().endswith((".onnx", ".pt2")):
         raise UsageError(
             "--ray runs PyTorch, or an ONNX file", hint=f"imgcls export -m {model.model} -o model.onnx; -m model.onnx"
         )

@@ -77,6 +77,7 @@ def serve_config(
         output_name=foreign.output_name,
         ema=model.ema,
         runtime=model.runtime.value,
+        allow_code=model.allow_code,
         upcoming=without_end,
         on_step=console.message,
     )

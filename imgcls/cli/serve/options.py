@@ -35,7 +35,7 @@ class ModelOptions:
         typer.Option(
             "--model",
             "-m",
-            help="A checkpoint, a run folder, an .onnx file, or a name; may be repeated, the first is the default.",
+            help="A checkpoint, a run folder, an .onnx or .pt2 file, or a name; repeatable, the first is the default.",
             metavar="MODEL",
             envvar="IMGCLS_MODEL",
             autocompletion=complete_model,
@@ -59,6 +59,7 @@ class ModelOptions:
         ),
     ] = "auto"
     runtime: options.RuntimeOption = options.Runtime.AUTO
+    allow_code: options.AllowCode = False
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from imgcls.host.devices import choose_device
 from imgcls.host.files import replacing
 from imgcls.models.calibration import Calibration, Method
 from imgcls.models.checkpoint import load_checkpoint, save_checkpoint
+from imgcls.models.exported import ExportedNetwork
 from imgcls.models.loaded_model import LoadedModel, save_loaded
 from imgcls.models.onnx.file_bytes import laid_out
 from imgcls.models.onnx.model import CARD_KEY, SUFFIX
@@ -117,6 +118,11 @@ def save_calibrated(model: LoadedModel, calibration: Calibration, path: Path) ->
         UsageError: the suffix doesn't fit.
     """
     is_onnx = isinstance(model.network, OnnxNetwork)
+    if isinstance(model.network, ExportedNetwork) and not is_onnx:
+        raise UsageError(
+            f"{model.weights_path.name} keeps its calibration as it was exported",
+            hint="calibrate the checkpoint that it came from, and export that",
+        )
     if is_onnx != (path.suffix.lower() == SUFFIX):
         raise UsageError(
             f"the calibrated copy of {model.weights_path.name} can't be {path.name}",

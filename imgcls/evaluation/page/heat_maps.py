@@ -17,8 +17,8 @@ from imgcls.evaluation.figures.scores import ImageScores
 from imgcls.evaluation.page.page import ExplainedImage, HeatMap
 from imgcls.evaluation.page.previews import Previews, by_interest
 from imgcls.images.transform import Floats, Pixels
+from imgcls.models.exported import ExportedNetwork
 from imgcls.models.loaded_model import LoadedModel
-from imgcls.models.onnx.network import OnnxNetwork
 
 # Grad-CAM takes about three times as long as an answer, occlusion some eighty times.
 USUAL_COUNT, USUAL_COUNT_OCCLUSION = 100, 12
@@ -39,13 +39,13 @@ def explainer_of(model: LoadedModel, device: torch.device) -> Explainer:
             found: Floats = model.network(model.transform.normalise(images_BCHW)).float().softmax(1).cpu().numpy()
             return found
 
-    network = None if isinstance(model.network, OnnxNetwork) else model.network.to(device)
+    network = None if isinstance(model.network, ExportedNetwork) else model.network.to(device)
     return Explainer(model.transform, probabilities, network=network, device=device)
 
 
 def usual_count(model: LoadedModel) -> int:
     """How many images get heat maps where nothing else is said."""
-    return USUAL_COUNT_OCCLUSION if isinstance(model.network, OnnxNetwork) else USUAL_COUNT
+    return USUAL_COUNT_OCCLUSION if isinstance(model.network, ExportedNetwork) else USUAL_COUNT
 
 
 def explain_images(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from imgcls.errors import DeviceError
 from imgcls.images.transform import Floats, Pixels, Transform
+from imgcls.models.registry import EXPORTED
 from imgcls.twins.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 # Which file runs a model file of this suffix; whatever else `--model` names is for PyTorch, or for its ONNX twin.
-MODULE_OF_SUFFIX = {".onnx": "onnx_backend"}
+MODULE_OF_SUFFIX = {".onnx": "onnx_backend", **dict.fromkeys(EXPORTED, "exported_backend")}
 DEFAULT_MODULE = "twin_backend"
 
 
@@ -86,7 +87,7 @@ class LoadedBackend(NamedTuple):
         device: where it runs.
         remark: model, device and file, for a person who asks.
         notes: what was chosen for a person who didn't say it, one sentence each.
-        runtime: what runs it, `torch` or `onnxruntime`.
+        runtime: what runs it, such as `torch` or `onnxruntime`.
     """
 
     backend: Backend
@@ -117,6 +118,7 @@ class LoadOptions:
     ema: bool = False
     runtime: Runtime = "auto"
     calibrate: Path | None = None
+    allow_code: bool = False
     upcoming: "Callable[[], Iterable[Source]] | None" = None
     on_step: Callable[[str], None] = lambda _step: None
 
@@ -125,7 +127,7 @@ def load_backend(model: str, options: LoadOptions | None = None) -> LoadedBacken
     """Load a model to classify with.
 
     Args:
-        model: a checkpoint, a run folder, an `.onnx` file, a bundled name or the name of a network.
+        model: a checkpoint, a run folder, an `.onnx` or `.pt2` file, a bundled name or the name of a network.
         options: how; None takes the defaults.
     Raises:
         ModelError: no such model, or its weights are missing, damaged or can't be downloaded.

@@ -1,12 +1,15 @@
 """An ONNX file as a PyTorch module, so that whatever measures a network can measure it too."""
 
-import torch
-from torch import Tensor, nn
+from typing import Any, Self
 
+import torch
+from torch import Tensor
+
+from imgcls.models.exported import ExportedNetwork
 from imgcls.models.onnx.model import OnnxModel
 
 
-class OnnxNetwork(nn.Module):
+class OnnxNetwork(ExportedNetwork):
     """Runs the file with onnxruntime; has no parameters and can't be trained.
 
     Args:
@@ -18,8 +21,16 @@ class OnnxNetwork(nn.Module):
     """
 
     def __init__(self, model: OnnxModel) -> None:
-        super().__init__()
+        super().__init__(model.path, model.card, sha256=model.sha256, runtime="onnxruntime", device=model.device)
         self.file = model
+
+    def describe(self) -> dict[str, Any]:
+        """The `model` object of every JSON answer."""
+        return self.file.describe()
+
+    def on(self, device: str) -> Self:
+        """The same file on another device."""
+        return type(self)(self.file.on(device))
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """What the file answers, on the device of the images."""

@@ -11,6 +11,7 @@ from typing import Any
 from imgcls.errors import ImgclsError, ModelError, UsageError
 from imgcls.inference.backends.backend import LoadedBackend, load_backend
 from imgcls.inference.predictor import Predictor
+from imgcls.models.registry import EXPORTED
 from imgcls.serving.config import ServeConfig
 from imgcls.serving.engine.engine import Engine
 from imgcls.serving.engine.warm_up import best_batch, classify_check_image
@@ -151,6 +152,6 @@ def _drain(engines: list[Engine]) -> None:
 def name_of(spec: str) -> str:
     """The name by which requests ask for a model: of a file or a run folder its own, without the suffix."""
     path = Path(spec)
-    if path.suffix.lower() in (".pt", ".pth", ".onnx", ".safetensors"):
+    if path.suffix.lower() in (".pt", ".pth", ".onnx", ".safetensors", *EXPORTED):
         return path.parent.name if path.stem in ("best", "last") and path.parent.name else path.stem
     return path.name if path.is_dir() else spec

@@ -1,0 +1,1 @@
+"""Networks in `.pt2` files: torch.export programs, and AOTInductor packages of native code."""
