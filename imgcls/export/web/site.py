@@ -20,8 +20,9 @@ from typing import Any
 from PIL import Image
 
 from imgcls.errors import OutputError
-from imgcls.export.onnx import Precision, export_onnx
+from imgcls.export.onnx import export_onnx
 from imgcls.export.report import ExportReport
+from imgcls.export.request import Precision
 from imgcls.export.sample_images import drawn_pixels
 from imgcls.export.web.half_weights import with_half_weights
 from imgcls.export.web.runtime_files import RuntimeFiles, find_runtime_files
