@@ -50,7 +50,7 @@ name, weights, folder, out = sys.argv[1:]
 if weights:
     network = models.get_model(name, weights=None)
     network.load_state_dict(torch.load(weights, weights_only=True))
-    preset = models.get_model_weights(name).IMAGENET1K_V1.transforms()
+    preset = models.get_model_weights(name).DEFAULT.transforms()
 else:
     from imgcls.models.loading import load_model
     loaded = load_model(name)
@@ -114,7 +114,11 @@ def write_weights(name: str, path: Path) -> None:
 def timed(command: list[str], environment: dict[str, str]) -> float:
     """Whole-process wall seconds."""
     started = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    # In a folder without sources: Python looks for the package where it is started, before PYTHONPATH.
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=folder
+        )
     return time.perf_counter() - started
 
 
@@ -172,7 +176,6 @@ def measure(name: str, work: Path, arguments: argparse.Namespace) -> None:
     plain = [sys.executable, "-c", PLAIN_SCRIPT, name, str(weights or ""), photos, str(work / "plain")]
     ways = {"plain script": (plain, here)}
     if arguments.before:
-        # In a folder of its own: Python looks for the package where it is started.
         earlier = {**here, "PYTHONPATH": str(arguments.before.resolve()), "IMGCLS_CACHE": str(work / "before")}
         ways["before"] = ([*ours, "-o", str(work / "before.jsonl")], earlier)
     flags: dict[str, list[str]] = {"imgcls": [], "imgcls --fast-decode": ["--fast-decode"]}
@@ -180,6 +183,8 @@ def measure(name: str, work: Path, arguments: argparse.Namespace) -> None:
     flags["imgcls --runtime torch --fast-decode"] = ["--runtime", "torch", "--fast-decode"]
     if arguments.bf16 and supports_bfloat16(torch.device("cpu")):
         flags["imgcls --fast-decode --precision bf16"] = ["--fast-decode", "--precision", "bf16"]
+    if arguments.default_runtime:
+        flags = {way: added for way, added in flags.items() if "--runtime" not in added}
     for index, (way, added) in enumerate(flags.items()):
         ways[way] = ([*ours, *added, "-o", str(work / f"{index}.jsonl")], here)
     one = [sys.executable, "-m", "imgcls", "predict", f"{photos}/00000.jpg", *options, "-o", str(work / "one.jsonl")]
@@ -228,6 +233,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=WIDTH, help="width of the photographs, in pixels")
     parser.add_argument("--before", type=Path, help="a folder with the sources of an earlier version")
     parser.add_argument("--bf16", action="store_true", help="measure bf16 too")
+    parser.add_argument("--default-runtime", action="store_true", help="leave out the ways with --runtime torch")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)

@@ -10,14 +10,13 @@ from imgcls.errors import DeviceError, ModelError
 from imgcls.host.devices import choose_device, is_out_of_memory, supports_bfloat16
 from imgcls.host.resources import prefer_large_pages
 from imgcls.images.transform import Floats, Pixels, Transform
+from imgcls.inference.backends import cpu_batches
 from imgcls.inference.backends.backend import DeviceMemoryError, LoadedBackend, LoadOptions, Precision
 from imgcls.models.calibrated_network import answering
 from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.loading import load_model
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# On a CPU more gain nothing: what a layer writes no longer fits into any cache, and the system makes memory for it.
-CPU_IMAGES_AT_ONCE = 16
 
 
 class TorchBackend:
@@ -37,6 +36,7 @@ class TorchBackend:
         self.model = model
         self.device = device
         self.precision = precision
+        self._at_once: int | None = None
         # Pixels arrive as rows of RGB triples; kept so, convolutions on the CPU run about twice as fast.
         try:
             self._network = answering(model).to(device).to(memory_format=torch.channels_last)
@@ -88,8 +88,8 @@ class TorchBackend:
             DeviceMemoryError: the batch doesn't fit into the device's memory.
             ModelError: an output isn't a number.
         """
-        at_once = CPU_IMAGES_AT_ONCE if self.device.type == "cpu" else len(images_BHWC)
         try:
+            at_once = self._images_at_once(images_BHWC)
             parts = [self._classify(images_BHWC[i : i + at_once]) for i in range(0, len(images_BHWC), at_once)]
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
         except (RuntimeError, MemoryError) as exc:
@@ -99,11 +99,24 @@ class TorchBackend:
             images = "a single image" if count == 1 else f"{count} images at once"
             raise _no_memory(self.device, f"{self.id} and {images}") from exc
 
+    def _images_at_once(self, images_BHWC: Pixels) -> int:
+        count = len(images_BHWC)
+        if self.device.type != "cpu" or count <= cpu_batches.USUAL:
+            return count
+        if self._at_once is None:
+            image_1CHW = self.transform.normalise(torch.from_numpy(images_BHWC[:1]).permute(0, 3, 1, 2))
+            with self._autocast():
+                self._at_once = cpu_batches.images_at_once(self._network, image_1CHW)
+        return self._at_once
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, DTYPES.get(self.precision), enabled=self.precision != "fp32")
+
     @torch.inference_mode()
     def _classify(self, images_BHWC: Pixels) -> Floats:
         images_BCHW = torch.from_numpy(images_BHWC).to(self.device).permute(0, 3, 1, 2)
         input_BCHW = self.transform.normalise(images_BCHW)
-        with torch.autocast(self.device.type, DTYPES.get(self.precision), enabled=self.precision != "fp32"):
+        with self._autocast():
             logits_BK = self._network(input_BCHW)
         probabilities_BK = logits_BK.float().softmax(dim=1)
         if not bool(probabilities_BK.isfinite().all()):
