@@ -38,6 +38,7 @@ def open_for_evaluation(
     allow_modified: bool = False,
     fixes: Path | None = None,
     group_column: str = "",
+    multi_label: bool | None = None,
     check_classes: Callable[[tuple[str, ...]], object] | None = None,
     download_progress: DownloadProgress | None = None,
 ) -> EvaluationData:
@@ -54,6 +55,7 @@ def open_for_evaluation(
         allow_modified: as for `open_dataset`.
         fixes: a list of images to leave out or to relabel, of the same training.
         group_column: of a table of labels, of the same training.
+        multi_label: see `resolve`.
         check_classes: called with the data's classes before any image is decoded; raises where they can't be used.
         download_progress: called with bytes so far and in all.
     Raises:
@@ -68,6 +70,7 @@ def open_for_evaluation(
         whole=whole,
         allow_modified=allow_modified,
         group_column=group_column,
+        multi_label=multi_label,
         download_progress=download_progress,
     )
     if not data.splits:

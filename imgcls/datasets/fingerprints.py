@@ -69,7 +69,9 @@ class SeenImages:
 
 def digest_of(images: LabelledImages) -> str:
     """SHA-256 over the fingerprints and labels of a split, in its order: the same whatever the times of the files."""
-    rows = torch.stack([images.fingerprints(), images.labels_N], dim=1)
+    labels_N = images.labels_N
+    columns = labels_N[:, None] if labels_N.ndim == 1 else labels_N.long()
+    rows = torch.cat([images.fingerprints()[:, None], columns], dim=1)
     return hashlib.sha256(rows.numpy().tobytes()).hexdigest()
 
 
@@ -86,8 +88,7 @@ def fingerprints_of_files(paths: Sequence[Path], *, key: str) -> Tensor:
         paths: the files.
         key: a SHA-256 that changes with them.
     """
-    store = cache_folders.cache_folder() / "fingerprints" / f"{key}.pt"
-    return _remembered(store, len(paths), lambda: _read_all(paths))
+    return remembered_fingerprints(key, len(paths), lambda: _read_all(paths))
 
 
 def _read_all(paths: Sequence[Path]) -> Tensor:
@@ -102,7 +103,9 @@ def _of_file(path: Path) -> int:
         return UNKNOWN
 
 
-def _remembered(store: Path, num_images: int, make: Callable[[], Tensor]) -> Tensor:
+def remembered_fingerprints(key: str, num_images: int, make: Callable[[], Tensor]) -> Tensor:
+    """Fingerprints that are made once for a key, and found in the cache from then on: int64, shape (num_images,)."""
+    store = cache_folders.cache_folder() / "fingerprints" / f"{key}.pt"
     with contextlib.suppress(ImgclsError, KeyError, TypeError, AttributeError):
         found = load_tensors(store)["fingerprints"] if store.is_file() else None
         if found is not None and found.dtype == torch.int64 and found.shape == (num_images,):

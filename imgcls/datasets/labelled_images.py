@@ -22,7 +22,7 @@ class Batch(NamedTuple):
 
     Attributes:
         images_BCHW: uint8, before `Transform.normalise`.
-        labels_B: int64.
+        labels_B: int64; of multi-label images uint8, shape (batch, num_classes).
         indices_B: which images of the set these are, int64, on the CPU; damaged ones that were asked for are missing.
     """
 
@@ -70,7 +70,10 @@ class LabelledImages(Protocol):
 
     @property
     def labels_N(self) -> Tensor:
-        """Class indices, int64, on the CPU; images known to be damaged are not among them."""
+        """Class indices, int64, on the CPU; images known to be damaged are not among them.
+
+        Where an image may show any number of classes, 1 for each that it shows, else 0: uint8, shape (N, K).
+        """
 
     @property
     def description(self) -> DataDescription:
@@ -105,6 +108,25 @@ class LabelledImages(Protocol):
             batch_size: of every batch but the last.
             device: where the batches go.
         """
+
+
+def is_multi_label(images: LabelledImages) -> bool:
+    """Whether an image may show any number of classes."""
+    return images.labels_N.ndim == 2
+
+
+def class_counts(labels_N: Tensor, num_classes: int) -> Tensor:
+    """How many images show each class.
+
+    Args:
+        labels_N: see `LabelledImages.labels_N`.
+        num_classes: K.
+    Returns:
+        int64, shape (K,).
+    """
+    if labels_N.ndim == 2:
+        return labels_N.sum(0, dtype=torch.int64)
+    return labels_N.bincount(minlength=num_classes)
 
 
 class SplitOf:

@@ -11,10 +11,10 @@ from imgcls.datasets import decode_cache
 from imgcls.datasets.checks.fixes import with_fixes
 from imgcls.datasets.fingerprints import UNKNOWN, SeenImages
 from imgcls.datasets.in_memory import InMemoryImages, PixelStore, decode_all
-from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.datasets.labelled_images import LabelledImages, class_counts
 from imgcls.datasets.readers.folder import LAYOUT_HINT
 from imgcls.datasets.readers.folder_checks import nested_hint, unread
-from imgcls.datasets.resolved import ResolvedData
+from imgcls.datasets.resolved import ResolvedData, ResolvedSplit
 from imgcls.datasets.resolving import SPLITS, resolve
 from imgcls.datasets.stored_images import FileImages, StoredImages
 from imgcls.datasets.streamed import StreamedImages, strict_error
@@ -85,6 +85,7 @@ def open_dataset(
     strict: bool = False,
     fixes: Path | None = None,
     group_column: str = "",
+    multi_label: bool | None = None,
     fold: tuple[int, int] | None = None,
     max_memory_mib: int | None = None,
     workers: int | None = None,
@@ -106,6 +107,7 @@ def open_dataset(
         strict: a damaged image is an error; else it is skipped and counted.
         fixes: a list of images to leave out or to relabel; see `checks.fixes`.
         group_column: of a table of labels; see `resolve`.
+        multi_label: likewise.
         fold: which part of cross-validation validates, from 1, and how many parts there are.
         max_memory_mib: for pixels; larger sets are streamed. None takes half of the memory that is free.
         workers: threads or processes that decode; None takes one a core.
@@ -124,6 +126,7 @@ def open_dataset(
         seen=seen,
         allow_modified=allow_modified,
         group_column=group_column,
+        multi_label=multi_label,
         fold=fold,
         download_progress=download_progress,
     )
@@ -132,7 +135,7 @@ def open_dataset(
     if "train" in splits:
         if "train" not in data.splits:
             raise DataError(f"{spec} has no train folder", hint=LAYOUT_HINT)
-        if len(data.classes) < 2:
+        if len(data.classes) < 2 and not data.is_multi_label:
             label, images = data.classes[0], data.splits["train"].images
             hint = nested_hint(images.root, label) if isinstance(images, FileImages) else ""
             raise DataError(f"{spec} has only one class, {label!r}", hint=hint or LAYOUT_HINT)
@@ -142,7 +145,7 @@ def open_dataset(
     opened = open_splits(data, opening)
     warnings = list(data.warnings)
     if "train" in opened:
-        counts = opened["train"].labels_N.bincount(minlength=len(data.classes)).tolist()
+        counts = class_counts(opened["train"].labels_N, len(data.classes)).tolist()
         warnings += unread(data.classes, counts)
         warnings += [
             text for name in opened if name != "train" and (text := _leak(opened["train"], opened[name], name))
@@ -165,7 +168,10 @@ def open_splits(data: ResolvedData, opening: Opening) -> dict[str, LabelledImage
             budget -= num_bytes if fits else 0
             stores[id(stored)] = _open_pixels(stored, opening, workers) if fits else None
         store = stores[id(stored)]
-        rows_N, labels_N = (torch.tensor(values, dtype=torch.int64) for values in (split.rows, split.labels))
+        rows_N = torch.tensor(split.rows, dtype=torch.int64)
+        labels_N = (
+            _labels(split, len(data.classes)) if data.is_multi_label else torch.tensor(split.labels, dtype=torch.int64)
+        )
         if store is None:
             opened[name] = StreamedImages(
                 stored,
@@ -185,6 +191,14 @@ def open_splits(data: ResolvedData, opening: Opening) -> dict[str, LabelledImage
             raise _all_unreadable(name, images)
         opened[name] = images
     return opened
+
+
+def _labels(split: ResolvedSplit, num_classes: int) -> torch.Tensor:
+    """1 for each class that an image shows: uint8, shape (N, K)."""
+    labels_NK = torch.zeros(len(split.labels), num_classes, dtype=torch.uint8)
+    for row, several in enumerate(split.labels):
+        labels_NK[row, list(several)] = 1  # type: ignore[arg-type]
+    return labels_NK
 
 
 def _leak(train: LabelledImages, measured: LabelledImages, name: str) -> str:

@@ -8,6 +8,8 @@ from imgcls.datasets.stored_images import StoredImages
 
 # The split of class folders alone that are evaluated as they are.
 WHOLE = "all"
+# Of an image: its class, or the classes that it shows, rising, where it may show any number of them.
+Labels = int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,13 @@ class ResolvedSplit:
     Attributes:
         images: where they lie; splits that were carved from one set share it.
         rows: indices in `images`.
-        labels: class index of each row.
+        labels: class index of each row, or indices where `ResolvedData.is_multi_label` is true.
         description: for results.
     """
 
     images: StoredImages
     rows: Sequence[int]
-    labels: Sequence[int]
+    labels: Sequence[Labels]
     description: DataDescription
 
 
@@ -35,8 +37,10 @@ class ResolvedData:
         classes: names in the order of the class indices.
         splits: by name.
         warnings: what the person should know about the data, a sentence each.
+        is_multi_label: whether an image may show any number of classes.
     """
 
     classes: tuple[str, ...]
     splits: dict[str, ResolvedSplit]
     warnings: tuple[str, ...] = ()
+    is_multi_label: bool = False

@@ -8,6 +8,7 @@ from pathlib import Path
 from imgcls.datasets.fingerprints import SeenImages
 from imgcls.datasets.labelled_images import DataDescription
 from imgcls.datasets.readers import cifar10
+from imgcls.datasets.readers.archives import find_archives, read_archives
 from imgcls.datasets.readers.cifar10_download import fetch_cifar10
 from imgcls.datasets.readers.folder import (
     LAYOUT_HINT,
@@ -26,7 +27,7 @@ from imgcls.datasets.readers.folder_checks import (
     spell,
     unlabelled,
 )
-from imgcls.datasets.readers.table_splits import resolve_table
+from imgcls.datasets.readers.table_splits import resolve_table, split_labelled
 from imgcls.datasets.readers.tables import is_table
 from imgcls.datasets.resolved import WHOLE, ResolvedData, ResolvedSplit
 from imgcls.datasets.splits import Carving
@@ -66,13 +67,15 @@ def resolve(
     whole: bool = True,
     allow_modified: bool = False,
     group_column: str = "",
+    multi_label: bool | None = None,
     fold: tuple[int, int] | None = None,
     download_progress: DownloadProgress | None = None,
 ) -> ResolvedData:
     """Find a data set and the images of the splits asked for.
 
     Args:
-        spec: `cifar10`, a folder that is or holds `cifar-10-batches-py`, an image folder, or a table (see `tables`).
+        spec: `cifar10`, a folder that is or holds `cifar-10-batches-py`, an image folder, a table (see `tables`), or
+            archives (see `archives`).
         splits: names among `SPLITS`; those that don't exist are left out. None for the one to evaluate: test, else
             val, else (class folders alone) what `whole` says.
         val_fraction: what to carve from train where there is no val; None carves only where there is no test either.
@@ -81,21 +84,36 @@ def resolve(
         whole: evaluate all of class folders alone, else only what training keeps for validation.
         allow_modified: accept CIFAR-10 files with other checksums than the published ones.
         group_column: of a table, whose values stay on one side of a split; empty takes `group` where there is one.
+        multi_label: whether an image of a table may have any number of labels; None where a row has several.
         fold: which part of cross-validation validates in the place of a share, from 1, and how many parts there are.
         download_progress: called with bytes so far and in all.
     Raises:
         DataError: no such data set, or it can't be used.
         ConfigError: val_fraction is out of range.
     """
+    if spec == "cifar10" and multi_label:
+        raise DataError("CIFAR-10 has one label per image", hint="leave out --multi-label")
     if spec == "cifar10":
         batches = cifar10.find_batches(cache_folders.datasets_folder()) or fetch_cifar10(progress=download_progress)
     else:
         root = Path(spec).expanduser()
+        if archives := find_archives(spec):
+            if group_column:
+                raise DataError(f"{spec} has no columns, so that there are no groups", hint="leave out --group-column")
+            table = read_archives(spec, archives, multi_label=multi_label)
+            return split_labelled(spec, root, table, splits, Carving(val_fraction, seed, seen, fold=fold), whole=whole)
         if not root.exists():
             raise DataError(f"no such data set: {spec}", hint=f"use cifar10 or a folder; {LAYOUT_HINT}")
         if root.is_file() and is_table(root):
             carving = Carving(val_fraction, seed, seen, fold=fold)
-            return resolve_table(spec, root, splits, carving, whole=whole, group_column=group_column)
+            return resolve_table(
+                spec, root, splits, carving, whole=whole, group_column=group_column, multi_label=multi_label
+            )
+        if multi_label:
+            raise DataError(
+                f"{spec} has one label per image, by its folders",
+                hint="--data TABLE.csv has several: path,label with lines such as a.jpg,cat;dog",
+            )
         if group_column:
             raise DataError(f"{spec} has no columns, so that there are no groups", hint="--data TABLE.csv has them")
         found = cifar10.find_batches(root) if root.is_dir() else None

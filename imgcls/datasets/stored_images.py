@@ -8,7 +8,7 @@ Shapes: N images, C channels (3), H height, W width.
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -125,7 +125,7 @@ class FileImages:
     def fingerprint(self, indices: Sequence[int] | None = None) -> str:
         """SHA-256 over names, sizes and modification times, the same for a faithful copy elsewhere."""
         chosen = self.files if indices is None else [self.files[index] for index in indices]
-        return _digest(f"{file.name}\0{file.size}\0{file.mtime_ns}" for file in chosen)
+        return digest_of_lines(f"{file.name}\0{file.size}\0{file.mtime_ns}" for file in chosen)
 
     def content_key(self) -> str:
         """See `Images`; beside the fingerprint's values it holds the status times.
@@ -133,7 +133,7 @@ class FileImages:
         Two archives can unpack to files of the same names, sizes and modification times (bitmaps, dated 1970); the
         status time is when they were really written here.
         """
-        return _digest(f"{file.name}\0{file.size}\0{file.mtime_ns}\0{file.ctime_ns}" for file in self.files)
+        return digest_of_lines(f"{file.name}\0{file.size}\0{file.mtime_ns}\0{file.ctime_ns}" for file in self.files)
 
     def fingerprints(self) -> Tensor:
         """See `Images`."""
@@ -205,5 +205,6 @@ class ArrayImages:
         return torch.from_numpy(self.pixels_NCHW) if same else None
 
 
-def _digest(lines: Any) -> str:
+def digest_of_lines(lines: Iterable[str]) -> str:
+    """SHA-256 over lines of text, whose bytes outside UTF-8 may be lone surrogates."""
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -12,6 +12,7 @@ from imgcls.datasets.opening import Opening
 from imgcls.datasets.resolving import find_source
 from imgcls.errors import DataError, UsageError
 from imgcls.evaluation.class_matching import match_classes
+from imgcls.images.archives.names import has_braces
 from imgcls.models.loaded_model import LoadedModel
 
 DownloadProgress = Callable[[int, int | None], None]
@@ -48,7 +49,7 @@ def open_data_for(
         )
     if data is None:
         source = find_source(source, near=model.weights_path)
-    if data is None and source != "cifar10" and not Path(source).exists():
+    if data is None and source != "cifar10" and not Path(source).exists() and not has_braces(source):
         raise DataError(
             f"the data that {model.name} was trained on is not here: {source}", hint="name a data set with --data"
         )
@@ -62,6 +63,8 @@ def open_data_for(
         seed=trained_on.get("split_seed", model.recipe.get("train", {}).get("seed", 0)),
         # Another table may have other columns.
         group_column=trained_on.get("group_column", "") if data is None else "",
+        # A table whose rows happen to have one label each is one of several all the same.
+        multi_label=True if model.multi_label is not None else None,
         seen=seen,
         whole=data is not None,
         allow_modified=allow_modified,

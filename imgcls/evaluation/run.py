@@ -7,13 +7,15 @@ from typing import Literal, get_args
 import torch
 
 from imgcls.datasets.fingerprints import SeenImages
-from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.datasets.labelled_images import LabelledImages, is_multi_label
 from imgcls.datasets.opening import Opening
 from imgcls.distributed.process_group import Processes
-from imgcls.errors import UsageError
+from imgcls.errors import DataError, UsageError
 from imgcls.evaluation.class_matching import match_classes
 from imgcls.evaluation.data import open_data_for
 from imgcls.evaluation.metrics import evaluate_network
+from imgcls.evaluation.multi_label.report import MultiLabelReport
+from imgcls.evaluation.multi_label.run import evaluate_multi_label
 from imgcls.evaluation.placement import UpcomingImages, placed, taking_truncated, with_twin
 from imgcls.evaluation.report import EvalReport
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
@@ -55,12 +57,14 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     runtime: Runtime = "auto",
     allow_code: bool = False,
-) -> EvalReport:
+) -> EvalReport | MultiLabelReport:
     """Measure a model on labelled images: all figures with their intervals, each class, and the confusion matrix.
+
+    Where images have several labels: mean average precision, and each class at its threshold.
 
     Args:
         model: a checkpoint, a run folder, an `.onnx` or `.pt2` file, a bundled name or the name of a network.
-        data: `cifar10`, or a folder of class folders; None takes what the model was trained on.
+        data: `cifar10`, a folder of class folders, a table or archives; None takes what the model was trained on.
         split: None chooses test, else val, else all of a folder without splits.
         weights: a state_dict for a named network.
         labels: class names in the order of the outputs of `weights`, or of an ONNX file of another tool.
@@ -116,7 +120,7 @@ def evaluate(
         device=str(place),
         upcoming=UpcomingImages(found.images),
     )
-    return evaluate_model(
+    return measure_model(
         with_twin(loaded, request),
         found.images,
         device=place,
@@ -125,6 +129,45 @@ def evaluate(
         progress=progress,
         warnings=found.warnings,
     )
+
+
+def measure_model(
+    model: LoadedModel,
+    images: LabelledImages,
+    *,
+    device: torch.device,
+    batch_size: int | None = None,
+    tta: TestTimeAugmentation | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    processes: Processes | None = None,
+    warnings: tuple[str, ...] = (),
+) -> EvalReport | MultiLabelReport:
+    """Measure a model on labelled images, with one label or several; see `evaluate_model`."""
+    if not is_multi_label(images):
+        return evaluate_model(
+            model,
+            images,
+            device=device,
+            batch_size=batch_size,
+            tta=tta,
+            progress=progress,
+            processes=processes,
+            warnings=warnings,
+        )
+    return evaluate_multi_label(
+        model,
+        images,
+        device=device,
+        batch_size=batch_size or _usual_batch(model),
+        tta=tta,
+        progress=progress,
+        processes=processes,
+        warnings=warnings,
+    )
+
+
+def _usual_batch(model: LoadedModel) -> int:
+    return SMALL_BATCH if max(model.transform.size_px) <= SMALL_PX else LARGE_BATCH
 
 
 def evaluate_model(
@@ -150,16 +193,19 @@ def evaluate_model(
         processes: that each measure a part of the images; every process calls this and gets the whole report.
         warnings: about the data, for the report.
     Raises:
-        DataError: a class that the model doesn't know, or no image that can be read.
+        DataError: a class that the model doesn't know, several labels per image, or no image that can be read.
     """
+    if is_multi_label(images):
+        raise DataError(
+            f"{images.description.name} has several labels per image", hint=f"imgcls eval measures {model.name} on it"
+        )
     class_map = match_classes(images.classes, model.classes, wordnet_ids=model.wordnet_ids)
-    small = max(model.transform.size_px) <= SMALL_PX
     result = evaluate_network(
         answering(model).to(device),
         images,
         transform=model.transform,
         device=device,
-        batch_size=batch_size or (SMALL_BATCH if small else LARGE_BATCH),
+        batch_size=batch_size or _usual_batch(model),
         class_map=class_map,
         tta=tta,
         progress=progress,

@@ -96,14 +96,15 @@ def export_onnx(
         write_onnx(path, plain, model)
         on_step("comparing its answers")
         files = {"fp32": _opened(path, runs, "fp32")}
-        parities = {"fp32": compare(expected, in_batches(runs["fp32"], images))}
+        several = model.multi_label is not None
+        parities = {"fp32": compare(expected, in_batches(runs["fp32"], images), is_multi_label=several)}
         parities["fp32"].check("the ONNX file")
         if precision != "fp32":
             on_step(f"converting to {precision}")
             smaller = to_half(plain) if calibration is None else to_int8(path, INPUT, calibration, model.transform)
             write_onnx(part, smaller, model, precision=precision)
             files[precision] = _opened(part, runs, precision)
-            parities[precision] = compare(expected, in_batches(runs[precision], images))
+            parities[precision] = compare(expected, in_batches(runs[precision], images), is_multi_label=several)
         times = median_ms(runs, images)
         variants = [Variant("torch", _size(model.weights_path), times["torch"], None)]
         variants += [
@@ -221,6 +222,7 @@ def write_onnx(
         metrics=model.metrics,
         versions=versions(PACKAGES),
         calibration=model.calibration,
+        multi_label=model.multi_label,
     )
     with path.open("wb") as file:
         file.writelines(laid_out(exported, {CARD_KEY: card.to_json(), **(metadata or {})}))

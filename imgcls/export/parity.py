@@ -14,7 +14,7 @@ import torch
 from imgcls.errors import ModelError
 from imgcls.images.transform import Floats, Pixels
 from imgcls.models.loaded_model import LoadedModel
-from imgcls.models.onnx.answers import softmax
+from imgcls.models.onnx.answers import sigmoid, softmax
 
 # Beyond this a probability that people read with four digits could show the difference.
 MOST_DIFFERENCE = 1e-4
@@ -81,8 +81,8 @@ def in_batches(outputs: Outputs, images_NHWC: Pixels) -> Floats:
     return np.concatenate([outputs(images_NHWC[start : start + BATCH_SIZE]) for start in starts])
 
 
-def compare(expected_NK: Floats, found_NK: Floats) -> Parity:
-    """Compare outputs before softmax.
+def compare(expected_NK: Floats, found_NK: Floats, *, is_multi_label: bool = False) -> Parity:
+    """Compare outputs before softmax, or before the sigmoid where images have several labels.
 
     Raises:
         ModelError: an output isn't a number.
@@ -94,11 +94,12 @@ def compare(expected_NK: Floats, found_NK: Floats) -> Parity:
             "the exported file answers with values that are not numbers; it was not kept",
             hint="its numbers are too large for this precision: export without --fp16",
         )
+    activate = sigmoid if is_multi_label else softmax
     size = max(float(np.abs(expected_NK).max()), 1e-6)
     return Parity(
         num_images=len(expected_NK),
         top1=float((expected_NK.argmax(1) == found_NK.argmax(1)).mean()),
-        largest_difference=float(np.abs(softmax(expected_NK) - softmax(found_NK)).max()),
+        largest_difference=float(np.abs(activate(expected_NK) - activate(found_NK)).max()),
         largest_relative_difference=float(np.abs(expected_NK - found_NK).max()) / size,
     )
 

@@ -80,7 +80,8 @@ def export_program(
             return outputs
 
         own = outputs_of(model)
-        parity = compare(in_batches(own, images), in_batches(run, images))
+        several = model.multi_label is not None
+        parity = compare(in_batches(own, images), in_batches(run, images), is_multi_label=several)
         parity.check("the torch.export program")
         times = median_ms({"torch": own, "torch-export": run}, images)
         size_bytes = part.stat().st_size
@@ -112,6 +113,7 @@ def card_of(model: LoadedModel) -> ModelCard:
         metrics=model.metrics,
         versions=versions(PACKAGES),
         calibration=model.calibration,
+        multi_label=model.multi_label,
     )
 
 

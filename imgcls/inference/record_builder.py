@@ -14,6 +14,7 @@ from imgcls.inference.decoder import Crop, Decoded
 from imgcls.inference.restriction import Restriction
 from imgcls.inference.settings import PredictSettings
 from imgcls.models.calibration import sets_of
+from imgcls.models.multi_label import MultiLabel, multi_label_of
 from imgcls.outputs.record import ImageRecord, Prediction, RecordError, failed_record
 
 
@@ -31,6 +32,7 @@ class RecordBuilder:
         self._backend, self._settings = backend, settings
         described = backend.describe()
         self._is_multi_label = True if described.get("multi_label") else None
+        self._labels = _thresholds(multi_label_of(described), settings.threshold)
         self._only: Restriction | None = None
         if settings.only_classes:
             multi = self._is_multi_label or False
@@ -49,15 +51,21 @@ class RecordBuilder:
             decoded: the input.
             crop: its outcome.
             probabilities_K: the model's answer.
-            top_k: how many classes the record names, at most.
+            top_k: how many classes the record names, at most; but always all labels of a multi-label image.
         """
         classes, threshold = self._backend.classes, self._settings.threshold
         if self._only is not None:
             probabilities_K, top_k = self._only.apply(probabilities_K), min(top_k, len(self._only))
-        predictions = tuple(
-            Prediction(index, classes[index], float(probabilities_K[index]))
-            for index in top_classes(probabilities_K, top_k)
-        )
+        labels = None
+        if self._labels is not None:
+            labels = self._labels.members(probabilities_K)
+            if self._only is not None:
+                labels = [index for index in labels if index in self._only.indices]
+            top_k = max(top_k, len(labels))
+        # Thresholds differ, so that a label may come behind classes that are none.
+        chosen = top_classes(probabilities_K, top_k)
+        chosen += [index for index in labels or () if index not in chosen]
+        predictions = tuple(Prediction(index, classes[index], float(probabilities_K[index])) for index in chosen)
         members = None if self._sets is None else self._sets.members(probabilities_K)
         record = ImageRecord(
             input=decoded.name,
@@ -70,6 +78,7 @@ class RecordBuilder:
             thumbnail=crop.thumbnail,
             crop=crop.pixels_HWC if self._settings.keeps_crops else None,
             multi_label=self._is_multi_label,
+            labels=None if labels is None else tuple(classes[index] for index in labels),
             truncated=crop.is_truncated or None,
             restricted_to=None if self._only is None else len(self._only),
             set=None if members is None else tuple(classes[index] for index in members),
@@ -80,6 +89,13 @@ class RecordBuilder:
     def failed(self, decoded: Decoded, error: RecordError) -> ImageRecord:
         """The record of an input that has no crop."""
         return _with_frame(failed_record(decoded.name, self._backend.id, error, decoded.version), decoded)
+
+
+def _thresholds(labels: MultiLabel | None, threshold: float | None) -> MultiLabel | None:
+    """A model's own thresholds, or the one that was asked for in their place."""
+    if labels is None or threshold is None:
+        return labels
+    return MultiLabel((threshold,) * len(labels.thresholds))
 
 
 def _with_frame(record: ImageRecord, decoded: Decoded) -> ImageRecord:

@@ -10,6 +10,7 @@
     versions        {"imgcls": ..., "torch": ...}
     images          fingerprints of the images behind the weights: train, val, earlier; int64 tensors
     calibration     only where `imgcls calibrate` made it: see `calibration.py`
+    multi_label     only where images have several labels: see `multi_label.py`; then the format version is 2
     start           only where training began with trained weights: their name and SHA-256
     resume          only in last.pt: optimiser, schedule, epoch, random states
 
@@ -28,9 +29,12 @@ from imgcls.host.tensor_files import load_tensors, save_tensors
 from imgcls.host.versions import versions
 from imgcls.images.transform import Transform
 from imgcls.models.calibration import Calibration
+from imgcls.models.multi_label import MultiLabel
 from imgcls.models.state_dicts import check_tensors
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# What an older imgcls reads, for files that hold nothing that it would get wrong: it would answer with softmax.
+PLAIN_VERSION = 1
 REQUIRED = ("model", "classes", "transform", "weights")
 
 
@@ -51,6 +55,7 @@ class Checkpoint:
         images: fingerprints of the images that it was trained and validated on; empty in files of earlier versions.
         resume: optimiser, schedule and random states; empty except in `last.pt`.
         calibration: what is done to the logits; None where nobody calibrated the model.
+        multi_label: the thresholds of its classes where images have several labels; None for one label per image.
     """
 
     model_name: str
@@ -65,6 +70,7 @@ class Checkpoint:
     images: dict[str, Tensor] = field(default_factory=dict)
     resume: dict[str, Any] = field(default_factory=dict)
     calibration: Calibration | None = None
+    multi_label: MultiLabel | None = None
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -74,7 +80,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         OutputError: it can't be written.
     """
     content = {
-        "format_version": FORMAT_VERSION,
+        "format_version": PLAIN_VERSION if checkpoint.multi_label is None else FORMAT_VERSION,
         "model": {"name": checkpoint.model_name, "arguments": checkpoint.model_arguments},
         "classes": list(checkpoint.classes),
         "transform": checkpoint.transform.to_dict(),
@@ -91,6 +97,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         content["resume"] = checkpoint.resume
     if checkpoint.calibration is not None:
         content["calibration"] = checkpoint.calibration.to_dict()
+    if checkpoint.multi_label is not None:
+        content["multi_label"] = checkpoint.multi_label.to_dict()
     with replacing(path) as part:
         save_tensors(content, part)
 
@@ -133,6 +141,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             resume=dict(content.get("resume", {})),
             calibration=Calibration.from_dict(content["calibration"], num_classes=len(content["classes"]))
             if "calibration" in content
+            else None,
+            multi_label=MultiLabel.from_dict(content["multi_label"], num_classes=len(content["classes"]))
+            if "multi_label" in content
             else None,
         )
     except ModelError as exc:

@@ -56,6 +56,7 @@ class ExportedNetwork(nn.Module):
             "exported_from": card.weights_sha256,
             **({"weights_revision": card.weights_revision} if card.weights_revision else {}),
             **({"calibration": card.calibration.describe()} if card.calibration else {}),
+            **(card.multi_label.describe() if card.multi_label else {}),
         }
 
     def on(self, device: str) -> Self:

@@ -11,6 +11,7 @@ from imgcls.images.transform import Transform
 from imgcls.models.calibration import Calibration
 from imgcls.models.checkpoint import Checkpoint, save_checkpoint
 from imgcls.models.exported import ExportedNetwork
+from imgcls.models.multi_label import MultiLabel
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class LoadedModel:
         calibration: what is done to the network's logits, where somebody calibrated it; `calibrated_network.answering`.
         weights_revision: the commit of the hub's repository that the weights came from, where they did.
         notes: what was chosen for a person who didn't say it, one sentence each.
+        multi_label: the thresholds of its classes where images have several labels; None for one label per image, and
+            for ONNX files of other tools.
     """
 
     name: str
@@ -52,6 +55,7 @@ class LoadedModel:
     weights_revision: str = ""
     notes: tuple[str, ...] = ()
     calibration: Calibration | None = None
+    multi_label: MultiLabel | None = None
 
     @property
     def id(self) -> str:
@@ -70,6 +74,7 @@ class LoadedModel:
             "num_classes": len(self.classes),
             "transform": self.transform.to_dict(),
             **({"calibration": self.calibration.describe()} if self.calibration else {}),
+            **(self.multi_label.describe() if self.multi_label else {}),
         }
 
 
@@ -96,6 +101,7 @@ def save_loaded(model: LoadedModel, path: Path) -> None:
         recipe=model.recipe,
         images=model.images,
         calibration=model.calibration,
+        multi_label=model.multi_label,
         start={"model": model.name, "weights": model.weights_path.name, **told},
     )
     save_checkpoint(stored, path)

@@ -120,6 +120,7 @@ def _from_checkpoint(checkpoint: Checkpoint, path: Path, *, name: str = "") -> L
         metrics=checkpoint.metrics,
         images=checkpoint.images,
         calibration=checkpoint.calibration,
+        multi_label=checkpoint.multi_label,
     )
 
 
@@ -204,4 +205,5 @@ def _from_exported(network: ExportedNetwork, notes: tuple[str, ...] = ()) -> Loa
         recipe=card.recipe,
         metrics=card.metrics,
         calibration=card.calibration,
+        multi_label=card.multi_label,
     )

@@ -8,8 +8,11 @@ from imgcls.errors import ModelError
 from imgcls.host.versions import versions
 from imgcls.images.transform import Transform
 from imgcls.models.calibration import Calibration
+from imgcls.models.multi_label import MultiLabel
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# What an older imgcls reads, for files that hold nothing that it would get wrong: it would answer with softmax.
+PLAIN_VERSION = 1
 REQUIRED = ("name", "classes", "transform", "weights_sha256")
 
 
@@ -29,6 +32,7 @@ class ModelCard:
         metrics: figures stored with it, where known; measured before the export.
         versions: of imgcls, torch, ... that exported it.
         calibration: what is done to the outputs of the graph; None where nobody calibrated the model.
+        multi_label: the thresholds of its classes where images have several labels; None for one label per image.
     """
 
     name: str
@@ -42,13 +46,17 @@ class ModelCard:
     metrics: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=versions)
     calibration: Calibration | None = None
+    multi_label: MultiLabel | None = None
 
     def to_json(self) -> str:
         """One JSON object."""
-        values = {"format_version": FORMAT_VERSION, **asdict(self), "transform": self.transform.to_dict()}
-        del values["calibration"]
+        version = PLAIN_VERSION if self.multi_label is None else FORMAT_VERSION
+        values = {"format_version": version, **asdict(self), "transform": self.transform.to_dict()}
+        del values["calibration"], values["multi_label"]
         if self.calibration is not None:
             values["calibration"] = self.calibration.to_dict()
+        if self.multi_label is not None:
+            values["multi_label"] = self.multi_label.to_dict()
         return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
     @classmethod
@@ -90,6 +98,9 @@ class ModelCard:
                 versions=dict(values.get("versions", {})),
                 calibration=Calibration.from_dict(values["calibration"], num_classes=len(classes))
                 if "calibration" in values
+                else None,
+                multi_label=MultiLabel.from_dict(values["multi_label"], num_classes=len(classes))
+                if "multi_label" in values
                 else None,
             )
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as exc:

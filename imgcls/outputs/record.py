@@ -20,6 +20,7 @@ OPTIONAL_KEYS: dict[str, type] = {
     "frames": int,
     "truncated": bool,
     "multi_label": bool,
+    "labels": tuple,
     "restricted_to": int,
     "set": tuple,
     "accepted": bool,
@@ -35,7 +36,7 @@ class Prediction:
     Attributes:
         class_id: index of the network's output.
         label: the class's name.
-        probability: softmax output, in [0, 1].
+        probability: softmax output, or of multi-label models the sigmoid's, in [0, 1].
     """
 
     class_id: int
@@ -85,13 +86,16 @@ class ImageRecord:
     Attributes:
         input: the input's name.
         model: name and first digits of the weights' SHA-256.
-        predictions: most probable first; empty when the input failed.
+        predictions: most probable first; empty when the input failed. With `labels`, all of these are among them, also
+            where that is more than were asked for.
         width, height: of the upright image, in pixels; None when the input failed.
         error: why it failed, or None.
         uncertain: whether the most probable class stays under the threshold; None when none was asked for.
         frame, frames: which frame or page was classified, counted from 0, of how many; None where there is only one.
         truncated: True where the file lacks its end, and was accepted all the same.
         multi_label: True where each class has a probability of its own, and they don't add up to 1.
+        labels: of a model that knows thresholds for them, all classes that reach theirs, the most probable first; None
+            for one label per image.
         restricted_to: how many classes could be answered, where that was not all of them; None else.
         set: labels of which one is the true one as often as the model was calibrated for; None without that.
         accepted: whether the answer needs no person, as `--accept-if` says; None where that wasn't asked.
@@ -111,6 +115,7 @@ class ImageRecord:
     frames: int | None = None
     truncated: bool | None = None
     multi_label: bool | None = None
+    labels: tuple[str, ...] | None = None
     restricted_to: int | None = None
     set: tuple[str, ...] | None = None
     accepted: bool | None = None

@@ -42,7 +42,8 @@ class DataSettings(Section):
     """[data]: which images, and the one preprocessing that stays with the model."""
 
     source: str = Field(
-        default="", description="cifar10, a folder of class folders, or a table of labels (CSV, TSV, Parquet)"
+        default="",
+        description="cifar10, a folder of class folders, a table of labels (CSV, TSV, Parquet), or tar and zip files",
     )
     image_px: int | None = Field(
         default=None,
@@ -104,6 +105,11 @@ class DataSettings(Section):
         default="",
         description="of a table of labels, the column whose values stay on one side of the split, such as patient; "
         "left out: group, where there is one",
+    )
+    multi_label: bool | None = Field(
+        default=None,
+        description="whether an image of a table may have any number of labels, with semicolons between them; left "
+        "out: whether a row has several",
     )
     allow_modified: bool = Field(
         default=False, description="take CIFAR-10 files whose checksums are not the published ones"

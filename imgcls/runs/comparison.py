@@ -50,9 +50,9 @@ class Run:
 
     @property
     def test_top1(self) -> float | None:
-        """Of best.pt on the test images, where the run has come so far."""
+        """Of best.pt on the test images, where the run has come so far; of several labels per image mAP."""
         test = self.result.get("test") if self.result else None
-        return float(test["top1"]) if test else None
+        return float(test.get("map", test.get("top1"))) if test else None
 
     def to_dict(self, keys: Sequence[str]) -> dict[str, Any]:
         """Plain values, with those settings of the recipe that are asked for."""
@@ -60,8 +60,8 @@ class Run:
         return {
             "run": str(self.path),
             "epochs": self.epochs,
-            "best": {"epoch": best.epoch, "top1": best.top1, "loss": best.loss} if best else None,
-            "test_top1": self.test_top1,
+            "best": best.to_dict() if best else None,
+            "test_map" if best is not None and best.map is not None else "test_top1": self.test_top1,
             "train_sec": round(self.train_sec, 3),
             "stopped": self.result.get("stopped") if self.result else None,
             "ended": self.result is not None,
@@ -153,6 +153,6 @@ def _plain(value: Any) -> Any:
 
 def _rank(run: Run) -> tuple[float, float]:
     best = run.best
-    if best is None or best.top1 is None or best.loss is None:
+    if best is None or best.main is None or best.loss is None:
         return (1.0, float("inf"))
-    return (-best.top1, best.loss)
+    return (-best.main, best.loss)

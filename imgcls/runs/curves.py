@@ -105,18 +105,20 @@ def build_figure(runs: Mapping[str, Metrics]) -> "Figure":
     _draw_losses(loss, runs, held_out)
     if held_out:
         top1 = figure.add_subplot(grid[0, 1])
-        top1.set_title("top-1")
-        top1.set_ylabel("images classified correctly")
+        several = any(line.get("map") is not None for metrics in runs.values() for line in metrics)
+        key, title = ("map", "mAP") if several else ("top1", "top-1")
+        top1.set_title(title)
+        top1.set_ylabel("mean average precision" if several else "images classified correctly")
         top1.yaxis.set_major_formatter(PercentFormatter(xmax=1))
         for number, (name, metrics) in enumerate(runs.items()):
             colour, style = (COLOURS[1], "-") if len(runs) == 1 else _look(number)
             if len(runs) == 1:
                 name = held_out
                 _line(top1, metrics, "train_top1", label="training", color=COLOURS[0])
-            _line(top1, metrics, "top1", label=_short(name), color=colour, linestyle=style)
+            _line(top1, metrics, key, label=_short(name), color=colour, linestyle=style)
             score, epoch = _mark_kept(top1, metrics, colour)
             if len(runs) == 1:
-                top1.set_title(f"top-1, kept: {score:.2%} (epoch {epoch})")
+                top1.set_title(f"{title}, kept: {score:.2%} (epoch {epoch})")
         top1.legend(fontsize="small", loc="lower right")
     rate.set_ylabel("learning rate")
     for number, metrics in enumerate(runs.values()):
@@ -166,10 +168,10 @@ def _short(name: str) -> str:
 def _mark_kept(axes: "Axes", metrics: Metrics, colour: str) -> tuple[float, int]:
     """A star at the epoch of best.pt: the best one, or the last where the test images stand in."""
     kept = best_score(metrics)
-    if kept is None or kept.top1 is None:
+    if kept is None or kept.main is None:
         return 0.0, 0
-    axes.plot([kept.epoch], [kept.top1], marker="*", markersize=11, color=colour, linestyle="")
-    return kept.top1, kept.epoch
+    axes.plot([kept.epoch], [kept.main], marker="*", markersize=11, color=colour, linestyle="")
+    return kept.main, kept.epoch
 
 
 def _finish(axes: "Axes", *, num_epochs: int) -> None:

@@ -46,6 +46,7 @@ class Started:
         skipped: damaged files found so far.
         warnings: what there is to say about the data set, its classes, and a run that goes on on another machine.
         remarks: what was stripped or left out of the weights that it begins with.
+        is_multi_label: whether images have several labels, so that mAP counts in the place of top-1.
     """
 
     run: Path
@@ -71,6 +72,7 @@ class Started:
     skipped: tuple[SkippedImage, ...]
     warnings: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+    is_multi_label: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +139,10 @@ class EpochEnd:
         images: images trained on since the run began.
         validation_sec: that measuring took; None without validation images.
         elapsed_sec: since the run began, with validation and saving; without the time that a cut run lay still.
-        train_top1: of the training images, as they were augmented, while the weights moved; None where mixup or CutMix
-            leave no image with one class.
+        train_top1: of the training images, as they were augmented, while the weights moved; None where mixup, CutMix or
+            several labels leave no image with one class.
+        map: mean average precision on the images that are validated on, where they have several labels: then top1 and
+            top5 are None. Else it is None, and not written.
     """
 
     epoch: int
@@ -155,10 +159,16 @@ class EpochEnd:
     validation_sec: float | None
     elapsed_sec: float
     train_top1: float | None = None
+    map: float | None = None
+
+    @property
+    def score(self) -> "Score":
+        """What chooses best.pt."""
+        return Score(self.epoch, self.top1, self.loss, self.map)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        return _without_map(asdict(self))
 
 
 Event = Started | FeatureProgress | StepProgress | Measuring | EpochEnd
@@ -173,19 +183,39 @@ class Score:
 
     Attributes:
         epoch: counted from 1.
-        top1: fraction.
+        top1: fraction; None where images have several labels.
         loss: mean cross-entropy.
+        map: mean average precision, where images have several labels; else None, and not written.
     """
 
     epoch: int
     top1: float | None
     loss: float | None
+    map: float | None = None
+
+    @property
+    def main(self) -> float | None:
+        """What counts first: top-1, or mAP."""
+        return self.top1 if self.map is None else self.map
+
+    @property
+    def name(self) -> str:
+        """What that is called."""
+        return "top-1" if self.map is None else "mAP"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return _without_map(asdict(self))
 
     def beats(self, other: "Score | None") -> bool:
-        """Whether this is the better epoch: higher top-1, then lower loss; without validation the later one."""
-        if other is None or self.top1 is None or self.loss is None or other.top1 is None or other.loss is None:
+        """Whether this is the better epoch: higher top-1 or mAP, then lower loss; without validation the later one."""
+        if other is None or self.main is None or self.loss is None or other.main is None or other.loss is None:
             return True
-        return (self.top1, -self.loss) > (other.top1, -other.loss)
+        return (self.main, -self.loss) > (other.main, -other.loss)
+
+
+def _without_map(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != "map" or value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +261,8 @@ class TrainResult:
         return {
             "schema": 1,
             "run": str(self.run),
-            "best": asdict(self.best) if self.best else None,
-            "last": asdict(self.last) if self.last else None,
+            "best": self.best.to_dict() if self.best else None,
+            "last": self.last.to_dict() if self.last else None,
             "test": self.test,
             "epochs": self.epochs,
             "train_sec": round(self.train_sec, 3),

@@ -18,7 +18,7 @@ MAX_BYTES = 64 * 2**20
 MAX_EPOCHS = 10**9
 # What a line must say; the first two of validation are null without it.
 FIGURES = ("loss", "top1")
-OPTIONAL_FIGURES = ("top5", "lr", "train_top1", "images_per_sec", "validation_sec", "elapsed_sec")
+OPTIONAL_FIGURES = ("map", "top5", "lr", "train_top1", "images_per_sec", "validation_sec", "elapsed_sec")
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ def read_result(run: Path) -> dict[str, Any] | None:
     except MalformedError as exc:
         raise _damaged(path, str(exc)) from exc
     test = result.get("test") if isinstance(result, dict) else None
-    is_measured = test is None or (isinstance(test, dict) and _is_number(test.get("top1")))
+    is_measured = test is None or (isinstance(test, dict) and _is_number(test.get("map", test.get("top1"))))
     if not isinstance(result, dict) or not is_measured or not isinstance(result.get("stopped"), str | None):
         raise _damaged(path, "is no result of a run")
     return result
@@ -101,6 +101,11 @@ def read_result(run: Path) -> dict[str, Any] | None:
 
 def _damaged(path: Path, reason: str) -> DataError:
     return DataError(f"{path} {reason}", hint="move it away; the weights of the run are not touched by it")
+
+
+def score_of(line: Mapping[str, Any]) -> Score:
+    """The score of a line of metrics.jsonl."""
+    return Score(line["epoch"], line["top1"], line["loss"], line.get("map"))
 
 
 def best_score(metrics: Sequence[Mapping[str, Any]]) -> Score | None:
@@ -111,7 +116,7 @@ def best_score(metrics: Sequence[Mapping[str, Any]]) -> Score | None:
     """
     best: Score | None = None
     for line in metrics:
-        score = Score(line["epoch"], line["top1"], line["loss"])
+        score = score_of(line)
         # Nothing is chosen by the test images.
         if line.get("split") == "test" or score.beats(best):
             best = score

@@ -75,7 +75,7 @@ class NotebookProgress:
 
     def _repr_html_(self) -> str:
         """The run so far."""
-        head = "".join(f"<th>{title}</th>" for title in HEADER)
+        head = "".join(f"<th>{title}</th>" for title in self._header())
         rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(row))}</tr>" for row in self._rows)
         title, warnings = "", ""
         if self._started is not None:
@@ -89,7 +89,16 @@ class NotebookProgress:
         """The last whole epoch, for what shows no HTML."""
         if not self._rows:
             return f"NotebookProgress({self._now})"
-        return "NotebookProgress(" + ", ".join(map(" ".join, zip(HEADER, _cells(self._rows[-1]), strict=True))) + ")"
+        return (
+            "NotebookProgress("
+            + ", ".join(map(" ".join, zip(self._header(), _cells(self._rows[-1]), strict=True)))
+            + ")"
+        )
+
+    def _header(self) -> tuple[str, ...]:
+        """The titles; of several labels per image the score is another one."""
+        score = self._rows[-1].score.name if self._rows else "top-1"
+        return tuple(score if title == "top-1" else title for title in HEADER)
 
 
 def _cells(row: EpochEnd) -> tuple[str, ...]:
@@ -97,7 +106,7 @@ def _cells(row: EpochEnd) -> tuple[str, ...]:
         str(row.epoch),
         f"{row.train_loss:.4f}",
         "" if row.loss is None else f"{row.loss:.4f}",
-        "" if row.top1 is None else f"{row.top1:.2%}",
+        "" if row.score.main is None else f"{row.score.main:.2%}",
         f"{row.seconds:.1f}",
         f"{row.images_per_sec:,.0f}",
     )

@@ -73,6 +73,9 @@ class TensorBoardLog:
             if event.loss is not None and event.top1 is not None and event.top5 is not None:
                 split = self._started.validates_on
                 figures |= {f"{split}/loss": event.loss, f"{split}/top1": event.top1, f"{split}/top5": event.top5}
+            elif event.loss is not None and event.map is not None:
+                split = self._started.validates_on
+                figures |= {f"{split}/loss": event.loss, f"{split}/map": event.map}
             self._write(figures, event.epoch * self._started.steps_per_epoch)
 
     def finish(self, result: TrainResult) -> None:
@@ -82,7 +85,8 @@ class TensorBoardLog:
             OutputError: it can't be written.
         """
         if result.test is not None and self._started is not None and self._writer is not None:
-            figures = {f"test/best_{key}": result.test[key] for key in ("loss", "top1", "top5")}
+            keys = ("loss", "map") if "map" in result.test else ("loss", "top1", "top5")
+            figures = {f"test/best_{key}": result.test[key] for key in keys}
             self._write(figures, result.epochs * self._started.steps_per_epoch)
 
     def _write_progress(self, event: StepProgress) -> None:

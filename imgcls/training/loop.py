@@ -10,7 +10,8 @@ import time
 import torch
 from torch import Tensor, nn
 
-from imgcls.datasets.labelled_images import Batch
+from imgcls.datasets.labelled_images import Batch, is_multi_label
+from imgcls.datasets.readers.archive_images import shards_of
 from imgcls.distributed.control import Control
 from imgcls.distributed.data_parallel import average_statistics, broadcast_weights
 from imgcls.distributed.sharding import Shard, check_can_be_sharded, shard_of, shard_order
@@ -25,7 +26,10 @@ from imgcls.training.loss import LossMonitor
 from imgcls.training.optimization.lr_schedule import rate_factor
 from imgcls.training.optimization.optimizer import Optimisers
 from imgcls.training.position import EpochSummary, Position
-from imgcls.training.rng import epoch_order
+from imgcls.training.rng import epoch_order, sharded_order
+
+# Images of shards that are shuffled together: some gigabytes of photographs, which the system's cache still holds.
+SHUFFLE_BUFFER = 20_000
 
 
 class Loop:
@@ -49,13 +53,14 @@ class Loop:
         self.control = Control(self.processes, save_sec=60 * train.save_every_min)
         self.ema = EmaNetwork(network, decay=train.ema_decay, every=train.ema_every) if train.ema_decay else None
         self.position = Position()
-        self._one_class_each = not (recipe.augment.mixup or recipe.augment.cutmix)
+        self._one_class_each = not (recipe.augment.mixup or recipe.augment.cutmix or is_multi_label(images))
         self.num_images = len(images)
         if self.num_images < 2:
             raise DataError(
                 f"{self.num_images} training image(s): nothing can be learnt from that",
                 hint="add images, or check the folder given with --data",
             )
+        self._shards_N = shards_of(images)
         self.steps_per_epoch = math.ceil(self._num_used() / train.batch_size)
         self.total_steps = self.steps_per_epoch * train.epochs
         self.inputs = TrainingInput(
@@ -91,7 +96,7 @@ class Loop:
         stopped = self.phase_setup.begin_epoch(position.epoch, on_event, but_for_time(should_stop))
         if stopped is not None:
             return stopped
-        order_N = epoch_order(train.seed, position.epoch, self.num_images)[: self._num_used()]
+        order_N = self._order(position.epoch)[: self._num_used()]
         order_N = order_N[position.batch * train.batch_size :]
         flipped_N = self.inputs.flipped(order_N, position.epoch)
         monitor = LossMonitor(
@@ -147,6 +152,12 @@ class Loop:
         train_top1 = position.train_top1(self.processes) if self._one_class_each else None
         position.begin_next_epoch()
         return EpochSummary(monitor.mean, train_top1, self.optimisers.rate, seconds, speed)
+
+    def _order(self, epoch: int) -> Tensor:
+        """The epoch's images; the same however they are held, so that a run may go on with more or less memory."""
+        if self._shards_N is None:
+            return epoch_order(self.recipe.train.seed, epoch, self.num_images)
+        return sharded_order(self.recipe.train.seed, epoch, self._shards_N, buffer=SHUFFLE_BUFFER)
 
     def train_on(self, batch: Batch, shard: Shard, flipped_B: Tensor, num_images: int) -> Tensor:
         """Make one step: rate, input, arithmetic, EMA.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's own name for it
 
+from imgcls.datasets.labelled_images import class_counts
 from imgcls.distributed.process_group import Processes
 from imgcls.errors import DataError
 
@@ -19,6 +20,8 @@ BUFFERED_STEPS = 64
 BUFFERED_SEC = 0.5
 # From here on the small classes are easily lost: a network that never names a class of 1 in 11 images is 91 % right.
 UNEVEN = 10
+# A class that one image in ten thousand shows would otherwise drown all others whenever it comes up.
+MOST_POSITIVE = 100.0
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -35,6 +38,38 @@ def build_loss(label_smoothing: float, weights_K: Tensor | None) -> Loss:
         return total / len(target)
 
     return weighted
+
+
+def build_multi_label_loss(label_smoothing: float, weights_K: Tensor | None) -> Loss:
+    """Binary cross-entropy, summed over the classes of an image, and its mean over the images of a batch.
+
+    It is the negative logarithm of the probability of all of an image's labels, as cross-entropy is of its only one, so
+    that learning rates have about the same meaning.
+
+    Args:
+        label_smoothing: 0 and 1 become half of it, and 1 less half of it.
+        weights_K: what the images that show a class weigh in it, against those that don't; None for the same.
+    """
+
+    def loss(logits_BK: Tensor, target_BK: Tensor) -> Tensor:
+        target_BK = target_BK.float() * (1 - label_smoothing) + label_smoothing / 2
+        total = F.binary_cross_entropy_with_logits(logits_BK, target_BK, pos_weight=weights_K, reduction="sum")
+        return total / len(target_BK)
+
+    return loss
+
+
+def positive_weights(labels_NK: Tensor) -> Tensor:
+    """Weights with which the images that show a class count as much as those that don't: (N - n) / n.
+
+    Args:
+        labels_NK: of multi-label training images.
+    Returns:
+        float32, shape (K,); at most `MOST_POSITIVE`, and 1 for a class that no image shows.
+    """
+    counts_K = class_counts(labels_NK, labels_NK.shape[1]).double()
+    weights_K = (len(labels_NK) - counts_K) / counts_K.clamp(min=1)
+    return torch.where(counts_K > 0, weights_K.clamp(1 / MOST_POSITIVE, MOST_POSITIVE), 1.0).float()
 
 
 def balanced_weights(labels_N: Tensor, num_classes: int) -> Tensor:
@@ -54,7 +89,12 @@ def balanced_weights(labels_N: Tensor, num_classes: int) -> Tensor:
 
 
 def uneven_warning(labels_N: Tensor, classes: Sequence[str]) -> str | None:
-    """What to tell about classes of very different sizes; None where they are even enough."""
+    """What to tell about classes of very different sizes; None where they are even enough.
+
+    Of several labels per image some are always rare.
+    """
+    if labels_N.ndim == 2:
+        return None
     counts = torch.bincount(labels_N, minlength=len(classes)).tolist()
     small, large = (min(range(len(classes)), key=counts.__getitem__), max(range(len(classes)), key=counts.__getitem__))
     if counts[large] < UNEVEN * max(counts[small], 1):

@@ -68,4 +68,4 @@ class Measured:
     @property
     def score(self) -> Score:
         """What chooses best.pt."""
-        return Score(self.epoch.epoch, self.epoch.top1, self.epoch.loss)
+        return self.epoch.score

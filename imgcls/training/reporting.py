@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from imgcls.datasets.labelled_images import SkippedImage
+from imgcls.datasets.labelled_images import SkippedImage, is_multi_label
 from imgcls.errors import ProcessLostError
 from imgcls.host.terminal_text import counted
 from imgcls.models.families.bundled import OWN
@@ -73,6 +73,7 @@ def describe_start(session: SessionState) -> Started:
         skipped=skipped_images(session),
         warnings=_warnings(session),
         remarks=session.start.remarks if session.start is not None else (),
+        is_multi_label=is_multi_label(session.images),
     )
 
 

@@ -29,6 +29,35 @@ def epoch_order(seed: int, epoch: int, num_images: int) -> Tensor:
     return torch.randperm(num_images, generator=generator_for(seed, "order", epoch))
 
 
+def sharded_order(seed: int, epoch: int, shards_N: Tensor, *, buffer: int) -> Tensor:
+    """An epoch's order that reads a few shards at a time: shards in random order, and the images of several shuffled.
+
+    So many shards as hold `buffer` images are shuffled together, so that a disk reads them nearly in a row. Data that
+    a buffer holds have the order of `epoch_order`.
+
+    Args:
+        seed: see `epoch_order`.
+        epoch: likewise.
+        shards_N: which shard each image lies in, int64, on the CPU.
+        buffer: images that are shuffled together, at least.
+    Returns:
+        A permutation, int64.
+    """
+    if len(shards_N) <= buffer:
+        return epoch_order(seed, epoch, len(shards_N))
+    generator = generator_for(seed, "order", epoch)
+    ids, place_N = torch.unique(shards_N, return_inverse=True)
+    rank_S = torch.empty_like(ids)
+    rank_S[torch.randperm(len(ids), generator=generator)] = torch.arange(len(ids))
+    rank_N = rank_S[place_N]
+    # Whole shards belong to the buffer in which their first image is.
+    sizes_S = torch.bincount(rank_N, minlength=len(ids))
+    first_S = sizes_S.cumsum(0) - sizes_S
+    group_N = (first_S // buffer)[rank_N]
+    order_N = torch.randperm(len(shards_N), generator=generator)
+    return order_N[group_N[order_N].argsort(stable=True)]
+
+
 @contextmanager
 def forked_rng(device: torch.device) -> Iterator[None]:
     """Give torch's global generators, which dropout and initialisation use, back as they were found."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from imgcls.errors import ProcessLostError
+from imgcls.evaluation.multi_label.measuring import MultiLabelResult, best_thresholds
 from imgcls.runs.events import EpochEnd, OnEvent, ShouldStop, TrainResult
 from imgcls.training.early_stopping import EARLY, is_out_of_patience
 from imgcls.training.loss import DivergedError, diverged
@@ -95,6 +96,10 @@ class Session(SessionState):
         images, position = self.dataset.validation, self.loop.position
         begun = time.perf_counter()
         result = self.validation.validate(self.loop.evaluated_network, on_event, keep=keep)
+        single = None if isinstance(result, MultiLabelResult) else result
+        if isinstance(result, MultiLabelResult) and self.dataset.val is not None:
+            # Nothing is chosen by the test images, where they stand in.
+            self._multi_label = best_thresholds(result)
         ended = time.perf_counter()
         position.elapsed_sec = ended - self._began
         epoch = EpochEnd(
@@ -104,14 +109,15 @@ class Session(SessionState):
             train_loss=summary.train_loss,
             split=images.description.split if images is not None else None,
             loss=result.loss if result else None,
-            top1=result.top1 if result else None,
-            top5=result.top5 if result else None,
+            top1=single.top1 if single else None,
+            top5=single.top5 if single else None,
             seconds=summary.seconds,
             images_per_sec=summary.images_per_sec,
             images=position.images,
             validation_sec=ended - begun if result else None,
             elapsed_sec=position.elapsed_sec,
             train_top1=summary.train_top1,
+            map=result.mean_ap if isinstance(result, MultiLabelResult) else None,
         )
         metrics: dict[str, Any] = {"epoch": position.epoch, "train_loss": summary.train_loss}
         if result is not None and images is not None:

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 
 from imgcls.datasets.fingerprints import SeenImages
-from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.datasets.labelled_images import LabelledImages, is_multi_label
 from imgcls.datasets.opening import Dataset
 from imgcls.distributed.process_group import Processes
 from imgcls.errors import DataError
 from imgcls.host.devices import DeviceChoice
 from imgcls.models.checkpoint import Checkpoint
 from imgcls.models.initial_weights import Start
+from imgcls.models.multi_label import MultiLabel
 from imgcls.recipes.schema import Recipe, transform_of
 from imgcls.runs.events import Score
 from imgcls.runs.folder import RunFolder
@@ -69,6 +70,7 @@ class SessionState:
         self.start = start
         # What the weights that the run begins with were trained on.
         self._earlier = SeenImages.from_dict(start.images) if start is not None else None
+        self._multi_label = MultiLabel.usual(len(dataset.classes)) if is_multi_label(self.images) else None
         # When the run would have begun, had it never been cut.
         self._began = 0.0
         self.loop = Loop(
@@ -127,5 +129,6 @@ class SessionState:
             recipe=self.recipe.to_dict(),
             start=self.origin.to_dict() if self.origin else {},
             images=self.seen.to_dict() if self.folder.writes else {},
+            multi_label=self._multi_label,
             resume=resume_state(self.loop, self.images, best=self.best, last=self.last) if resume else {},
         )

@@ -15,7 +15,7 @@ from imgcls.errors import DeviceError
 from imgcls.host.devices import is_out_of_memory
 from imgcls.host.terminal_text import counted
 from imgcls.recipes.schema import Recipe
-from imgcls.training.loss import build_loss
+from imgcls.training.loss import build_loss, build_multi_label_loss
 from imgcls.training.optimization.optimizer import Optimisers
 from imgcls.training.precision import Precision
 
@@ -31,6 +31,7 @@ class TrainingStep:
         precision: of forward and backward pass.
         scaler: scales the loss up where the precision asks for it.
         weights_K: what the classes weigh in the loss, on the device; None where they weigh the same.
+        is_multi_label: whether images show any number of classes.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class TrainingStep:
         precision: Precision,
         scaler: GradScaler | None = None,
         weights_K: Tensor | None = None,
+        is_multi_label: bool = False,
     ) -> None:
         self.forward, self.optimisers = forward, optimisers
         self._max_norm, self._portions = recipe.optim.grad_clip, recipe.train.accumulate
-        self._loss = build_loss(recipe.optim.label_smoothing, weights_K)
+        build = build_multi_label_loss if is_multi_label else build_loss
+        self._loss = build(recipe.optim.label_smoothing, weights_K)
         self._autocast = torch.autocast(
             device.type, dtype=precision.autocast_dtype, enabled=precision.autocast_dtype is not None
         )
@@ -61,7 +64,8 @@ class TrainingStep:
 
         Args:
             input_BCHW: normalised images.
-            target: class indices, int64, shape (batch,), or probabilities, float32, shape (batch, num_classes).
+            target: class indices, int64, shape (batch,), or probabilities, float32, shape (batch, num_classes); of
+                multi-label images always the latter, in any type.
             weight: of this batch's gradient, where it is averaged with those of other processes.
         Returns:
             The batch's mean loss, detached, on the device.

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.datasets.labelled_images import LabelledImages, is_multi_label
 from imgcls.datasets.opening import Dataset
 from imgcls.distributed.process_group import Processes
 from imgcls.evaluation.metrics import evaluate_network
+from imgcls.evaluation.multi_label.measuring import MultiLabelResult, evaluate_labels
 from imgcls.evaluation.result import EvalResult
 from imgcls.images.transform import Transform
 from imgcls.models.building import build_with_weights
@@ -49,7 +50,9 @@ class Validation:
         self._batch_size = recipe.train.eval_batch_size
         self._kept: KeptFeatures | None = None
 
-    def validate(self, network: nn.Module, on_event: OnEvent, *, keep: bool = False) -> EvalResult | None:
+    def validate(
+        self, network: nn.Module, on_event: OnEvent, *, keep: bool = False
+    ) -> EvalResult | MultiLabelResult | None:
         """The network's figures on the validation images; None where there are none.
 
         Args:
@@ -96,7 +99,16 @@ class Validation:
         assert not isinstance(kept, str)
         return kept
 
-    def _evaluate_head(self, network: nn.Module, kept: KeptFeatures) -> EvalResult:
+    def _evaluate_head(self, network: nn.Module, kept: KeptFeatures) -> EvalResult | MultiLabelResult:
+        if is_multi_label(kept):
+            return evaluate_labels(
+                HeadNetwork(network),
+                kept,
+                transform=kept,
+                device=self.device,
+                batch_size=self._batch_size,
+                processes=self._processes,
+            )
         return evaluate_network(
             HeadNetwork(network),
             kept,
@@ -106,8 +118,18 @@ class Validation:
             processes=self._processes,
         )
 
-    def _evaluate(self, network: nn.Module, images: LabelledImages, on_event: OnEvent) -> EvalResult:
+    def _evaluate(self, network: nn.Module, images: LabelledImages, on_event: OnEvent) -> EvalResult | MultiLabelResult:
         split = images.description.split
+        if is_multi_label(images):
+            return evaluate_labels(
+                network,
+                images,
+                transform=self.transform,
+                device=self.device,
+                batch_size=self._batch_size,
+                progress=lambda done, total: on_event(Measuring(split, done, total)),
+                processes=self._processes,
+            )
         return evaluate_network(
             network,
             images,
@@ -121,8 +143,10 @@ class Validation:
         )
 
 
-def figures(result: EvalResult) -> dict[str, Any]:
+def figures(result: EvalResult | MultiLabelResult) -> dict[str, Any]:
     """What `eval` calls an evaluation's figures."""
+    if isinstance(result, MultiLabelResult):
+        return {"count": result.count, "map": result.mean_ap, "loss": result.loss}
     return {
         "count": result.count,
         "correct": result.correct,

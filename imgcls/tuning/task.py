@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from imgcls.datasets.fingerprints import digest_of
+from imgcls.datasets.labelled_images import is_multi_label
 from imgcls.datasets.opening import Dataset
 from imgcls.datasets.readers.folder import find_split_folders
 from imgcls.errors import ConfigError, DataError
@@ -82,6 +83,11 @@ class Task:
         dataset = images.of(resolve_recipe(tried))
         if dataset.train is None or dataset.val is None:
             raise DataError(f"{recipe.data.source} has no images to validate on", hint="--set data.val_fraction=0.2")
+        if is_multi_label(dataset.val):
+            raise DataError(
+                f"{recipe.data.source} has several labels per image, and a search goes by top-1",
+                hint="imgcls train ranks epochs by mAP; imgcls compare RUN... ranks runs by it",
+            )
         return cls(recipe, tried, space, val_fraction, images, dataset, "test" in splits, choice)
 
     @property

@@ -90,7 +90,9 @@ def _make(model: LoadedModel, identity: Identity, path: Path, upcoming: Upcoming
     with replacing(path) as part:
         write_onnx(part, exported, model, metadata={TWIN_KEY: json.dumps(note)})
         del exported
-        parity = compare(in_batches(outputs_of(model), images_NHWC), _answers(part, identity, images_NHWC))
+        expected_NK = in_batches(outputs_of(model), images_NHWC)
+        several = model.multi_label is not None
+        parity = compare(expected_NK, _answers(part, identity, images_NHWC), is_multi_label=several)
         parity.check("the ONNX twin")
 
 
@@ -111,7 +113,8 @@ def _make_int8(
         smaller = to_int8(plain, INPUT, shaping_NHWC, model.transform)
         write_onnx(part, smaller, model, precision="int8", metadata={TWIN_KEY: json.dumps(note)})
         expected_NK = in_batches(outputs_of(model), judging_NHWC)
-        parity = compare(expected_NK, _answers(part, identity, judging_NHWC))
+        several = model.multi_label is not None
+        parity = compare(expected_NK, _answers(part, identity, judging_NHWC), is_multi_label=several)
     same = round(parity.top1 * parity.num_images)
     on_step(
         f"int8, calibrated on {counted(len(shaping_NHWC), 'image')}: the same first class as float32 for {same} of "

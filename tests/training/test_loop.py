@@ -39,6 +39,9 @@ class Coloured:
     def __len__(self):
         return len(self.labels_N)
 
+    def stored(self, index):
+        return self, index
+
     def batches(self, order, *, batch_size, device):
         # Like a data loader's, whose start draws a number from the global generator.
         torch.rand(1)

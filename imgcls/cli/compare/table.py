@@ -35,22 +35,24 @@ def runs_table(found: "Comparison", *, colour: bool) -> str:
 
     from imgcls.cli.train.lines import clock
     from imgcls.cli.train.sparkline import sparkline
+    from imgcls.runs.metrics import score_of
 
     out = io.StringIO()
     terminal = _terminal(out, colour=colour)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("run", overflow="fold")
-    for title in ("top-1", "epoch", "loss", "test", "time"):
+    names = {run.best.name for run in found.runs if run.best is not None}
+    for title in (" or ".join(sorted(names)) or "top-1", "epoch", "loss", "test", "time"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for number, run in enumerate(found.runs, 1):
         best = run.best
-        scores = [line["top1"] for line in run.metrics if line["top1"] is not None]
+        scores = [value for line in run.metrics if (value := score_of(line).main) is not None]
         row = [
             str(number),
             str(run.path),
-            _percent(best.top1 if best else None),
+            _percent(best.main if best else None),
             f"{best.epoch}/{run.settings.get('train.epochs', '?')}" if best else "-",
             f"{best.loss:.4f}" if best and best.loss is not None else "-",
             _percent(run.test_top1),

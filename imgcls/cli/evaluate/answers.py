@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     import torch
 
     from imgcls.datasets.labelled_images import LabelledImages
+    from imgcls.evaluation.multi_label.report import MultiLabelReport
     from imgcls.evaluation.report import EvalReport
     from imgcls.models.loaded_model import LoadedModel
 
 
 def write_answers(
-    part: Path, suffix: str, found: "EvalReport", images: "LabelledImages", answer: AnswerOptions
+    part: Path,
+    suffix: str,
+    found: "EvalReport | MultiLabelReport",
+    images: "LabelledImages",
+    answer: AnswerOptions,
 ) -> None:
     """Each image's answer, the file of --errors.
 
@@ -29,14 +34,17 @@ def write_answers(
         answer: the options.
     """
     from imgcls.evaluation.answers import order_of, rows, write_rows
-
-    scores = found.result.scores
-    assert scores is not None
+    from imgcls.evaluation.multi_label.report import MultiLabelReport
 
     def name_of(index: int) -> str:
         stored, row = images.stored(index)
         return stored.name(row)
 
+    if isinstance(found, MultiLabelReport):
+        found.write_rows(part, suffix, name_of, by_loss=answer.sort is Order.LOSS)
+        return
+    scores = found.result.scores
+    assert scores is not None
     order_N = order_of(scores, by_loss=answer.sort is Order.LOSS)
     num_answers = scores.top_ids_NT.shape[1]
     write_rows(part, suffix, rows(scores, found.result.labels, name_of, order_N), num_answers=num_answers)
@@ -96,11 +104,15 @@ def write_html_page(
     )
 
 
-def answer_text(found: "EvalReport", answer: AnswerOptions, format_: options.ReportFormat) -> str:
+def answer_text(found: "EvalReport | MultiLabelReport", answer: AnswerOptions, format_: options.ReportFormat) -> str:
     """The report as JSON or as a table, in colour where it goes to a terminal."""
     if format_ is options.ReportFormat.JSON:
         return json_text(found.to_dict())
+    from imgcls.cli.evaluate.multi_label_table import render_multi_label
     from imgcls.cli.evaluate.table import render_report
+    from imgcls.evaluation.multi_label.report import MultiLabelReport
 
     colour = answer.output is None and console.stdout_has_colour()
+    if isinstance(found, MultiLabelReport):
+        return render_multi_label(found, colour=colour, sort=answer.sort.value)
     return render_report(found, colour=colour, sort=answer.sort.value)

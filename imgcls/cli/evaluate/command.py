@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from imgcls.datasets.labelled_images import LabelledImages, SkippedImage
     from imgcls.distributed.process_group import Processes
+    from imgcls.evaluation.multi_label.report import MultiLabelReport
     from imgcls.evaluation.report import EvalReport
     from imgcls.models.loaded_model import LoadedModel
 
@@ -39,6 +40,7 @@ def evaluate(
     answer.check()
     from imgcls.distributed.process_group import choose_device_of, joined
     from imgcls.evaluation.placement import placed, taking_truncated
+    from imgcls.evaluation.report import EvalReport
     from imgcls.models.loading import load_model
 
     with joined(machine.device) as processes:
@@ -75,14 +77,15 @@ def evaluate(
             part_file(answer.errors if processes.is_first else None, "--errors") as errors,
             part_file(answer.html if processes.is_first else None, "--html") as html,
         ):
-            found, images = _measure(loaded, measured, place, machine.workers, processes, labels)
+            found, images = _measure(loaded, measured, answer, place, machine.workers, processes, labels)
             if processes.is_first:
                 write(answer_text(found, answer, report.format_))
-                write_confusion(found.confusion_csv())
                 if errors is not None and answer.errors is not None:
                     write_answers(errors, answer.errors.suffix.lower(), found, images, answer)
-                if html is not None and answer.html is not None:
-                    write_html_page(html, answer, found, images, loaded, place)
+                if isinstance(found, EvalReport):
+                    write_confusion(found.confusion_csv())
+                    if html is not None and answer.html is not None:
+                        write_html_page(html, answer, found, images, loaded, place)
     _warn(found)
     if found.skipped:
         raise typer.Exit(ExitCode.SOME_FAILED)
@@ -91,17 +94,19 @@ def evaluate(
 def _measure(
     loaded: "LoadedModel",
     measured: MeasureOptions,
+    answer: AnswerOptions,
     place: "torch.device",
     workers: int | None,
     processes: "Processes",
     labels: tuple[str, ...] | None,
-) -> "tuple[EvalReport, LabelledImages]":
+) -> "tuple[EvalReport | MultiLabelReport, LabelledImages]":
     """Open the images and measure the model on them."""
+    from imgcls.datasets.labelled_images import is_multi_label
     from imgcls.datasets.opening import Opening
     from imgcls.datasets.per_process import check_same_images, memory_for_each_mib, workers_for_each
     from imgcls.evaluation.data import open_data_for
     from imgcls.evaluation.placement import UpcomingImages, with_twin
-    from imgcls.evaluation.run import evaluate_model
+    from imgcls.evaluation.run import measure_model
     from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
     from imgcls.twins.runtime import TwinRequest
 
@@ -123,6 +128,8 @@ def _measure(
                 allow_modified=measured.allow_modified_data,
                 download_progress=downloading,
             )
+    if is_multi_label(data.images):
+        answer.check_several_labels()
     check_same_images({"images": data.images}, data.images.classes, processes)
     for text in data.warnings:
         console.warn(text)
@@ -143,7 +150,7 @@ def _measure(
         )
         loaded = with_twin(loaded, request)
     with count_progress("evaluating") as evaluating:
-        report = evaluate_model(
+        report = measure_model(
             loaded,
             data.images,
             device=place,
@@ -156,7 +163,7 @@ def _measure(
     return report, data.images
 
 
-def _warn(found: "EvalReport") -> None:
+def _warn(found: "EvalReport | MultiLabelReport") -> None:
     if found.missing:
         names = ", ".join(found.missing[:SHOWN]) + (", ..." if len(found.missing) > SHOWN else "")
         console.warn(f"the data has no images of {len(found.missing)} of the model's classes: {names}")

@@ -56,7 +56,7 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="cifar10, a folder of class folders or a table of labels; by default what the model was trained on.",
+        help="cifar10, class folders, a table of labels or archives; by default what the model was trained on.",
         metavar="DATA",
     ),
 ]
@@ -153,6 +153,20 @@ class AnswerOptions(NamedTuple):
     errors: Errors = None
     html: Html = None
     heat_maps: HeatMaps = None
+
+    def check_several_labels(self) -> None:
+        """Refuse what only one label per image has, before images are run.
+
+        Raises:
+            UsageError: names the option.
+        """
+        for option in ("confusion", "html", "heat_maps"):
+            if getattr(self, option) is not None:
+                name = option.replace("_", "-")
+                raise UsageError(
+                    f"--{name} is for one label per image, and these images have several",
+                    hint=f"leave out --{name}; --errors answers.csv names each image's labels",
+                )
 
     def check(self) -> None:
         """See that each file gets one answer, and that each format can be written.

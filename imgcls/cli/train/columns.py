@@ -45,10 +45,10 @@ def columns_for(started: Started, *, width: int) -> list[Column]:
         columns += [
             Column(f"{started.validates_on} loss", 9, 3, lambda e: number(e.loss, ".4f")),
             # Room for the star of the best epoch.
-            Column("top-1 ", 8, 2, lambda e: number(e.top1, ".2%") + " "),
+            Column(f"{score_name(started)} ", 8, 2, lambda e: number(e.score.main, ".2%") + " "),
         ]
         # Of five classes or fewer the first five guesses are always right.
-        if started.num_classes > TOP_K:
+        if started.num_classes > TOP_K and not started.is_multi_label:
             columns.append(Column("top-5", 7, 7, lambda e: number(e.top5, ".2%")))
     columns += [
         Column("lr", 8, 5, lambda e: f"{e.lr:.2e}"),
@@ -61,6 +61,11 @@ def columns_for(started: Started, *, width: int) -> list[Column]:
     while len(columns) > 1 and sum(column.width for column in columns) + len(GAP) * (len(columns) - 1) > width:
         columns.remove(max(columns, key=lambda column: column.rank))
     return columns
+
+
+def score_name(started: Started) -> str:
+    """What is measured on the validation images beside the loss."""
+    return "mAP" if started.is_multi_label else "top-1"
 
 
 def number(value: float | None, how: str) -> str:
@@ -79,7 +84,7 @@ def row(event: EpochEnd, columns: list[Column], *, is_best: bool) -> Text:
     line = Text()
     for column in columns:
         text = column.text(event).rjust(column.width)
-        if is_best and column.title.startswith("top-1"):
+        if is_best and column.title in ("top-1 ", "mAP "):
             line.append(text[:-1] + "*", style="bold")
         else:
             line.append(text)

@@ -16,7 +16,7 @@ from imgcls.cli.train.run_options import RunOptions
 from imgcls.errors import UsageError
 
 if TYPE_CHECKING:
-    from imgcls.runs.events import TrainResult
+    from imgcls.runs.events import Score, TrainResult
 
 RUNS = Path("runs")
 
@@ -65,25 +65,27 @@ def cross_validate(
         figures = answer[name]
         if figures is not None:
             console.data(
-                f"{name:<8}  top-1 {figures['mean']:.2%} ± {figures['std']:.2%} (mean and standard deviation of "
-                f"{run.folds} folds; {figures['min']:.2%} to {figures['max']:.2%})"
+                f"{name:<8}  {figures['figure']} {figures['mean']:.2%} ± {figures['std']:.2%} (mean and standard "
+                f"deviation of {run.folds} folds; {figures['min']:.2%} to {figures['max']:.2%})"
             )
 
 
 def summary(results: "list[TrainResult]") -> dict[str, Any]:
     """Mean and spread over the runs, and each run's scores; the best epoch was chosen on what it is measured on."""
     values = {
-        name: [score.top1 for result in results if (score := getattr(result, name)) is not None]
+        name: [score for result in results if (score := getattr(result, name)) is not None and score.main is not None]
         for name in ("last", "best")
     }
     figures: dict[str, Any] = {
-        name: _spread(top1) if len(top1) == len(results) else None for name, top1 in values.items()
+        name: _spread(scores) if len(scores) == len(results) else None for name, scores in values.items()
     }
     return figures | {"folds": [result.to_dict() for result in results]}
 
 
-def _spread(values: list[float]) -> dict[str, float]:
+def _spread(scores: "list[Score]") -> dict[str, Any]:
+    values = [score.main or 0.0 for score in scores]
     return {
+        "figure": scores[0].name,
         "mean": statistics.fmean(values),
         "std": statistics.stdev(values),
         "min": min(values),

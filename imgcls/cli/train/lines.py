@@ -1,6 +1,7 @@
 """What is said about a training run, line by line."""
 
 import shlex
+from typing import Any
 
 from imgcls.evaluation.guesses import TOP_K
 from imgcls.host.terminal_text import counted
@@ -71,8 +72,9 @@ def epoch_line(event: EpochEnd, started: Started, *, left_sec: float | None = No
     """An epoch's figures in one line that says what each of them is."""
     width = len(str(started.epochs))
     parts = [f"epoch {event.epoch:>{width}}/{started.epochs}", f"train loss {event.train_loss:.4f}"]
-    if event.top1 is not None and event.loss is not None:
-        parts += [f"{started.validates_on} loss {event.loss:.4f}", f"top-1 {event.top1:7.2%}"]
+    score = event.score
+    if score.main is not None and event.loss is not None:
+        parts += [f"{started.validates_on} loss {event.loss:.4f}", f"{score.name} {score.main:7.2%}"]
     parts += [f"lr {event.lr:.2e}", f"{event.seconds:.1f} s", f"{event.images_per_sec:,.0f} images/s"]
     if left_sec is not None and event.epoch < started.epochs:
         parts.append(f"{clock(left_sec)} left")
@@ -88,13 +90,7 @@ def summary_lines(result: TrainResult) -> list[str]:
     if result.last is not None and result.last != result.best:
         lines.append(f"last      {score_text(result.last)}")
     if result.test is not None:
-        test = result.test
-        # Of five classes or fewer the first five guesses are always right.
-        top5 = f"top-5 {test['top5']:.2%}, " if test["num_classes"] > TOP_K else ""
-        lines.append(
-            f"test      top-1 {test['top1']:.2%} ({test['correct']:,} of {test['count']:,}), "
-            f"{top5}loss {test['loss']:.4f}"
-        )
+        lines.append(f"test      {_test_text(result.test)}")
     if result.data.get("modified"):
         lines.append("data      CIFAR-10 with other files than the published ones")
     lines.append(
@@ -111,7 +107,7 @@ def summary_lines(result: TrainResult) -> list[str]:
             "stopped   by --max-time; all is saved",
             f"next      {command_for(result)} train --resume {run}",
         ]
-    measured = result.last is not None and result.last.top1 is not None
+    measured = result.last is not None and result.last.main is not None
     held_out = "" if measured else " --data DIR, with images that it wasn't trained on"
     return [*lines, f"next      imgcls eval {run}{held_out}", f"          imgcls predict -m {run} image.jpg"]
 
@@ -123,9 +119,19 @@ def command_for(result: TrainResult) -> str:
 
 def score_text(score: Score) -> str:
     """An epoch's score in words."""
-    if score.top1 is None or score.loss is None:
+    if score.main is None or score.loss is None:
         return f"epoch {score.epoch}"
-    return f"epoch {score.epoch}: top-1 {score.top1:.2%}, loss {score.loss:.4f}"
+    return f"epoch {score.epoch}: {score.name} {score.main:.2%}, loss {score.loss:.4f}"
+
+
+def _test_text(test: dict[str, Any]) -> str:
+    if "map" in test:
+        share = "-" if test["map"] is None else f"{test['map']:.2%}"
+        return f"mAP {share} on {counted(test['count'], 'image')}, loss {test['loss']:.4f}"
+    # Of five classes or fewer the first five guesses are always right.
+    top5 = f"top-5 {test['top5']:.2%}, " if test["num_classes"] > TOP_K else ""
+    right = f"{test['correct']:,} of {test['count']:,}"
+    return f"top-1 {test['top1']:.2%} ({right}), {top5}loss {test['loss']:.4f}"
 
 
 def clock(seconds: float) -> str:

@@ -14,7 +14,7 @@ from imgcls.cli.train.columns import GAP, columns_for, header, row
 from imgcls.cli.train.lines import clock
 from imgcls.cli.train.sparkline import LEVELS, Curve
 from imgcls.runs.events import EpochEnd, FeatureProgress, Measuring, Score, Started, StepProgress
-from imgcls.runs.metrics import read_metrics
+from imgcls.runs.metrics import read_metrics, score_of
 from imgcls.runs.pace import Pace
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class LiveTable:
 
     def epoch_done(self, event: EpochEnd) -> None:
         """Add a row."""
-        is_best = self._note(event.epoch, event.train_loss, event.top1, event.loss)
+        is_best = self._note(event.train_loss, event.score)
         self._epochs_done, self._measuring = event.epoch, None
         if event.epoch % self._stride == 0 or event.epoch in (1, self._started.epochs):
             self.say(row(event, self._columns, is_best=is_best and self._started.validates_on == "val"))
@@ -89,11 +89,10 @@ class LiveTable:
         else:
             self._draw_now_and_then()
 
-    def _note(self, epoch: int, train_loss: float, top1: float | None, loss: float | None) -> bool:
+    def _note(self, train_loss: float, score: Score) -> bool:
         self._losses.add(train_loss)
-        if top1 is not None:
-            self._scores.add(top1)
-        score = Score(epoch, top1, loss)
+        if score.main is not None:
+            self._scores.add(score.main)
         is_best = score.beats(self._best)
         if is_best:
             self._best = score
@@ -102,7 +101,7 @@ class LiveTable:
     def _take_up_history(self) -> None:
         if self._started.done_epochs:
             for line in read_metrics(self._started.run):
-                self._note(line["epoch"], line["train_loss"], line["top1"], line["loss"])
+                self._note(line["train_loss"], score_of(line))
 
     def _draw_now_and_then(self) -> None:
         if self._console.get_time() - self._drawn_at >= REFRESH_SEC:
@@ -168,12 +167,12 @@ class LiveTable:
         if best is None:
             return ""
         end = ""
-        if best.top1 is not None and self._started.validates_on == "val":
-            end = f"best {best.top1:.2%}, epoch {best.epoch}"
+        if best.main is not None and self._started.validates_on == "val":
+            end = f"best {best.main:.2%}, epoch {best.epoch}"
         if not can_show(LEVELS, self._console):
             return end
         room = self._console.width - len(end) - 1
-        labels = ["loss "] + (["top-1 "] if best.top1 is not None else [])
+        labels = ["loss "] + ([f"{best.name} "] if best.main is not None else [])
         width = min((room - sum(map(len, labels)) - len(GAP) * len(labels)) // len(labels), SPARKLINE_WIDTHS[1])
         if width < SPARKLINE_WIDTHS[0]:
             return end

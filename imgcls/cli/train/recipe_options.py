@@ -24,7 +24,7 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="cifar10, a folder of class folders, or a table of labels.",
+        help="cifar10, a folder of class folders, a table of labels, or archives.",
         metavar="DATA",
     ),
 ]
@@ -107,6 +107,15 @@ Deterministic = Annotated[
         "--deterministic", help="Identical results in every run, on a GPU too; slower.", rich_help_panel=RECIPE
     ),
 ]
+MultiLabel = Annotated[
+    bool | None,
+    typer.Option(
+        "--multi-label/--single-label",
+        help="Of a table: any number of labels per image, with semicolons between; else by whether a row has several.",
+        show_default=False,
+        rich_help_panel=RECIPE,
+    ),
+]
 AllowModifiedData = Annotated[
     bool,
     typer.Option(
@@ -171,6 +180,7 @@ class RecipeOptions(NamedTuple):
     data_fixes: DataFixes = None
     split_seed: SplitSeed = None
     group_column: GroupColumn = None
+    multi_label: MultiLabel = None
     background: options.Background = None
     depth: options.Depth = None
     truncated: options.TruncatedOption = None
@@ -182,6 +192,7 @@ class RecipeOptions(NamedTuple):
             "data.allow_modified": self.allow_modified_data or None,
             "data.split_seed": self.split_seed,
             "data.group_column": self.group_column,
+            "data.multi_label": self.multi_label,
             "data.strict": self.strict or None,
             "data.fixes": str(self.data_fixes) if self.data_fixes is not None else None,
             "data.background": self.background,

@@ -1,7 +1,8 @@
 """The fix list: what a person decided about findings, and what training then does; files are never touched.
 
 A CSV of `path,action,to,kind,reason,score`: `keep` leaves an image as it is, `drop` leaves it out, `move` gives it the
-class `to`. Only the first three columns are read back.
+class `to` (or several, with semicolons between them, where images have several). Only the first three columns are
+read back.
 """
 
 import csv
@@ -14,7 +15,8 @@ from typing import Literal, get_args
 
 from imgcls.datasets.checks.finding import Finding
 from imgcls.datasets.labelled_images import DataDescription
-from imgcls.datasets.resolved import ResolvedData, ResolvedSplit
+from imgcls.datasets.readers.tables import SEVERAL
+from imgcls.datasets.resolved import Labels, ResolvedData, ResolvedSplit
 from imgcls.datasets.stored_images import FileImages
 from imgcls.errors import DataError
 from imgcls.host.terminal_text import counted
@@ -133,7 +135,8 @@ def apply_fixes(data: ResolvedData, fixes: Mapping[str, Fix], source: Path) -> A
         DataError: a class that the data doesn't have, or a data set without files.
     """
     index_of = {name: index for index, name in enumerate(data.classes)}
-    unknown = sorted({fix.to for fix in fixes.values() if fix.to and fix.to not in index_of})
+    targets = {fix.to: fix.to.split(SEVERAL) if data.is_multi_label else [fix.to] for fix in fixes.values() if fix.to}
+    unknown = sorted({name for names in targets.values() for name in names} - set(index_of))
     if unknown:
         raise DataError(
             f"{source} moves images to {unknown[0]!r}, which is no class of the data",
@@ -147,7 +150,7 @@ def apply_fixes(data: ResolvedData, fixes: Mapping[str, Fix], source: Path) -> A
         if not isinstance(split.images, FileImages):
             raise DataError("a list of fixes goes with images in files", hint="leave out --data-fixes")
         rows: list[int] = []
-        labels: list[int] = []
+        labels: list[Labels] = []
         for row, label in zip(split.rows, split.labels, strict=True):
             path = str(split.images.path(row).absolute())
             fix = whole.get(path)
@@ -156,9 +159,11 @@ def apply_fixes(data: ResolvedData, fixes: Mapping[str, Fix], source: Path) -> A
                 if fix.action == "drop":
                     num_dropped += 1
                     continue
-                if fix.action == "move" and index_of[fix.to] != label:
-                    num_moved += 1
-                    label = index_of[fix.to]
+                if fix.action == "move":
+                    several = tuple(sorted(index_of[name] for name in targets[fix.to]))
+                    moved = several if data.is_multi_label else several[0]
+                    num_moved += moved != label
+                    label = moved
             rows.append(row)
             labels.append(label)
         if not rows:
@@ -168,7 +173,7 @@ def apply_fixes(data: ResolvedData, fixes: Mapping[str, Fix], source: Path) -> A
     return AppliedFixes(replace(data, splits=splits), num_dropped, num_moved, unmet)
 
 
-def _described(split: ResolvedSplit, rows: list[int], labels: list[int]) -> DataDescription:
+def _described(split: ResolvedSplit, rows: list[int], labels: list[Labels]) -> DataDescription:
     """The same where nothing was changed, else with a fingerprint of its own."""
     told = split.description
     if rows == list(split.rows) and labels == list(split.labels):

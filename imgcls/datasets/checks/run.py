@@ -3,7 +3,7 @@
 import importlib.util
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imgcls.datasets.checks.classes import similar_names, small_classes
@@ -13,6 +13,8 @@ from imgcls.datasets.checks.labels import suspected_labels
 from imgcls.datasets.checks.odd import odd_images, unreadable_images
 from imgcls.datasets.checks.scan import Embed, Progress, Scan, scan_images
 from imgcls.datasets.checks.shortcuts import shortcuts, turned_images
+from imgcls.datasets.readers.tables import SEVERAL
+from imgcls.datasets.resolved import Labels, ResolvedData
 from imgcls.datasets.resolving import SPLITS, resolve
 from imgcls.errors import DataError, UsageError
 from imgcls.host.http.download import DownloadProgress
@@ -20,6 +22,7 @@ from imgcls.host.resources import available_cores
 from imgcls.host.versions import versions
 
 SCHEMA = 1
+SEVERAL_LABELS = "images have several labels: copies and odd images are found, but labels and shortcuts are not judged"
 PACKAGES = ("cleanlab", "imagehash", "sklearn")
 INSTALL = "pip install 'imgcls[check]'"
 NO_FEATURES = "copies are found by perceptual hashes alone and labels are not judged: pip install 'imgcls[imagenet]'"
@@ -112,16 +115,21 @@ def check_dataset(
         allow_modified=allow_modified,
         download_progress=download_progress,
     )
+    is_multi_label, classes = data.is_multi_label, data.classes
+    if is_multi_label:
+        data = by_label_sets(data)
     on_step("looking at the images")
     scan = scan_images(data, embed=embed, workers=workers or available_cores(), progress=progress)
     if not scan.places:
         raise DataError(f"none of the {len(scan.unreadable):,} images of {spec} can be read", hint="check the files")
     warnings = list(data.warnings) + ([NO_FEATURES] if embed is None else [])
+    if is_multi_label:
+        warnings.append(SEVERAL_LABELS)
     return CheckReport(
         data=spec,
-        classes=scan.classes,
+        classes=classes,
         counts=dict(Counter(place.split for place in scan.places)),
-        findings=tuple(_findings(scan, seed, on_step)),
+        findings=tuple(_findings(scan, seed, on_step, judges_labels=not is_multi_label)),
         warnings=tuple(warnings),
         backbone=backbone if embed is not None else None,
         seed=seed,
@@ -139,12 +147,27 @@ def require_packages() -> None:
         raise UsageError(f"imgcls check needs {', '.join(missing)}, not installed here", hint=INSTALL)
 
 
-def _findings(scan: Scan, seed: int, on_step: Callable[[str], None]) -> list[Finding]:
+def by_label_sets(data: ResolvedData) -> ResolvedData:
+    """Multi-label images as if each set of labels were a class, so that copies with other labels are conflicts."""
+    sets = sorted({several for split in data.splits.values() for several in split.labels if isinstance(several, tuple)})
+    names = tuple(SEVERAL.join(data.classes[index] for index in several) for several in sets)
+    place_of: dict[Labels, int] = {several: place for place, several in enumerate(sets)}
+    splits = {
+        name: replace(split, labels=[place_of[several] for several in split.labels])
+        for name, split in data.splits.items()
+    }
+    return replace(data, classes=names, splits=splits, is_multi_label=False)
+
+
+def _findings(scan: Scan, seed: int, on_step: Callable[[str], None], *, judges_labels: bool = True) -> list[Finding]:
     on_step("looking for copies")
     exact = exact_pairs(scan)
     near = near_pairs(scan, exact)
     repeated = frozenset(second for _first, second in exact)
     found = [*unreadable_images(scan), *odd_images(scan), *copies(scan, exact, near)]
+    if not judges_labels:
+        found += turned_images(scan)
+        return sorted(found, key=lambda finding: KINDS.index(finding.kind))
     on_step("judging the labels")
     found += suspected_labels(scan, seed=seed, exclude=repeated)
     found += [*small_classes(scan), *similar_names(scan.classes), *turned_images(scan), *shortcuts(scan, seed=seed)]

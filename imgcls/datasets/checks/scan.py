@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from imgcls.datasets.checks.look import Look, look_at, num_bytes_of
+from imgcls.datasets.readers.archive_images import ArchiveImages
 from imgcls.datasets.resolved import ResolvedData
 from imgcls.datasets.stored_images import FileImages, StoredImages
 from imgcls.errors import ImageError
@@ -136,7 +137,9 @@ def _images(data: ResolvedData) -> Iterator[_Image]:
         is_file = isinstance(stored, FileImages)
         for row, label in zip(part.rows, part.labels, strict=True):
             path = stored.path(row)
-            name = str(path) if is_file else f"{path}/{split}/{row:05d}"
+            name = str(path) if is_file or isinstance(stored, ArchiveImages) else f"{path}/{split}/{row:05d}"
+            # Several labels have been made one; see `run.by_label_sets`.
+            assert isinstance(label, int)
             yield _Image(stored, row, Place(name, split, label, path if is_file else None))
 
 

@@ -2,9 +2,11 @@
 
     path,label,split,group
     shots/a.jpg,cat,train,camera-1
+    shots/b.jpg,cat;dog,train,camera-2
 
 `path` is relative to the table's folder. `split` (train, val or test) may be left out: then images of all are kept for
-validation, and none of a `group` (a patient, a camera, a video) is on both sides.
+validation, and none of a `group` (a patient, a camera, a video) is on both sides. Several labels have a semicolon
+between them; then every row may have any number of labels, none included.
 """
 
 import csv
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imgcls.datasets.readers.archive_images import ArchiveImages
 from imgcls.datasets.readers.folder import SPLIT_FOLDERS
 from imgcls.datasets.readers.folder_checks import quoted, spell
 from imgcls.datasets.stored_images import FileImages, ImageFile
@@ -37,20 +40,27 @@ class LabelTable:
 
     Attributes:
         images: in the order of the table, each once.
-        labels: the class of each, by name.
+        labels: the classes of each, by name, sorted; exactly one where `is_multi_label` is false.
         splits: of each `train`, `val` or `test`; empty without such a column.
         groups: of each; empty without such a column.
+        is_multi_label: whether an image may have any number of labels.
+        names: of each image, which a split goes by, wherever the data lie.
+        warnings: what the person should know about the data, a sentence each.
     """
 
-    images: FileImages
-    labels: tuple[str, ...]
+    images: FileImages | ArchiveImages
+    labels: tuple[tuple[str, ...], ...]
     splits: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    is_multi_label: bool = False
+    names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def fingerprint(self, rows: Sequence[int]) -> str:
         """SHA-256 over names, sizes and times of the files, and over their labels."""
         files = self.images.fingerprint(rows)
-        return hashlib.sha256("\0".join((files, *(self.labels[row] for row in rows))).encode()).hexdigest()
+        labels = (SEVERAL.join(self.labels[row]) for row in rows)
+        return hashlib.sha256("\0".join((files, *labels)).encode()).hexdigest()
 
 
 def is_table(path: Path) -> bool:
@@ -58,12 +68,13 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def read_table(path: Path, *, group_column: str = "") -> LabelTable:
+def read_table(path: Path, *, group_column: str = "", multi_label: bool | None = None) -> LabelTable:
     """Read a table and look at the files that it names; one that isn't there is found when it is decoded.
 
     Args:
         path: the table.
         group_column: whose values stay on one side of a split; empty takes `group` where there is one.
+        multi_label: whether an image may have any number of labels; None where a row has several.
     Raises:
         DataError: it can't be read, lacks a column, or a row contradicts itself or another one.
     """
@@ -78,16 +89,21 @@ def read_table(path: Path, *, group_column: str = "") -> LabelTable:
     if group_column and group_column.strip().lower() not in named:
         raise DataError(f"{path} has no column {group_column!r}", hint=f"its columns are {', '.join(named.values())}")
     group_key = named.get(group_column.strip().lower() or GROUP_COLUMN)
+    if multi_label is None:
+        multi_label = any(SEVERAL in _text(row, label_column) for _number, row in rows)
     seen: dict[str, tuple[str, str]] = {}
     files: list[ImageFile] = []
+    labels: list[tuple[str, ...]] = []
     splits: list[str] = []
     groups: list[str] = []
     for number, row in rows:
         name, label = _text(row, path_column), _text(row, label_column)
-        if not name or not label:
+        if not name or not (label or multi_label):
             raise DataError(f"{path}, row {number}: no {'path' if not name else 'label'}", hint=HINT)
-        if SEVERAL in label:
+        if SEVERAL in label and not multi_label:
             raise DataError(f"{path}, row {number}: several labels, {label!r}", hint="one label per image")
+        several = _several(label) if multi_label else (label,)
+        label = SEVERAL.join(several)
         split = _split(path, number, _text(row, split_column)) if split_column is not None else ""
         if name in seen:
             if seen[name] != (label, split):
@@ -98,13 +114,16 @@ def read_table(path: Path, *, group_column: str = "") -> LabelTable:
             continue
         seen[name] = (label, split)
         files.append(_file(path.parent, name, label))
+        labels.append(several)
         splits.append(split)
         groups.append(_text(row, group_key) if group_key is not None else "")
     return LabelTable(
         FileImages(path.parent, files),
-        tuple(file.label for file in files),
+        tuple(labels),
         tuple(splits) if split_column is not None else (),
         tuple(groups) if group_key is not None else (),
+        multi_label,
+        tuple(file.name for file in files),
     )
 
 
@@ -114,6 +133,11 @@ def unknown_labels(path: Path, split: str, unknown: Sequence[str]) -> DataError:
     return DataError(
         f"in {path}, {split} has {what} that train lacks: {quoted(unknown)}", hint="add rows of them to train"
     )
+
+
+def _several(text: str) -> tuple[str, ...]:
+    """The labels of a list, each once."""
+    return tuple(sorted({part.strip() for part in text.split(SEVERAL)} - {""}))
 
 
 def _column(path: Path, named: Mapping[str, str], names: Sequence[str], what: str) -> str:
@@ -144,7 +168,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError(f"can't read {path}: {getattr(exc, 'strerror', None) or 'it is not UTF-8'}", hint=HINT) from exc
-    # Spreadsheets of some countries write semicolons.
+    # Spreadsheets of some countries write semicolons. The first line decides, which holds no lists of labels.
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     yield from enumerate(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter), 2)
 

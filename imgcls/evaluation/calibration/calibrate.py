@@ -52,6 +52,11 @@ def calibrate_model(
         UsageError: neither `data` nor the model names a data set.
     """
     settings = settings or CalibrateSettings()
+    if model.multi_label is not None:
+        raise DataError(
+            f"{model.name} answers several labels per image, and calibration is for one",
+            hint=f"imgcls train chose its thresholds on validation images; imgcls eval {model.name} tells them",
+        )
     choice = choose_device(settings.device)
     plain, place = placed(replace(model, calibration=None), settings.device, choice.device)
     found = open_data_for(

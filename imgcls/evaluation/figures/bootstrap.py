@@ -45,7 +45,7 @@ def bootstrap(
     hits_N = correct_N.astype(np.float64)
     found: dict[str, list[float]] = {}
     f1_RK = np.empty((num_resamples, num_classes))
-    for number, weights_N in enumerate(_resamples(len(scores), num_resamples, seed)):
+    for number, weights_N in enumerate(resamples(len(scores), num_resamples, seed)):
         draws_N = weights_N.astype(np.float64)
         counts = ClassCounts(
             np.bincount(labels_N, draws_N, num_classes).astype(np.float64),
@@ -95,7 +95,7 @@ def bootstrap_rankings(
         columns.append((order_N, values_N[order_N], np.exp(values_N[order_N].astype(np.float64)),
                         scores.labels_N[order_N] == label))  # fmt: skip
     found: dict[str, list[float]] = {name: [] for name in ("roc_auc_macro", "average_precision_macro", "classwise_ece")}
-    for weights_N in _resamples(count, num_resamples, seed):
+    for weights_N in resamples(count, num_resamples, seed):
         areas, precisions, errors = [], [], []
         for order_N, values_N, probabilities_N, is_own_N in columns:
             drawn_N = np.repeat(np.arange(count), weights_N[order_N])
@@ -132,7 +132,7 @@ def _tails() -> list[float]:
     return [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
 
 
-def _resamples(count: int, num_resamples: int, seed: int) -> Iterator[Integers]:
+def resamples(count: int, num_resamples: int, seed: int) -> Iterator[Integers]:
     """How often each image is drawn, for each resample."""
     generator = np.random.default_rng(seed)
     for _ in range(num_resamples):

@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image
 
-from imgcls.errors import OutputError
+from imgcls.errors import OutputError, UsageError
 from imgcls.export.onnx import export_onnx
 from imgcls.export.report import ExportReport
 from imgcls.export.request import Precision
@@ -68,6 +68,11 @@ def export_site(
         ModelError, UsageError, DataError: as for `export_onnx`.
         OutputError: the folder can't be written, or holds something else.
     """
+    if model.multi_label is not None:
+        raise UsageError(
+            f"{model.name} answers several labels per image, and the site shows one",
+            hint=f"imgcls export {model.name} -o model.onnx, or imgcls serve -m {model.name}",
+        )
     check_replaceable(output, overwrite=overwrite)
     files = find_runtime_files(runtime)
     try:

@@ -72,7 +72,7 @@ class Backend(Protocol):
         Args:
             images_BHWC: uint8, shape (batch, crop, crop, 3).
         Returns:
-            Softmax outputs, float32, shape (batch, K).
+            Softmax outputs, float32, shape (batch, K); where `describe` tells `multi_label`, sigmoid's.
         Raises:
             DeviceMemoryError: the batch doesn't fit.
             ModelError: an output isn't a number.

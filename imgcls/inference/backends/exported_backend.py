@@ -61,7 +61,7 @@ class ExportedBackend:
 
     @torch.inference_mode()
     def probabilities(self, images_BHWC: Pixels) -> Floats:
-        """Softmax outputs, float32, shape (batch, K).
+        """Softmax outputs, of multi-label models sigmoid's, float32, shape (batch, K).
 
         Raises:
             ModelError: an output isn't a number, or the file can't be run.
@@ -73,7 +73,9 @@ class ExportedBackend:
             raise ModelError(
                 f"{self.network.path} can't be run: {str(exc).partition(chr(10))[0]}", hint="export the model again"
             ) from exc
-        probabilities_BK = logits_BK.float().softmax(dim=1)
+        logits_BK = logits_BK.float()
+        several = self.network.card.multi_label is not None
+        probabilities_BK = logits_BK.sigmoid() if several else logits_BK.softmax(dim=1)
         if not bool(probabilities_BK.isfinite().all()):
             raise ModelError(
                 f"{self.id} answers with values that are not numbers", hint="its weights are damaged; use another model"

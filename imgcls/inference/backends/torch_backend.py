@@ -82,7 +82,7 @@ class TorchBackend:
         return self.model.describe() | lowered
 
     def probabilities(self, images_BHWC: Pixels) -> Floats:
-        """Softmax outputs, float32, shape (batch, num_classes); see `Backend`.
+        """Softmax outputs, of multi-label models sigmoid's, float32, shape (batch, num_classes); see `Backend`.
 
         Raises:
             DeviceMemoryError: the batch doesn't fit into the device's memory.
@@ -118,7 +118,8 @@ class TorchBackend:
         input_BCHW = self.transform.normalise(images_BCHW)
         with self._autocast():
             logits_BK = self._network(input_BCHW)
-        probabilities_BK = logits_BK.float().softmax(dim=1)
+        logits_BK = logits_BK.float()
+        probabilities_BK = logits_BK.softmax(dim=1) if self.model.multi_label is None else logits_BK.sigmoid()
         if not bool(probabilities_BK.isfinite().all()):
             raise ModelError(
                 f"{self.id} answers with values that are not numbers", hint="its weights are damaged; use another model"

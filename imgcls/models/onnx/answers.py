@@ -126,6 +126,7 @@ class Answers(NamedTuple):
 
 
 OWN_ANSWERS = Answers("", "softmax")
+OWN_MULTI_LABEL_ANSWERS = Answers("", "sigmoid", True)
 
 
 def choose_output(outputs: Sequence[Output], graph: Graph, *, told: str | None, num_labels: int | None) -> Output:

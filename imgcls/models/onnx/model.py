@@ -12,7 +12,7 @@ import numpy as np
 from imgcls.errors import ModelError, UsageError
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.models.model_card import ModelCard
-from imgcls.models.onnx.answers import OWN_ANSWERS, Activation
+from imgcls.models.onnx.answers import OWN_ANSWERS, OWN_MULTI_LABEL_ANSWERS, Activation
 from imgcls.models.onnx.foreign import Told, read_foreign
 from imgcls.models.onnx.graph import read_graph
 from imgcls.models.onnx.identity import checked_sha256, is_as_written, sha256_with_weights
@@ -78,7 +78,8 @@ class OnnxModel:
                 raise UsageError(
                     f"{path} has its own labels and transform", hint="leave out --labels, --preset, --mean ..."
                 )
-            self.card, self._answers = ModelCard.from_json(text, source=str(path)), OWN_ANSWERS
+            self.card = ModelCard.from_json(text, source=str(path))
+            self._answers = OWN_ANSWERS if self.card.multi_label is None else OWN_MULTI_LABEL_ANSWERS
             if (count := self._session.outputs[0].num_values) is not None:
                 self._check_count(count)
         self._check_input()
@@ -108,6 +109,11 @@ class OnnxModel:
         return self.card.transform
 
     @property
+    def is_multi_label(self) -> bool:
+        """Whether each class is answered for itself."""
+        return self._answers.multi_label
+
+    @property
     def num_threads(self) -> int:
         """Onnxruntime has threads of its own; see `Backend`."""
         return 1
@@ -134,7 +140,8 @@ class OnnxModel:
             values["exported_from"] = self.card.weights_sha256
             revision, calibration = self.card.weights_revision, self.card.calibration
             values |= {"weights_revision": revision} if revision else {}
-            return values | ({"calibration": calibration.describe()} if calibration else {})
+            values |= {"calibration": calibration.describe()} if calibration else {}
+            return values | (self.card.multi_label.describe() if self.card.multi_label else {})
         values |= {"output": self._answers.output, "activation": self._answers.activation}
         return values | ({"multi_label": True} if self._answers.multi_label else {})
 
@@ -159,7 +166,7 @@ class OnnxModel:
         """Scores whose softmax are the probabilities, as a network gives them, float32, shape (batch, K).
 
         Of a file that answers with probabilities they are the logarithms; where each class is answered for itself, the
-        softmax then scales the answers to add up to 1.
+        softmax then scales the answers to add up to 1. Those of a multi-label model of ours are for the sigmoid.
 
         Args:
             images_BCHW: what `Transform.normalise_array` gives.
@@ -168,7 +175,7 @@ class OnnxModel:
         """
         takes_bytes = self._session.input.dtype is np.uint8
         rows_BK = self.run_normalised(self._as_bytes(images_BCHW) if takes_bytes else images_BCHW)
-        if self._answers.activation == "softmax":
+        if self._answers.activation == "softmax" or self.card.multi_label is not None:
             self._check_rows(rows_BK)
             return rows_BK
         logits_BK: Floats = np.log(self._probabilities(rows_BK).clip(np.finfo(np.float32).tiny))

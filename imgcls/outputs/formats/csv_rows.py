@@ -49,9 +49,11 @@ class CsvEncoder:
     def encode(self, record: ImageRecord) -> bytes:
         """One row."""
         error = f"{record.error.kind}: {record.error.message}" if record.error else ""
-        pairs = [cell for p in record.predictions for cell in (p.label, f"{p.probability:.7g}")]
-        padding = [""] * (self._layout.top_k - len(record.predictions))
-        ids = [str(p.class_id) for p in record.predictions]
+        # There may be more of them where an image has many labels, which the column of that name holds.
+        predictions = record.predictions[: self._layout.top_k]
+        pairs = [cell for p in predictions for cell in (p.label, f"{p.probability:.7g}")]
+        padding = [""] * (self._layout.top_k - len(predictions))
+        ids = [str(p.class_id) for p in predictions]
         optional = [getattr(record, name) for name in OPTIONAL_KEYS]
         cells = [record.input, record.status, error, *pairs, *padding, *padding, *ids, *padding]
         cells += map(_cell, (record.width, record.height, record.model, *optional))

@@ -126,7 +126,7 @@ def row_schema() -> "pa.Schema":
 
 
 def _row(record: ImageRecord) -> dict[str, Any]:
-    row = {
+    row: dict[str, Any] = {
         "input": record.input,
         "status": record.status,
         "error_kind": record.error.kind if record.error else None,
@@ -140,8 +140,10 @@ def _row(record: ImageRecord) -> dict[str, Any]:
         "size_bytes": record.version.size_bytes if record.version else None,
         "modified_ns": record.version.modified_ns if record.version else None,
     }
-    optional = {name: getattr(record, name) for name in OPTIONAL_KEYS}
-    return row | optional | {"set": [_valid(label) for label in record.set] if record.set is not None else None}
+    for name in OPTIONAL_KEYS:
+        value = getattr(record, name)
+        row[name] = [_valid(label) for label in value] if isinstance(value, tuple) else value
+    return row
 
 
 def _valid(label: str) -> str:

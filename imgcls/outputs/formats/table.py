@@ -42,17 +42,22 @@ class TableEncoder:
             remarks += f" (one of {len(record.set)}: {', '.join(map(printable, record.set[:MAX_SET]))}" + (
                 ", ...)" if len(record.set) > MAX_SET else ")"
             )
+        if record.labels is not None and not record.labels:
+            remarks += " (no label)"
         if self._top_k == 1:
             best = record.predictions[0]
-            return f"{best.probability:8.2%}  {printable(best.label)}{remarks}  {self._dim}{name}{self._off}\n"
+            named = ", ".join(map(printable, record.labels or (best.label,)))
+            return f"{best.probability:8.2%}  {named}{remarks}  {self._dim}{name}{self._off}\n"
         size = f"{record.width} x {record.height}  {printable(record.model.partition('@')[0])}"
         width = max(len(printable(p.label)) for p in record.predictions)
-        lines = [self._line(p, width) for p in record.predictions]
+        lines = [self._line(p, width, is_label=record.labels and p.label in record.labels) for p in record.predictions]
         return f"{self._bold}{name}{self._off}  {self._dim}{size}{self._off}{remarks}\n" + "".join(lines)
 
-    def _line(self, prediction: Prediction, width: int) -> str:
+    def _line(self, prediction: Prediction, width: int, *, is_label: object = None) -> str:
+        """One class; a label of a multi-label image has a mark."""
         bar = "█" * round(prediction.probability * BAR_WIDTH)
-        line = f"  {prediction.probability:8.2%}  {printable(prediction.label):<{width}}  {self._dim}{bar}"
+        line = f"{'*' if is_label else ' '} {prediction.probability:8.2%}  {printable(prediction.label):<{width}}"
+        line = f"{line}  {self._dim}{bar}"
         return line.rstrip() + self._off + "\n"
 
 

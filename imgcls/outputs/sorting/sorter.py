@@ -88,10 +88,12 @@ class Sorter:
         source = path_of(record.input)
         if values.get("error") or values.get("frame") or source is None or not source.is_file():
             return Placed("left", source)
-        is_unsure = values.get("uncertain") or values.get("accepted") is False
+        labels = values.get("labels")
+        is_unsure = values.get("uncertain") or values.get("accepted") is False or (labels is not None and not labels)
         if is_unsure and self.unsure_into is None:
             return Placed("left", source)
-        folder = self.root / (str(self.unsure_into) if is_unsure else folder_name(record.label))
+        label = labels[0] if labels else record.label
+        folder = self.root / (str(self.unsure_into) if is_unsure else folder_name(label))
         try:
             return self._into(source, folder)
         except OSError as exc:
@@ -145,4 +147,5 @@ def _facts(record: ImageRecord | KeptRecord) -> dict[str, Any]:
         "frame": record.frame,
         "uncertain": record.uncertain,
         "accepted": record.accepted,
+        "labels": record.labels,
     }

@@ -41,6 +41,11 @@ RECORD = {
         "frames": {"type": "integer"},
         "truncated": {"type": "boolean"},
         "multi_label": {"type": "boolean"},
+        "labels": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Of a model with several labels per image: the classes that reach their thresholds.",
+        },
         "error": {
             "type": "object",
             "properties": {

@@ -114,9 +114,11 @@ class TrainingInput:
             done: fraction of the run, which decides the resolution.
         Returns:
             Images, float32, shape (batch, 3, side, side), and class indices, int64, shape (batch,), or, where
-            images are mixed, probabilities, float32, shape (batch, num_classes).
+            images are mixed or show several classes, probabilities, float32, shape (batch, num_classes).
         """
         images_BCHW, target = batch.images_BCHW, batch.labels_B
+        if target.ndim == 2:
+            target = target.float()
         side_px = next((px for until, px in self._stages if done < until), self.transform.crop_px)
         # A random crop has the stage's size already.
         size_px = self.transform.scaled_size(side_px)

@@ -67,8 +67,8 @@ def resume_state(loop: Loop, images: LabelledImages, *, best: Score | None, last
         del state["network"]
     return {
         "loop": state,
-        "best": asdict(best) if best else None,
-        "last": asdict(last) if last else None,
+        "best": best.to_dict() if best else None,
+        "last": last.to_dict() if last else None,
         "data": images.description.to_dict(),
         "num_images": len(images),
         "content": digest_of(images),

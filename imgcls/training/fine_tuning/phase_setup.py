@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.datasets.labelled_images import LabelledImages, is_multi_label
 from imgcls.distributed.data_parallel import wrap_ddp
 from imgcls.distributed.process_group import Processes
 from imgcls.images.transform import Transform
@@ -16,7 +16,7 @@ from imgcls.training.batch_norm import batch_norms
 from imgcls.training.compiling import CompiledNetwork, compiled_sizes
 from imgcls.training.fine_tuning.features import CPU_BATCH_SIZE, KeptFeatures, keep_features
 from imgcls.training.fine_tuning.phases import Phase, changing_settings, phase_at, phases_of
-from imgcls.training.loss import balanced_weights
+from imgcls.training.loss import balanced_weights, positive_weights
 from imgcls.training.optimization.optimizer import Optimisers
 from imgcls.training.precision import Precision
 from imgcls.training.step import TrainingStep
@@ -55,7 +55,10 @@ class PhaseSetup:
         # Without it float16's small gradients would vanish.
         self.scaler = torch.amp.GradScaler(device.type) if precision.scaled else None
         self._weights_K = None
-        if recipe.optim.class_weights == "balanced":
+        self._is_multi_label = is_multi_label(images)
+        if recipe.optim.class_weights == "balanced" and self._is_multi_label:
+            self._weights_K = positive_weights(images.labels_N).to(device)
+        elif recipe.optim.class_weights == "balanced":
             self._weights_K = balanced_weights(images.labels_N, len(images.classes)).to(device)
         self._backend: Callable[[Tensor], Tensor] = network
         if recipe.train.compile:
@@ -119,6 +122,7 @@ class PhaseSetup:
                 precision=self.precision,
                 scaler=self.scaler,
                 weights_K=self._weights_K,
+                is_multi_label=self._is_multi_label,
             )
         return self._step
 

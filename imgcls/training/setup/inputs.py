@@ -80,6 +80,7 @@ def open_data(
         strict=recipe.data.strict,
         fold=(data.fold, data.folds) if data.folds else None,
         group_column=recipe.data.group_column,
+        multi_label=recipe.data.multi_label,
         fixes=Path(recipe.data.fixes) if recipe.data.fixes else None,
         workers=workers,
         max_memory_mib=max_memory_mib,

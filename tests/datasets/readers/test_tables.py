@@ -134,7 +134,7 @@ def test_absolute_paths_and_a_row_that_comes_twice(photos):
         (["a.png,"], "path,label", "row 2: no label"),
         (["a.png,cat", "a.png,dog"], "path,label", "row 3: a.png is there before, as cat"),
         (["a.png,cat,middle"], "path,label,split", "'middle' is no split"),
-        (["a.png,cat;dog"], "path,label", "several labels"),
+        (["a.png,;", "b.png,"], "path,label", "no label in any row"),
         (["a.png,cat,train", "b.png,dog,val"], "path,label,split", "val has 1 class that train lacks: 'dog'"),
     ],
 )

@@ -87,7 +87,7 @@ def test_optional_keys_have_columns(tmp_path: Path) -> None:
     content = encoder.head() + encoder.encode(record) + encoder.tail(Summary(num_ok=1))
     (tmp_path / "r.parquet").write_bytes(content)
     (row,) = parquet.read_table(tmp_path / "r.parquet").to_pylist()
-    assert {name: row[name] for name in OPTIONAL_KEYS} == values | {"set": ["cat", "dog"]}
+    assert {name: row[name] for name in OPTIONAL_KEYS} == values | {"set": ["cat", "dog"], "labels": ["cat", "dog"]}
     assert row["predictions"][0]["label"] == "lone \\udcff"
 
 

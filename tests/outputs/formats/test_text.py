@@ -52,9 +52,10 @@ def test_a_journal_says_which_version_of_the_file_it_saw_and_how():
 def test_csv():
     assert written("csv", GOOD, BAD, settings="0123") == (
         "input,status,error,label_1,probability_1,label_2,probability_2,class_id_1,class_id_2,width,height,model,"
-        "uncertain,frame,frames,truncated,multi_label,restricted_to,set,accepted,size_bytes,modified_ns,settings\n"
-        'a.jpg,ok,,"tree frog, tree-frog",0.75,cat,0.125,2,0,4,3,m@1,,,,,,,,,10,20,0123\n'
-        '"b\n.jpg",error,corrupt_image: line two\\udcff,,,,,,,,,m@1,,,,,,,,,1,2,0123\n'
+        "uncertain,frame,frames,truncated,multi_label,labels,restricted_to,set,accepted,size_bytes,modified_ns,"
+        "settings\n"
+        'a.jpg,ok,,"tree frog, tree-frog",0.75,cat,0.125,2,0,4,3,m@1,,,,,,,,,,10,20,0123\n'
+        '"b\n.jpg",error,corrupt_image: line two\\udcff,,,,,,,,,m@1,,,,,,,,,,1,2,0123\n'
     )
 
 

@@ -1,0 +1,1 @@
+"""Measuring models that answer several labels per image."""
