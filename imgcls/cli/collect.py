@@ -9,10 +9,9 @@ import typer
 
 from imgcls.cli import console, options
 from imgcls.cli.help.option_groups import grouped
-from imgcls.cli.predict.output import known_format
+from imgcls.cli.predict.output import format_option
 from imgcls.errors import OutputError
 from imgcls.images.object_storage.urls import StorageOptions, is_object_url
-from imgcls.outputs.formats import FORMATS
 
 EXAMPLE = "Example: imgcls collect out/ -o all.jsonl   or: imgcls collect s3://bucket/out -f csv | head"
 
@@ -22,17 +21,7 @@ def collect(
     folder: Annotated[
         str, typer.Argument(help="The folder that predict --ray wrote, here or in object storage.", metavar="FOLDER")
     ],
-    format_: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help=f"How to write the records: {', '.join(FORMATS)}; by default as --output's suffix says.",
-            metavar="FORMAT",
-            callback=known_format,
-            autocompletion=lambda: list(FORMATS),
-        ),
-    ] = None,
+    format_: Annotated[str | None, format_option()] = None,
     output: options.Output = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
     csv_safe: Annotated[

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 
 from imgcls.errors import DeviceError, ModelError
+from imgcls.export.card import card_of
 from imgcls.export.onnx import check_exportable
 from imgcls.export.parity import Outputs, compare, in_batches, median_ms, outputs_of
 from imgcls.export.report import ExportReport, Variant, first_reason
 from imgcls.export.request import ExportRequest
 from imgcls.export.sample_images import drawn_pixels, folder_pixels
-from imgcls.export.torch_export import card_of, trace
+from imgcls.export.torch_export import trace
 from imgcls.host.devices import choose_device
 from imgcls.host.digests import file_sha256
 from imgcls.host.files import replacing

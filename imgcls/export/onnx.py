@@ -16,18 +16,17 @@ import numpy as np
 import torch
 
 from imgcls.errors import DeviceError, ModelError, UsageError
+from imgcls.export.card import card_of
 from imgcls.export.parity import Outputs, compare, in_batches, median_ms, outputs_of
 from imgcls.export.quantize import CALIBRATED, to_fp16, to_int8
-from imgcls.export.report import PACKAGES, ExportReport, Variant, first_reason
+from imgcls.export.report import ExportReport, Variant, first_reason
 from imgcls.export.request import ExportRequest, Precision
 from imgcls.export.sample_images import drawn_pixels, folder_pixels, hold_out
 from imgcls.host.digests import file_sha256
 from imgcls.host.files import replacing
-from imgcls.host.versions import versions
 from imgcls.images.transform import Floats, Pixels
 from imgcls.models.exported import ORIGIN_HINT, ExportedNetwork
 from imgcls.models.loaded_model import LoadedModel
-from imgcls.models.model_card import ModelCard
 from imgcls.models.onnx.file_bytes import laid_out
 from imgcls.models.onnx.graph import INSTALL_HINT
 from imgcls.models.onnx.model import CARD_KEY, OnnxModel
@@ -210,20 +209,7 @@ def write_onnx(
         precision: of its arithmetic.
         metadata: to be kept beside the description.
     """
-    card = ModelCard(
-        name=model.name,
-        classes=model.classes,
-        transform=model.transform,
-        weights_sha256=model.weights_sha256,
-        weights_revision=model.weights_revision,
-        wordnet_ids=model.wordnet_ids,
-        precision=precision,
-        recipe=model.recipe,
-        metrics=model.metrics,
-        versions=versions(PACKAGES),
-        calibration=model.calibration,
-        multi_label=model.multi_label,
-    )
+    card = card_of(model, precision=precision)
     with path.open("wb") as file:
         file.writelines(laid_out(exported, {CARD_KEY: card.to_json(), **(metadata or {})}))
 

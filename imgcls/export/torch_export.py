@@ -12,17 +12,16 @@ import numpy as np
 import torch
 
 from imgcls.errors import ModelError
+from imgcls.export.card import card_of
 from imgcls.export.onnx import EXAMPLE_BATCH, check_exportable
 from imgcls.export.parity import compare, in_batches, median_ms, outputs_of
-from imgcls.export.report import PACKAGES, ExportReport, Variant
+from imgcls.export.report import ExportReport, Variant
 from imgcls.export.request import ExportRequest
 from imgcls.export.sample_images import drawn_pixels, folder_pixels
 from imgcls.host.digests import file_sha256
 from imgcls.host.files import replacing
-from imgcls.host.versions import versions
 from imgcls.images.transform import Floats, Pixels
 from imgcls.models.loaded_model import LoadedModel
-from imgcls.models.model_card import ModelCard
 from imgcls.models.programs.archive import CARD_FILE, read_archive
 from imgcls.models.programs.torch_export import load_program
 
@@ -97,23 +96,6 @@ def export_program(
         ),
         num_drawn=len(drawn),
         folder=folder,
-    )
-
-
-def card_of(model: LoadedModel) -> ModelCard:
-    """What an exported file says of its model."""
-    return ModelCard(
-        name=model.name,
-        classes=model.classes,
-        transform=model.transform,
-        weights_sha256=model.weights_sha256,
-        weights_revision=model.weights_revision,
-        wordnet_ids=model.wordnet_ids,
-        recipe=model.recipe,
-        metrics=model.metrics,
-        versions=versions(PACKAGES),
-        calibration=model.calibration,
-        multi_label=model.multi_label,
     )
 
 

@@ -97,18 +97,7 @@ def run_batch(
         is_padded=settings.is_padded or destination.is_resumable,
         thumbnail_px=THUMBNAIL_PX if destination.report else settings.thumbnail_px,
     )
-    origin = Origin(
-        backend.describe(),
-        backend.classes,
-        backend.transform,
-        device,
-        runtime=runtime,
-        top_k=settings.top_k,
-        threshold=settings.threshold,
-        fast_decode=settings.fast_decode,
-        max_pixels=settings.max_pixels,
-        decoding=settings.decoding,
-    )
+    origin = origin_of(backend, settings, device, runtime=runtime)
     summary = Summary()
     with contextlib.ExitStack() as stack:
         output = open_output(stack, inputs, destination, origin, summary, all_frames=settings.all_frames)
@@ -142,6 +131,32 @@ def run_batch(
             (each.finish if summary.ended == "finished" else each.abandon)(summary)
         earlier = output.earlier if summary.ended == "finished" else None
         return BatchResult(summary, num_gone=earlier.count_unmet() if earlier else 0)
+
+
+def origin_of(
+    backend: Backend, settings: StreamSettings, device: str, *, runtime: str = "torch", precision: str = "fp32"
+) -> Origin:
+    """What shapes the answers of a run.
+
+    Args:
+        backend: the model.
+        settings: of the run.
+        device: where the network runs, as outputs tell it.
+        runtime: what runs it.
+        precision: told where it isn't fp32, and where the backend itself doesn't tell it.
+    """
+    return Origin(
+        backend.describe() | ({} if precision == "fp32" else {"precision": precision}),
+        backend.classes,
+        backend.transform,
+        device,
+        runtime=runtime,
+        top_k=settings.top_k,
+        threshold=settings.threshold,
+        fast_decode=settings.fast_decode,
+        max_pixels=settings.max_pixels,
+        decoding=settings.decoding,
+    )
 
 
 def _knows_none(earlier: "EarlierRecords | None") -> bool:

@@ -40,17 +40,21 @@ WORDS = (
 )
 
 
-class Command(TyperCommand):
-    """A command whose help names values, not Python's types, and says bounds in words."""
+class Told:
+    """Beside a command or a group of Typer's: its help names values, not Python's types."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _name_values(self.params)
+        _name_values(self.params)  # type: ignore[attr-defined]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """As Typer's; a full disk or a closed pipe under it is told as under any other answer."""
         with console.whole_answer():
-            super().format_help(ctx, formatter)
+            super().format_help(ctx, formatter)  # type: ignore[misc]
+
+
+class Command(Told, TyperCommand):
+    """A command whose help names values, not Python's types, and says bounds in words."""
 
     def get_help_option(self, ctx: Any) -> Any:
         """As Typer's, without a type."""
@@ -60,17 +64,8 @@ class Command(TyperCommand):
         return option
 
 
-class Group(TyperGroup):
+class Group(Told, TyperGroup):
     """The same for all commands; wrong usage is told as every other error is."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _name_values(self.params)
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """As that of a command."""
-        with console.whole_answer():
-            super().format_help(ctx, formatter)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """As Typer's, which adds options for completion late."""

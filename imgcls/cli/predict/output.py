@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -26,21 +26,23 @@ def known_format(name: str | None) -> str | None:
     return name
 
 
+def format_option(panel: str | None = None) -> Any:
+    """The option that names a format, in a panel of a command's help."""
+    return typer.Option(
+        "--format",
+        "-f",
+        help=f"How to write the records: {', '.join(FORMATS)}; by default as --output's suffix says.",
+        metavar="FORMAT",
+        callback=known_format,
+        autocompletion=lambda: list(FORMATS),
+        rich_help_panel=panel,
+    )
+
+
 class OutputOptions(NamedTuple):
     """What of the command line says where records go; see each option's help."""
 
-    format_: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help=f"How to write the records: {', '.join(FORMATS)}; by default as --output's suffix says.",
-            metavar="FORMAT",
-            callback=known_format,
-            autocompletion=lambda: list(FORMATS),
-            rich_help_panel=PANEL,
-        ),
-    ] = None
+    format_: Annotated[str | None, format_option(PANEL)] = None
     # Typer would call a file that can't be read a wrong usage; it is an output that can't be written.
     output: Annotated[
         Path | None,

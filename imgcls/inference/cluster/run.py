@@ -13,7 +13,7 @@ from imgcls.host.versions import versions
 from imgcls.images.inputs.selection import InputSelection
 from imgcls.images.inputs.source import Source
 from imgcls.inference.backends.backend import Backend
-from imgcls.inference.batch_run import NO_LIMITS, ErrorLimits
+from imgcls.inference.batch_run import NO_LIMITS, ErrorLimits, origin_of
 from imgcls.inference.cluster.blocks import Block, cut_blocks
 from imgcls.inference.cluster.destination import PartsDestination
 from imgcls.inference.cluster.manifest import in_order, manifest_of, parts_layout
@@ -24,7 +24,6 @@ from imgcls.inference.cluster.session import fit_shape, ray_session
 from imgcls.inference.cluster.worker import PartResult, WorkerTask
 from imgcls.inference.pipeline import StreamSettings
 from imgcls.outputs.lock import exclusive
-from imgcls.outputs.origin import Origin
 from imgcls.outputs.summary import Summary
 
 
@@ -102,18 +101,7 @@ def run_on_ray(
     destination.check()
     folder = destination.folder
     settings = replace(settings, top_k=min(settings.top_k, len(backend.classes)), is_padded=True)
-    precision = packed.options.precision
-    origin = Origin(
-        backend.describe() | ({} if precision == "fp32" else {"precision": precision}),
-        backend.classes,
-        backend.transform,
-        "ray",
-        top_k=settings.top_k,
-        threshold=settings.threshold,
-        fast_decode=settings.fast_decode,
-        max_pixels=settings.max_pixels,
-        decoding=settings.decoding,
-    )
+    origin = origin_of(backend, settings, "ray", precision=packed.options.precision)
     summary = Summary()
     parts: dict[str, PartResult] = {}
     order: list[str] = []

@@ -125,19 +125,8 @@ class EfficientNetLite(Family):
 
     def listed(self, pattern: str = "*") -> Iterator[ListedModel]:
         """The one model."""
-        for name in fnmatch.filter([NAME], pattern):
-            yield ListedModel(
-                name=name,
-                source=self.source,
-                data="ImageNet-1K",
-                num_params=ENTRY.num_params,
-                size_mib=ENTRY.size_mib,
-                top1=ENTRY.top1,
-                top5=ENTRY.top5,
-                weights=self.weights_state(ENTRY),
-                path=weights_path(),
-                url=ENTRY.url,
-            )
+        if fnmatch.fnmatchcase(NAME, pattern):
+            yield ENTRY.listed(self.source, weights=self.weights_state(ENTRY), path=weights_path())
 
 
 def weights_path() -> Path:

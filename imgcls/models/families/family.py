@@ -21,37 +21,6 @@ DownloadProgress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
-class PretrainedEntry:
-    """What a family publishes about one network's trained weights.
-
-    Attributes:
-        name: of the network, as `--model` takes it.
-        url: where the weights are published; for torchvision its last part is the cached file's name and holds the
-            first digits of the file's SHA-256.
-        transform: the preprocessing that they were measured with.
-        num_params: of the whole network; None where unknown.
-        size_mib: of the weights file, in MiB; None where unknown.
-        top1, top5: published accuracy on ImageNet's validation set, as fractions; None where unknown.
-        weights_name: which of the network's weights these are, as the family names them.
-        classes: labels in the order of the outputs; empty for ImageNet's thousand.
-        arguments: of the builder, where the weights need other ones than its defaults.
-        network: what builds without asking anybody, where that isn't `name` (a repository of the hub).
-    """
-
-    name: str
-    url: str
-    transform: Transform
-    num_params: int | None = None
-    size_mib: float | None = None
-    top1: float | None = None
-    top5: float | None = None
-    weights_name: str = ""
-    classes: tuple[str, ...] = ()
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    network: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ListedModel:
     """One name that `--model` accepts, as `imgcls models` shows it.
 
@@ -81,6 +50,58 @@ class ListedModel:
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {**asdict(self), "path": str(self.path)}
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainedEntry:
+    """What a family publishes about one network's trained weights.
+
+    Attributes:
+        name: of the network, as `--model` takes it.
+        url: where the weights are published; for torchvision its last part is the cached file's name and holds the
+            first digits of the file's SHA-256.
+        transform: the preprocessing that they were measured with.
+        num_params: of the whole network; None where unknown.
+        size_mib: of the weights file, in MiB; None where unknown.
+        top1, top5: published accuracy on ImageNet's validation set, as fractions; None where unknown.
+        weights_name: which of the network's weights these are, as the family names them.
+        classes: labels in the order of the outputs; empty for ImageNet's thousand.
+        arguments: of the builder, where the weights need other ones than its defaults.
+        network: what builds without asking anybody, where that isn't `name` (a repository of the hub).
+    """
+
+    name: str
+    url: str
+    transform: Transform
+    num_params: int | None = None
+    size_mib: float | None = None
+    top1: float | None = None
+    top5: float | None = None
+    weights_name: str = ""
+    classes: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    network: str = ""
+
+    def listed(self, source: str, *, weights: WeightsState, path: Path) -> ListedModel:
+        """This network as `imgcls models` shows it.
+
+        Args:
+            source: the family.
+            weights: whether the file is here.
+            path: where it is, or would be.
+        """
+        return ListedModel(
+            name=self.name,
+            source=source,
+            data="ImageNet-1K",
+            num_params=self.num_params,
+            size_mib=self.size_mib,
+            top1=self.top1,
+            top5=self.top5,
+            weights=weights,
+            path=path,
+            url=self.url,
+        )
 
 
 class Family(ABC):

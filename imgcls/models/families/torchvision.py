@@ -165,18 +165,7 @@ class Torchvision(Family):
         """The catalogue by name."""
         for entry in torchvision_entries():
             if fnmatch.fnmatchcase(entry.name, pattern):
-                yield ListedModel(
-                    name=entry.name,
-                    source=self.source,
-                    data="ImageNet-1K",
-                    num_params=entry.num_params,
-                    size_mib=entry.size_mib,
-                    top1=entry.top1,
-                    top5=entry.top5,
-                    weights=self.weights_state(entry),
-                    path=weights_path(entry),
-                    url=entry.url,
-                )
+                yield entry.listed(self.source, weights=self.weights_state(entry), path=weights_path(entry))
 
 
 def _not_built(name: str, exc: Exception) -> ModelError:
