@@ -28,7 +28,7 @@ def broadcast_weights(network: nn.Module, processes: Processes) -> None:
 
 def wrap_ddp(network: nn.Module, device: torch.device) -> DistributedDataParallel:
     """What runs the network forward so that its gradients become the mean of all processes'."""
-    # What spread the same weights before would go on sending their gradients until it is gone from memory.
+    # An earlier wrapper of the same weights would go on sending their gradients until it is gone from memory.
     gc.collect()
     # All have the same weights already. Buffers are each process's own, from the start: a run that goes on within an
     # epoch has brought them along.

@@ -11,7 +11,7 @@ from torch import Tensor
 from imgcls.distributed.process_group import Processes
 from imgcls.errors import ConfigError
 
-# Of a batch, for each process: batch norm measures its spread over them, and a last batch can still be shared out.
+# Of a batch, for each process: batch norm measures their variance, and a last batch can still be divided.
 MIN_SHARD = 4
 
 

@@ -28,7 +28,7 @@ COPIES = {"WEBP": 3, "AVIF": 2, "HEIF": 2, "JXL": 2, "JPEG2000": 2, "TIFF": 2, "
 
 
 @dataclass(eq=False)
-class _Share:
+class _Reservation:
     """What one image needs: waiting, held, or given up."""
 
     num_bytes: int
@@ -51,8 +51,8 @@ class ByteBudget:
     def reset(self) -> None:
         """Forget all threads, as a forked process must: it has none of them."""
         self._used = 0
-        self._waiting: deque[_Share] = deque()
-        self._shares: dict[int, _Share] = {}
+        self._waiting: deque[_Reservation] = deque()
+        self._reservations: dict[int, _Reservation] = {}
         self._waited_sec: dict[int, float] = {}
         self._waits_since: dict[int, float] = {}
         self._changed = threading.Condition()
@@ -100,21 +100,21 @@ class ByteBudget:
         with self._changed:
             if self._total is None:
                 self._total = max(LEAST_BYTES, int(available_bytes() * MEMORY_SHARE))
-            share = _Share(min(num_bytes, self._total), threading.get_ident())
-            self._shares[share.thread] = share
-            self._waiting.append(share)
-            self._wait_in_turn(share, self._total)
-            if share.is_given_up:
+            reservation = _Reservation(min(num_bytes, self._total), threading.get_ident())
+            self._reservations[reservation.thread] = reservation
+            self._waiting.append(reservation)
+            self._wait_in_turn(reservation, self._total)
+            if reservation.is_given_up:
                 raise ImageError("too_large", "given up while other images took the memory")
             self._waiting.popleft()
-            share.is_held = True
-            self._used += share.num_bytes
+            reservation.is_held = True
+            self._used += reservation.num_bytes
             self._changed.notify_all()
         try:
             yield
         finally:
             with self._changed:
-                self._let_go(share)
+                self._let_go(reservation)
 
     def give_up(self, thread: int) -> None:
         """Count no more on a thread that was left behind, so that what it holds or waits for holds up nobody.
@@ -123,13 +123,13 @@ class ByteBudget:
             thread: its `threading.get_ident()`.
         """
         with self._changed:
-            share = self._shares.get(thread)
-            if share is None:
+            reservation = self._reservations.get(thread)
+            if reservation is None:
                 return
-            share.is_given_up = True
-            if share in self._waiting:
-                self._waiting.remove(share)
-            self._let_go(share)
+            reservation.is_given_up = True
+            if reservation in self._waiting:
+                self._waiting.remove(reservation)
+            self._let_go(reservation)
 
     def waited_sec(self, thread: int) -> float:
         """How long a thread has waited for bytes so far, in all."""
@@ -138,23 +138,23 @@ class ByteBudget:
             now = 0.0 if since is None else time.monotonic() - since
             return self._waited_sec.get(thread, 0.0) + now
 
-    def _wait_in_turn(self, share: _Share, total: int) -> None:
+    def _wait_in_turn(self, reservation: _Reservation, total: int) -> None:
         def may_begin() -> bool:
             # In turn, so that a large image is not passed by small ones for ever.
-            is_next = bool(self._waiting) and self._waiting[0] is share
-            return share.is_given_up or (is_next and self._used + share.num_bytes <= total)
+            is_next = bool(self._waiting) and self._waiting[0] is reservation
+            return reservation.is_given_up or (is_next and self._used + reservation.num_bytes <= total)
 
         if may_begin():
             return
         with self.waiting():
             self._changed.wait_for(may_begin)
 
-    def _let_go(self, share: _Share) -> None:
-        if share.is_held:
-            share.is_held = False
-            self._used -= share.num_bytes
-        if self._shares.get(share.thread) is share:
-            del self._shares[share.thread]
+    def _let_go(self, reservation: _Reservation) -> None:
+        if reservation.is_held:
+            reservation.is_held = False
+            self._used -= reservation.num_bytes
+        if self._reservations.get(reservation.thread) is reservation:
+            del self._reservations[reservation.thread]
         self._changed.notify_all()
 
 

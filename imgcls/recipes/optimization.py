@@ -200,7 +200,7 @@ class TrainSettings(Section):
 
     @model_validator(mode="after")
     def _portions_hold_two(self) -> "TrainSettings":
-        # Batch norm needs two images to measure their spread.
+        # Batch norm needs two images to measure their variance.
         if self.accumulate > 1 and self.batch_size < 2 * self.accumulate:
             raise ValueError(
                 f"train.accumulate = {self.accumulate} leaves portions of less than two images of "

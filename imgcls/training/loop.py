@@ -217,7 +217,7 @@ class Loop:
         return [self.network, self.ema.network] if self.ema else [self.network]
 
     def _num_used(self) -> int:
-        # A last batch of one has no spread for batch norm to measure. The image that is left out, another one in
+        # A last batch of one has no variance for batch norm to measure. The image that is left out, another one in
         # each epoch, costs less than a batch of another size.
         size = self.recipe.train.batch_size
         return self.num_images - 1 if size > 1 and self.num_images % size == 1 else self.num_images

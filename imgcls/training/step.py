@@ -24,7 +24,7 @@ class TrainingStep:
     """Moves the weights by one batch; what the recipe doesn't ask for is left out here, and costs a step nothing.
 
     Args:
-        forward: the network, or what runs it (compiled, or spread over devices).
+        forward: the network, or what runs it (compiled, or distributed over devices).
         optimisers: hold the weights that move.
         recipe: resolved.
         device: where the network is.
@@ -98,7 +98,7 @@ class TrainingStep:
 
     def _backward_in_portions(self, input_BCHW: Tensor, target: Tensor, *, weight: float) -> Tensor:
         size = len(target)
-        # One image alone has no spread for batch norm to measure.
+        # One image alone has no variance for batch norm to measure.
         num_portions = max(min(self._portions, size // 2), 1)
         parts = zip(input_BCHW.tensor_split(num_portions), target.tensor_split(num_portions), strict=True)
         losses = []

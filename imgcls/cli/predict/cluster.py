@@ -19,7 +19,7 @@ class ClusterOptions(NamedTuple):
         str | None,
         typer.Option(
             "--ray",
-            help="Spread the run with Ray: local, auto, HOST:PORT or ray://HOST:PORT; --output is then a folder.",
+            help="Run on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT; --output is then a folder.",
             metavar="ADDRESS",
             rich_help_panel=PANEL,
         ),
@@ -55,7 +55,7 @@ class ClusterOptions(NamedTuple):
     ] = 1000
 
     def settings(self, *, verbose: bool) -> "ClusterSettings":
-        """How the run is spread, in the library's words.
+        """How the run is distributed, in the library's words.
 
         Raises:
             UsageError: --actors is no number and no range.

@@ -67,7 +67,7 @@ def predict_on_ray(
     """The whole command, once its options are read.
 
     Args:
-        cluster: how the run is spread.
+        cluster: how the run is distributed.
         asked: the inputs.
         model: which model.
         target: where parts go.
@@ -86,7 +86,7 @@ def predict_on_ray(
         raise UsageError(
             "--ray runs PyTorch, or an ONNX file", hint=f"imgcls export -m {model.model} -o model.onnx; -m model.onnx"
         )
-    spread = cluster.settings(verbose=verbose)
+    distribution = cluster.settings(verbose=verbose)
     destination = destination_of(target, asked)
     destination.check()
     selection = asked.selection(max_stdin_bytes=max_bytes)
@@ -118,7 +118,7 @@ def predict_on_ray(
             selection,
             destination,
             settings,
-            spread,
+            distribution,
             limits=limits,
             listening=listening,
             on_progress=watch,

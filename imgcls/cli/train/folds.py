@@ -1,4 +1,4 @@
-"""`imgcls train --folds`: a run for each part of cross-validation, their mean and their spread."""
+"""`imgcls train --folds`: a run for each part of cross-validation, with mean and standard deviation."""
 
 import json
 import statistics
@@ -71,18 +71,18 @@ def cross_validate(
 
 
 def summary(results: "list[TrainResult]") -> dict[str, Any]:
-    """Mean and spread over the runs, and each run's scores; the best epoch was chosen on what it is measured on."""
+    """Mean and standard deviation over the runs, and each run's scores; the best epoch was chosen on what it is measured on."""
     values = {
         name: [score for result in results if (score := getattr(result, name)) is not None and score.main is not None]
         for name in ("last", "best")
     }
     figures: dict[str, Any] = {
-        name: _spread(scores) if len(scores) == len(results) else None for name, scores in values.items()
+        name: _statistics(scores) if len(scores) == len(results) else None for name, scores in values.items()
     }
     return figures | {"folds": [result.to_dict() for result in results]}
 
 
-def _spread(scores: "list[Score]") -> dict[str, Any]:
+def _statistics(scores: "list[Score]") -> dict[str, Any]:
     values = [score.main or 0.0 for score in scores]
     return {
         "figure": scores[0].name,

@@ -40,7 +40,7 @@ Folds = Annotated[
         "--folds",
         min=2,
         max=100,
-        help="Cross-validate: train this many runs, each validated on another part; mean and spread.",
+        help="Cross-validate: train this many runs, each validated on another part; mean and standard deviation.",
         metavar="K",
         rich_help_panel=RUN,
     ),

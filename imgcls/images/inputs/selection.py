@@ -1,4 +1,4 @@
-"""Which of many inputs to take: by name, by age, by share of the work."""
+"""Which of many inputs to take: by name, by age, by shard."""
 
 import contextlib
 import fnmatch
@@ -26,18 +26,18 @@ AGE_UNITS_SEC = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of several shares of the inputs.
+    """One of several parts of the inputs, each for another machine.
 
     Attributes:
         index: from 1.
-        count: of all shares.
+        count: of all shards.
     """
 
     index: int
     count: int
 
     def has(self, name: str) -> bool:
-        """Whether an input belongs to this share; depends on its name alone, so that machines agree."""
+        """Whether an input belongs to this shard; depends on its name alone, so that machines agree."""
         digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
         return int.from_bytes(digest, "big") % self.count == self.index - 1
 
@@ -105,13 +105,13 @@ def walk_rules(include: Iterable[str], exclude: Iterable[str], *, any_suffix: bo
 
 
 class SelectedSources(Iterator[Source]):
-    """The sources of one share, and of these the files that are new enough; reads one after the other.
+    """The sources of one shard, and of these the files that are new enough; reads one after the other.
 
     Files whose time can't be read are taken, so that their record says why.
 
     Args:
         sources: all of them.
-        shard: the share, None for all.
+        shard: whose sources; None for all.
         newer_than_ns: nanoseconds since 1970, None for any age; says nothing of URLs and stdin.
         marks_old: whether older files come too, marked as such.
         passed_over: what the walks that give the sources don't take.
@@ -132,16 +132,16 @@ class SelectedSources(Iterator[Source]):
         self._marks_old = marks_old
         self.passed_over = passed_over or PassedOver()
         self.num_left_out = 0
-        """How many sources were there, but outside the share or too old."""
+        """How many sources were there, but outside the shard or too old."""
 
     def __next__(self) -> Source:
         """The next source that is taken."""
         for source in self._sources:
-            in_share = self._shard is None or self._shard.has(source.plain_name)
-            if in_share and self._is_new(source):
+            in_shard = self._shard is None or self._shard.has(source.plain_name)
+            if in_shard and self._is_new(source):
                 return source
             self.num_left_out += 1
-            if in_share and self._marks_old:
+            if in_shard and self._marks_old:
                 return replace(source, is_old=True)
         raise StopIteration
 

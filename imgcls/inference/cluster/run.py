@@ -29,7 +29,7 @@ from imgcls.outputs.summary import Summary
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """How a run is spread.
+    """How a run is distributed over workers.
 
     Attributes:
         address: `local`, `auto`, `HOST:PORT` or `ray://HOST:PORT`.
@@ -87,7 +87,7 @@ def run_on_ray(
         selection: of inputs; paths must lead to the same files on all nodes.
         destination: where parts go.
         settings: of the stream in each worker.
-        cluster: how the run is spread.
+        cluster: how the run is distributed.
         limits: on failed inputs.
         listening: a context in which blocks are classified, entered once Ray is there; what it gives is asked all the
             time whether the run is to stop.

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's own name for it
 PATCH_PX = 2
 # Every direction of a patch of 2 x 2 pixels in 3 colours, and its negative.
 STEM_WIDTH = 2 * 3 * PATCH_PX**2
-# Keeps directions without any spread from being blown up into noise.
+# Keeps directions without any variance from being blown up into noise.
 WHITENING_FLOOR = 5e-4
 
 

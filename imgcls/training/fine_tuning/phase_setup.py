@@ -107,7 +107,7 @@ class PhaseSetup:
     def step(self) -> TrainingStep:
         """Moves the weights of the phase by a batch of what `source` gives."""
         if self._step is None:
-            # Made when it is first called for: only now is it known what has to be spread over the processes.
+            # Made when it is first called for: only now is it known what has to be distributed over the processes.
             forward = self._backend
             if self.kept is not None:
                 forward = HeadNetwork(self.network)
