@@ -9,8 +9,8 @@ from typing import Any
 from imgcls.errors import UsageError
 from imgcls.recipes.loading import read_toml
 from imgcls.recipes.schema import Recipe
-from imgcls.runs.events import Score
 from imgcls.runs.metrics import best_score, read_metrics, read_result
+from imgcls.runs.result import Score
 
 SCHEMA = 1
 # Settings without a default that say what runs have in common.

@@ -10,7 +10,7 @@ from typing import Any
 
 from imgcls.errors import DataError
 from imgcls.host.data_files import MalformedError, parse_json, read_json_file
-from imgcls.runs.events import Score
+from imgcls.runs.result import Score
 
 NAME = "metrics.jsonl"
 # Ten thousand epochs take a few megabytes.

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 from imgcls.errors import UsageError
 from imgcls.host.files import output_error
-from imgcls.runs.events import EpochEnd, Event, Started, StepProgress, TrainResult
+from imgcls.runs.events import EpochEnd, Event, Started, StepProgress
+from imgcls.runs.result import TrainResult
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,8 @@
 
 import time
 
-from imgcls.runs.events import Score, ShouldStop
+from imgcls.runs.events import ShouldStop
+from imgcls.runs.result import Score
 
 # What `TrainResult.stopped` says. A run whose time is up goes on with --resume; one that stopped early is complete.
 MAX_TIME = "max-time"

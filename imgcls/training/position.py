@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from imgcls.distributed.process_group import Processes
-from imgcls.runs.events import EpochEnd, Score
+from imgcls.runs.events import EpochEnd
+from imgcls.runs.result import Score
 
 
 @dataclass

@@ -8,8 +8,9 @@ from imgcls.datasets.labelled_images import SkippedImage, is_multi_label
 from imgcls.errors import ProcessLostError
 from imgcls.host.terminal_text import counted
 from imgcls.models.families.bundled import OWN
-from imgcls.runs.events import Started, TrainResult
+from imgcls.runs.events import Started
 from imgcls.runs.pace import stages_of
+from imgcls.runs.result import TrainResult
 from imgcls.training.fine_tuning.phases import changing_settings
 from imgcls.training.loss import uneven_warning
 from imgcls.training.session_state import SessionState

@@ -15,10 +15,11 @@ from imgcls.models.initial_weights import Start
 from imgcls.recipes.loading import load_recipe, recipe_text
 from imgcls.recipes.resolving import resolve_recipe
 from imgcls.recipes.schema import Recipe
-from imgcls.runs.events import OnEvent, ShouldStop, TrainResult
+from imgcls.runs.events import OnEvent, ShouldStop
 from imgcls.runs.folder import RunFolder, find_launched
 from imgcls.runs.new_folder import refuse_filled
 from imgcls.runs.notebook import notebook_progress
+from imgcls.runs.result import TrainResult
 from imgcls.training.checkpointing.resume import Saved, check_same_recipe, load_saved
 from imgcls.training.early_stopping import or_after
 from imgcls.training.precision import deterministic_algorithms

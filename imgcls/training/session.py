@@ -8,7 +8,8 @@ import torch
 
 from imgcls.errors import ProcessLostError
 from imgcls.evaluation.multi_label.measuring import MultiLabelResult, best_thresholds
-from imgcls.runs.events import EpochEnd, OnEvent, ShouldStop, TrainResult
+from imgcls.runs.events import EpochEnd, OnEvent, ShouldStop
+from imgcls.runs.result import TrainResult
 from imgcls.training.early_stopping import EARLY, is_out_of_patience
 from imgcls.training.loss import DivergedError, diverged
 from imgcls.training.position import EpochSummary, Measured

@@ -16,8 +16,8 @@ from imgcls.models.checkpoint import Checkpoint
 from imgcls.models.initial_weights import Start
 from imgcls.models.multi_label import MultiLabel
 from imgcls.recipes.schema import Recipe, transform_of
-from imgcls.runs.events import Score
 from imgcls.runs.folder import RunFolder
+from imgcls.runs.result import Score
 from imgcls.training.checkpointing.resume import Saved, check_same_data, moved_warning, restore, resume_state
 from imgcls.training.checkpointing.schedule import Checkpointing
 from imgcls.training.fine_tuning.phase_setup import PhaseSetup

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imgcls.host.versions import PACKAGES, versions
-from imgcls.runs.events import Event, Score
+from imgcls.runs.events import Event
+from imgcls.runs.result import Score
 
 # complete: trained to its end, and what the others are measured by. pruned: given up early, as others did better.
 # diverged, out_of_memory, refused: these values can't be trained with. failed: the process died in it again and again.

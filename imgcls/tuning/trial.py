@@ -13,8 +13,9 @@ from imgcls.errors import ConfigError, DataError, DeviceError, ModelError
 from imgcls.host.devices import choose_device, is_out_of_memory
 from imgcls.recipes.loading import load_recipe
 from imgcls.recipes.schema import Recipe
-from imgcls.runs.events import EpochEnd, Event, Score, ShouldStop
+from imgcls.runs.events import EpochEnd, Event, ShouldStop
 from imgcls.runs.metrics import read_metrics
+from imgcls.runs.result import Score
 from imgcls.training.checkpointing.resume import load_saved
 from imgcls.training.loss import DivergedError
 from imgcls.training.run import train

@@ -4,7 +4,7 @@ import pytest
 from tiny_runs import assert_same_metrics, assert_same_weights, recipe_for, stop_after
 
 from imgcls.errors import ConfigError
-from imgcls.runs.events import Score
+from imgcls.runs.result import Score
 from imgcls.training.early_stopping import is_out_of_patience, or_after
 from imgcls.training.run import train
 

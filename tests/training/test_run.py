@@ -14,8 +14,9 @@ from imgcls.models.checkpoint import load_checkpoint
 from imgcls.models.loading import load_model
 from imgcls.recipes.loading import load_recipe
 from imgcls.recipes.schema import transform_of
-from imgcls.runs.events import EpochEnd, Score, Started
+from imgcls.runs.events import EpochEnd, Started
 from imgcls.runs.folder import RunFolder
+from imgcls.runs.result import Score
 from imgcls.training.checkpointing.schedule import Checkpointing
 from imgcls.training.loop import Loop
 from imgcls.training.run import train

@@ -18,7 +18,8 @@ from imgcls.errors import ProcessLostError, UsageError
 from imgcls.host.data_files import json_text
 
 if TYPE_CHECKING:
-    from imgcls.runs.events import Event, TrainResult
+    from imgcls.runs.events import Event
+    from imgcls.runs.result import TrainResult
 
 EXAMPLE = "Example: imgcls train -c cnn --data cifar10   or: imgcls train --data DIR --epochs 30"
 

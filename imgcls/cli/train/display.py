@@ -9,8 +9,9 @@ from imgcls.cli import console
 from imgcls.cli.train.downloads import DownloadBars
 from imgcls.cli.train.lines import epoch_line, started_lines
 from imgcls.datasets.labelled_images import SkippedImage
-from imgcls.runs.events import EpochEnd, Event, Started, TrainResult
+from imgcls.runs.events import EpochEnd, Event, Started
 from imgcls.runs.pace import Pace
+from imgcls.runs.result import TrainResult
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from imgcls.cli.train.run_options import RunOptions
 from imgcls.errors import UsageError
 
 if TYPE_CHECKING:
-    from imgcls.runs.events import Score, TrainResult
+    from imgcls.runs.result import Score, TrainResult
 
 RUNS = Path("runs")
 
@@ -71,7 +71,10 @@ def cross_validate(
 
 
 def summary(results: "list[TrainResult]") -> dict[str, Any]:
-    """Mean and standard deviation over the runs, and each run's scores; the best epoch was chosen on what it is measured on."""
+    """Mean and standard deviation over the runs, and each run's scores.
+
+    The best epoch was chosen on what it is measured on.
+    """
     values = {
         name: [score for result in results if (score := getattr(result, name)) is not None and score.main is not None]
         for name in ("last", "best")

@@ -13,9 +13,10 @@ from imgcls.cli import console
 from imgcls.cli.train.columns import GAP, columns_for, header, row
 from imgcls.cli.train.lines import clock
 from imgcls.cli.train.sparkline import LEVELS, Curve
-from imgcls.runs.events import EpochEnd, FeatureProgress, Measuring, Score, Started, StepProgress
+from imgcls.runs.events import EpochEnd, FeatureProgress, Measuring, Started, StepProgress
 from imgcls.runs.metrics import read_metrics, score_of
 from imgcls.runs.pace import Pace
+from imgcls.runs.result import Score
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

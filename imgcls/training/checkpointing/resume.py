@@ -14,7 +14,7 @@ from imgcls.models.checkpoint import load_checkpoint
 from imgcls.models.initial_weights import Origin
 from imgcls.recipes.loading import differing_keys
 from imgcls.recipes.schema import Recipe
-from imgcls.runs.events import Score
+from imgcls.runs.result import Score
 from imgcls.training.checkpointing.loop_state import checked_position, loop_state, restore_loop
 from imgcls.training.loop import Loop
 

@@ -19,7 +19,8 @@ from imgcls.models.heads import FeatureRecorder
 from imgcls.models.loading import load_model
 from imgcls.recipes.loading import load_recipe
 from imgcls.recipes.optimization import OptimSettings
-from imgcls.runs.events import EpochEnd, FeatureProgress, Score, Started
+from imgcls.runs.events import EpochEnd, FeatureProgress, Started
+from imgcls.runs.result import Score
 from imgcls.training.early_stopping import is_out_of_patience
 from imgcls.training.fine_tuning import features
 from imgcls.training.fine_tuning.phases import Phase, changing_settings, phase_at, phases_of
