@@ -90,7 +90,7 @@ def guarded(command: Callable[P, None], *, name: str = "", together: bool = True
 def _refuse_several(name: str, launch: Launch) -> None:
     share = f"{launch.rank + 1}/{launch.count}"
     raise UsageError(
-        f"imgcls {name} is the work of one process, and torchrun started {launch.count}",
+        f"imgcls {name} runs in one process, but torchrun started {launch.count}",
         hint=f"start it without torchrun; --shard {share}, ... gives each process its part of the inputs"
         if name == "predict"
         else "start it without torchrun",

@@ -69,10 +69,10 @@ def calibrate(
         typer.Option(
             "--set-penalty",
             min=0,
-            help="Of labels after the fifth, for smaller sets (RAPS); 0 is APS. By default by the number of classes.",
+            help="Penalty on labels after the fifth, for smaller sets (RAPS); 0 is APS. By default by class count.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of folds, halves and intervals.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of folds, halves and intervals.")] = 0,
     allow_modified_data: Annotated[
         bool,
         typer.Option(

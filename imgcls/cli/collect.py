@@ -29,7 +29,7 @@ def collect(
     ] = False,
     endpoint_url: Annotated[
         str | None,
-        typer.Option("--endpoint-url", help="Of s3://: another server than Amazon's.", metavar="URL"),
+        typer.Option("--endpoint-url", help="Server for s3://, where it isn't Amazon's.", metavar="URL"),
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:

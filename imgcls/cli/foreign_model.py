@@ -81,12 +81,15 @@ PresetOption = Annotated[
 Mean = Annotated[
     str | None,
     typer.Option(
-        "--mean", help="Of each channel, white being --scale: 0.5,0.5,0.5", metavar="R,G,B", rich_help_panel=PANEL
+        "--mean",
+        help="Mean of each channel, where white is --scale: 0.5,0.5,0.5",
+        metavar="R,G,B",
+        rich_help_panel=PANEL,
     ),
 ]
 Std = Annotated[
     str | None,
-    typer.Option("--std", help="Of each channel, likewise.", metavar="R,G,B", rich_help_panel=PANEL),
+    typer.Option("--std", help="Standard deviation of each channel, likewise.", metavar="R,G,B", rich_help_panel=PANEL),
 ]
 Size = Annotated[
     str | None,
@@ -111,7 +114,7 @@ ResizeOption = Annotated[
 PadColour = Annotated[
     str | None,
     typer.Option(
-        "--pad-colour", help="Of what --resize pad adds, 0 to 255 each.", metavar="R,G,B", rich_help_panel=PANEL
+        "--pad-colour", help="Colour of what --resize pad adds, 0 to 255 each.", metavar="R,G,B", rich_help_panel=PANEL
     ),
 ]
 InterpolationOption = Annotated[

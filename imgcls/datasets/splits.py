@@ -149,7 +149,7 @@ def split_fold(
         members[(groups[index] if groups else "") or f"\0{name}"].append(index)
     if len(members) < count:
         what = "groups" if groups else "images"
-        raise ConfigError(f"{len(members)} {what} can't be shared out to {count} folds", hint=f"--folds {len(members)}")
+        raise ConfigError(f"{len(members)} {what} can't be divided into {count} folds", hint=f"--folds {len(members)}")
     # The fullest groups of a class first, each to the part that has least of its class, then least of all.
     held = [Counter[int]() for _ in range(count)]
     parts: list[list[int]] = [[] for _ in range(count)]

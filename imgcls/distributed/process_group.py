@@ -154,8 +154,8 @@ def joined(device: str = "auto") -> Iterator[Processes]:
     except RuntimeError as exc:
         first = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise DeviceError(
-            f"the {launch.count} processes don't find each other at {first}: {str(exc).splitlines()[0]}",
-            hint="see that every machine reaches that address; GLOO_SOCKET_IFNAME=eth0 names the network to use",
+            f"the {launch.count} processes can't reach each other at {first}: {str(exc).splitlines()[0]}",
+            hint="check that every machine reaches that address; GLOO_SOCKET_IFNAME=eth0 names the network to use",
         ) from exc
     with processes.noticing_losses():
         yield processes

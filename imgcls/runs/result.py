@@ -105,4 +105,5 @@ class TrainResult:
 
 
 def without_map(values: dict[str, Any]) -> dict[str, Any]:
+    """Values without a mean average precision that there is none of, as earlier versions wrote them."""
     return {key: value for key, value in values.items() if key != "map" or value is not None}

@@ -270,7 +270,7 @@ def test_records_that_go_are_told(imgcls, tiny_model, inbox, tmp_path):
     warning, first, last = run.stderr.splitlines()
     assert warning == f"warning: no images in the folder {other}"
     assert first.startswith("20 images: 20 ok (20 kept from before)")
-    assert last == f"{output} had records of 3 inputs that came up no more; they are gone from it"
+    assert last == f"{output} had records of 3 inputs that are no longer given; they were removed"
 
 
 def test_a_missing_folder_is_made(imgcls, tiny_model, inbox, tmp_path):
@@ -356,7 +356,7 @@ class Network(torch.nn.Module):
 
 class Model:
     id, classes, transform, network = "hungry@0", ("a", "b", "c"), Transform(8, 8), Network()
-    calibration = None
+    calibration, multi_label = None, False
 
 backend = TorchBackend(Model(), torch.device("cpu"))
 images = [np.zeros((8, 8, 3), np.uint8)] * 20

@@ -41,7 +41,7 @@ def test_many_empty_folders_are_not_all_named(imgcls, tiny_model, folder):
     run = imgcls("predict", "a.png", *(f"e{number:02}" for number in range(20)), "-m", tiny_model, cwd=folder)
     warnings = run.stderr.splitlines()
     assert len([line for line in warnings if line.startswith("warning: ")]) == 6
-    assert "warning: no images in 15 folders more" in warnings
+    assert "warning: no images in 15 more folders" in warnings
 
 
 def test_what_systems_leave_is_passed_over_and_said(imgcls, tiny_model, folder):

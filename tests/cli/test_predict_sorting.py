@@ -33,7 +33,7 @@ def test_files_are_copied_by_class_recorded_and_taken_back(tmp_path: Path, tiny_
     (undo,) = (tmp_path / "out").glob("undo-*.jsonl")
     back = predict("--undo", undo)
     assert back.exit_code == 0, back.stderr
-    assert "6 files taken back" in back.stderr
+    assert "6 files undone" in back.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == [undo.name]
     assert len(list((tmp_path / "shots").iterdir())) == 7
 

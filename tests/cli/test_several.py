@@ -179,7 +179,7 @@ def test_what_several_processes_cannot_share_is_refused(imgcls, photos):
     second = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     predicted = imgcls("predict", "-m", "cifar10-cnn", photos, **second)
     assert predicted.code == 2
-    assert "imgcls predict is the work of one process, and torchrun started 2" in predicted.stderr
+    assert "imgcls predict runs in one process, but torchrun started 2" in predicted.stderr
     assert "--shard 2/2" in predicted.stderr
 
 

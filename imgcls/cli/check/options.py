@@ -22,10 +22,13 @@ class CheckedOptions:
     val_fraction: Annotated[
         float | None,
         typer.Option(
-            "--val-fraction", min=0, max=0.99, help="Share that training keeps for validation; by default as train."
+            "--val-fraction",
+            min=0,
+            max=0.99,
+            help="Fraction that training keeps for validation; by default as in train.",
         ),
     ] = None
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the validation split, as in train.")] = 0
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the validation split, as in train.")] = 0
     allow_modified_data: Annotated[
         bool,
         typer.Option(

@@ -99,7 +99,7 @@ HeatMaps = Annotated[
     typer.Option(
         "--heat-maps",
         min=0,
-        help="How many images of --html show what speaks for their class; by default 100, of an ONNX file 12.",
+        help="Images of --html that get a heat map of what speaks for their class; by default 100, with ONNX 12.",
         metavar="N",
     ),
 ]

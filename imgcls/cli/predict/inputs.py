@@ -40,7 +40,7 @@ class InputOptions(NamedTuple):
         list[str] | None,
         typer.Option(
             "--include",
-            help="Of folders, patterns: only names like this, such as '*.png'; may be repeated.",
+            help="In folders and patterns: only names like this, such as '*.png'; may be repeated.",
             metavar="PATTERN",
             rich_help_panel=PANEL,
         ),
@@ -49,7 +49,7 @@ class InputOptions(NamedTuple):
         list[str] | None,
         typer.Option(
             "--exclude",
-            help="Of folders, patterns: no files or folders of names like this; may be repeated.",
+            help="In folders and patterns: leave out files and folders with names like this; may be repeated.",
             metavar="PATTERN",
             rich_help_panel=PANEL,
         ),
@@ -58,7 +58,7 @@ class InputOptions(NamedTuple):
         str | None,
         typer.Option(
             "--shard",
-            help="Only share I of N, split by name, the same on every machine.",
+            help="Only shard I of N, divided by name, the same on every machine.",
             metavar="I/N",
             rich_help_panel=PANEL,
         ),
@@ -76,7 +76,7 @@ class InputOptions(NamedTuple):
         bool,
         typer.Option(
             "--any-suffix",
-            help="Of folders, patterns: images of any name (photo.jpg.1, IMG_0001), found by their first bytes.",
+            help="In folders and patterns: images with any name (photo.jpg.1, IMG_0001), found by their first bytes.",
             rich_help_panel=PANEL,
         ),
     ] = False
@@ -99,7 +99,7 @@ class InputOptions(NamedTuple):
         str | None,
         typer.Option(
             "--endpoint-url",
-            help="Of s3://: another server than Amazon's, such as MinIO's.",
+            help="Server for s3://, where it isn't Amazon's: MinIO, for example.",
             metavar="URL",
             rich_help_panel=PANEL,
         ),

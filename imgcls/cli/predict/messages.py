@@ -16,7 +16,7 @@ MAX_NAMED = 5
 def say_smaller_batch(size: int) -> None:
     """The device's memory doesn't hold the batch that was asked for."""
     noun = "image" if size == 1 else "images"
-    console.warn(f"not enough memory for that many images at once; going on with {size} {noun} (--batch-size {size})")
+    console.warn(f"not enough memory for that many images at once; continuing with {size} {noun} (--batch-size {size})")
 
 
 def say_what_was_passed_over(passed_over: "PassedOver", *, any_suffix: bool) -> None:
@@ -44,7 +44,7 @@ def say_what_was_passed_over(passed_over: "PassedOver", *, any_suffix: bool) -> 
     for name in passed_over.empty[:MAX_NAMED]:
         console.warn(f"no images in {'' if archive_suffix(name) else 'the folder '}{name}")
     if len(passed_over.empty) > MAX_NAMED:
-        console.warn(f"no images in {len(passed_over.empty) - MAX_NAMED:,} folders more")
+        console.warn(f"no images in {len(passed_over.empty) - MAX_NAMED:,} more folders")
 
 
 def say_how_it_ended(result: "BatchResult", seconds: float, destination: "Destination") -> None:
@@ -64,7 +64,7 @@ def say_how_it_ended(result: "BatchResult", seconds: float, destination: "Destin
         console.message(f"wrote {destination.report}")
     if result.num_gone:
         noun = "an input" if result.num_gone == 1 else f"{result.num_gone:,} inputs"
-        console.message(f"{output} had records of {noun} that came up no more; they are gone from it")
+        console.message(f"{output} had records of {noun} that are no longer given; they were removed")
     if result.left_output:
         console.message(f"{output} stays as it is")
     if result.ended != "finished":

@@ -95,7 +95,7 @@ class SpeedOptions(NamedTuple):
         Path | None,
         typer.Option(
             "--calibrate",
-            help="Typical images, which shape the int8 twin and judge it; the next runs find it made.",
+            help="Typical images, to make the int8 twin and to check it; later runs find it in the cache.",
             metavar="DIR",
             rich_help_panel=PANEL,
         ),

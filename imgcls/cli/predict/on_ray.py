@@ -137,7 +137,7 @@ def _say_how_it_ended(result: ClusterResult, seconds: float, destination: PartsD
     console.message(f"{summary}{rate}")
     if result.num_lost:
         noun = "worker" if result.num_lost == 1 else "workers"
-        console.message(f"{result.num_lost} {noun} died on the way; others did their work again")
+        console.message(f"{result.num_lost} {noun} died during the run; others repeated their work")
     if summary.ended == "finished":
         noun = "part" if result.num_parts == 1 else "parts"
         console.message(f"wrote {result.num_parts:,} {noun} to {place}; imgcls collect {place} -o all.jsonl joins them")

@@ -117,7 +117,7 @@ class SortingOptions(NamedTuple):
 
         assert self.undo is not None
         counts = undo(self.undo)
-        console.message(f"{counted(counts['undone'], 'file')} taken back, {counts['gone']:,} gone already")
+        console.message(f"{counted(counts['undone'], 'file')} undone, {counts['gone']:,} gone already")
         if counts["changed"]:
             console.warn(f"{counted(counts['changed'], 'file')} changed since, left as they are")
             raise typer.Exit(ExitCode.SOME_FAILED)

@@ -47,7 +47,9 @@ class BatchOptions:
     ] = 10.0
     decode_threads: Annotated[
         int | None,
-        typer.Option("--decode-threads", min=1, help="By default one per core.", rich_help_panel=BATCHES),
+        typer.Option(
+            "--decode-threads", min=1, help="Threads that decode; by default one per core.", rich_help_panel=BATCHES
+        ),
     ] = None
 
     def batching(self) -> "Batching":
@@ -67,16 +69,19 @@ class LimitOptions:
     """What a client may take; see each option's help."""
 
     max_body_mib: Annotated[
-        float, typer.Option("--max-body-mib", min=0.001, help="Of one request (413).", rich_help_panel=LIMITS)
+        float, typer.Option("--max-body-mib", min=0.001, help="Refuse larger requests (413).", rich_help_panel=LIMITS)
     ] = 32.0
     max_memory_mib: Annotated[
         float,
         typer.Option(
-            "--max-memory-mib", min=0.001, help="Of all requests that are held at once (503).", rich_help_panel=LIMITS
+            "--max-memory-mib",
+            min=0.001,
+            help="Memory for all requests together; beyond it they get 503.",
+            rich_help_panel=LIMITS,
         ),
     ] = 512.0
     max_files: Annotated[
-        int, typer.Option("--max-files", min=1, help="Images of one request (413).", rich_help_panel=LIMITS)
+        int, typer.Option("--max-files", min=1, help="Refuse requests with more images (413).", rich_help_panel=LIMITS)
     ] = 64
     max_pixels: Annotated[
         int, typer.Option("--max-pixels", min=1, help="Refuse larger images.", rich_help_panel=LIMITS)
@@ -84,7 +89,7 @@ class LimitOptions:
     max_connections: Annotated[
         int,
         typer.Option(
-            "--max-connections", min=1, help="More take the place of idle ones, or get 503.", rich_help_panel=LIMITS
+            "--max-connections", min=1, help="Further ones replace idle ones, or get 503.", rich_help_panel=LIMITS
         ),
     ] = 1000
     header_timeout: Annotated[

@@ -79,10 +79,12 @@ class AddressOptions:
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on; another than this machine's needs --token-file.")
     ] = "127.0.0.1"
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000
     uds: Annotated[
         Path | None,
-        typer.Option("--uds", help="A Unix socket in their place.", metavar="PATH", rich_help_panel=ADDRESS),
+        typer.Option(
+            "--uds", help="A Unix socket in the place of host and port.", metavar="PATH", rich_help_panel=ADDRESS
+        ),
     ] = None
     root_path: Annotated[
         str,
@@ -119,7 +121,7 @@ class SafetyOptions:
         Path | None,
         typer.Option(
             "--token-file",
-            help="Answer only who sends one of its lines as a bearer token; read again when it changes.",
+            help="Answer only clients that send one of its lines as a bearer token; read again when it changes.",
             metavar="FILE",
             rich_help_panel=SAFETY,
         ),
@@ -188,11 +190,11 @@ class LifeOptions:
     grace: Annotated[
         float,
         typer.Option(
-            "--grace", min=0, help="Seconds that what is in hand may take after SIGTERM.", rich_help_panel=LIFE
+            "--grace", min=0, help="Seconds that requests in progress may take after SIGTERM.", rich_help_panel=LIFE
         ),
     ] = 20.0
     log_format: Annotated[
-        LogFormat, typer.Option("--log-format", help="Of the messages on stderr.", rich_help_panel=LIFE)
+        LogFormat, typer.Option("--log-format", help="Format of the messages on stderr.", rich_help_panel=LIFE)
     ] = LogFormat.TEXT
     log_requests: Annotated[
         bool,

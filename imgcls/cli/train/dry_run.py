@@ -35,7 +35,7 @@ def rehearse(
     launch = read_launch()
     if launch is not None and launch.count > 1:
         raise UsageError(
-            f"--dry-run is the work of one process, and torchrun started {launch.count}",
+            f"--dry-run runs in one process, but torchrun started {launch.count}",
             hint="start it without torchrun",
         )
     from imgcls.cli.train.display import TrainDisplay

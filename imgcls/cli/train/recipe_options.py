@@ -77,7 +77,7 @@ FromScratch = Annotated[
     bool,
     typer.Option(
         "--from-scratch",
-        help="Random weights, where a folder of images would be fine-tuned on.",
+        help="Random weights, where trained ones would be fine-tuned by default.",
         rich_help_panel=START,
     ),
 ]
@@ -111,7 +111,7 @@ MultiLabel = Annotated[
     bool | None,
     typer.Option(
         "--multi-label/--single-label",
-        help="Of a table: any number of labels per image, with semicolons between; else by whether a row has several.",
+        help="Take the labels of a table as any number per image, with semicolons between; else if a row has several.",
         show_default=False,
         rich_help_panel=RECIPE,
     ),
@@ -132,7 +132,7 @@ SplitSeed = Annotated[
     int | None,
     typer.Option(
         "--split-seed",
-        help="Of the validation split alone, so that seeds can be compared on the same images; else --seed.",
+        help="Seed of the validation split alone, so that seeds can be compared on the same images; else --seed.",
         metavar="N",
         rich_help_panel=RECIPE,
     ),
@@ -141,7 +141,7 @@ GroupColumn = Annotated[
     str | None,
     typer.Option(
         "--group-column",
-        help="Of a table of labels: values that stay on one side of the split, such as patient; else group.",
+        help="Column of a table; rows with equal values stay on one side of the split, such as patient; else group.",
         metavar="NAME",
         rich_help_panel=RECIPE,
     ),

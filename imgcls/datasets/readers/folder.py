@@ -208,7 +208,7 @@ def _list(folder: Path) -> list[os.DirEntry[str]]:
         packed = folder.suffix.lower() in ARCHIVE_SUFFIXES
         raise DataError(
             f"{folder} is not a folder",
-            hint="unpack it, and name the folder that comes of it" if packed else LAYOUT_HINT,
+            hint="unpack it, and name the resulting folder" if packed else LAYOUT_HINT,
         ) from exc
     except FileNotFoundError as exc:
         raise DataError(f"no such folder: {folder}", hint="check the path given to --data") from exc

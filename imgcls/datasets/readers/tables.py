@@ -108,7 +108,7 @@ def read_table(path: Path, *, group_column: str = "", multi_label: bool | None =
         if name in seen:
             if seen[name] != (label, split):
                 raise DataError(
-                    f"{path}, row {number}: {name} is there before, as {' in '.join(filter(None, seen[name]))}",
+                    f"{path}, row {number}: {name} is listed twice, first as {' in '.join(filter(None, seen[name]))}",
                     hint="each image has one row",
                 )
             continue

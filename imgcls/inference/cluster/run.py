@@ -57,7 +57,7 @@ class ClusterResult:
     Attributes:
         summary: counts over its records.
         num_parts: that were written or kept.
-        num_lost: workers that died on the way.
+        num_lost: workers that died during the run.
     """
 
     summary: Summary

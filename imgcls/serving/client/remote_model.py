@@ -130,7 +130,7 @@ class RemoteModel:
     def _checked(self, record: ImageRecord) -> ImageRecord:
         if record.model != self.id:
             raise ModelError(
-                f"{self._client.shown_url} answers with {record.model} by now, no longer with {self.id}",
+                f"{self._client.shown_url} now answers with {record.model}, no longer with {self.id}",
                 hint="run the command again",
             )
         return record

@@ -132,7 +132,7 @@ def test_absolute_paths_and_a_row_that_comes_twice(photos):
         (["a.png,cat"], "path,kind", "no column 'label'"),
         ([], "path,label", "no rows"),
         (["a.png,"], "path,label", "row 2: no label"),
-        (["a.png,cat", "a.png,dog"], "path,label", "row 3: a.png is there before, as cat"),
+        (["a.png,cat", "a.png,dog"], "path,label", "row 3: a.png is listed twice, first as cat"),
         (["a.png,cat,middle"], "path,label,split", "'middle' is no split"),
         (["a.png,;", "b.png,"], "path,label", "no label in any row"),
         (["a.png,cat,train", "b.png,dog,val"], "path,label,split", "val has 1 class that train lacks: 'dog'"),
@@ -163,7 +163,7 @@ def test_folds_hold_each_image_once_and_their_share_of_each_class(groups):
 
 
 def test_more_folds_than_images_and_folds_beside_a_val_folder(photos):
-    with pytest.raises(ConfigError, match="can't be shared out to 3 folds"):
+    with pytest.raises(ConfigError, match="can't be divided into 3 folds"):
         split_fold([0, 1], ["a", "b"], fold=(1, 3), seed=0)
     write_classes(photos / "both/train", {"cat": 2, "dog": 2})
     write_classes(photos / "both/val", {"cat": 2, "dog": 2})

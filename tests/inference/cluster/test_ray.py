@@ -195,7 +195,7 @@ def test_workers_and_nodes_that_are_killed_change_no_record_and_a_new_node_is_us
     check_slow_records(slow_folder, tiny_model)
     manifest = json.loads((parts / "manifest.json").read_text())
     assert manifest["workers_lost"] >= 2
-    assert "died on the way; others did their work again" in errors
+    assert "died during the run; others repeated their work" in errors
 
 
 def workers_of(running: subprocess.Popen[str]) -> set[int]:
