@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from imgcls.cli.help.completion import complete_device, complete_model
+from imgcls.errors import UsageError
 
 
 class Runtime(StrEnum):
@@ -38,6 +39,22 @@ Model = Annotated[
         envvar="IMGCLS_MODEL",
         autocompletion=complete_model,
         show_default=True,
+    ),
+]
+
+
+class EnsembleHow(StrEnum):
+    """What `--ensemble` takes."""
+
+    MEAN = "mean"
+    VOTE = "vote"
+
+
+Ensemble = Annotated[
+    EnsembleHow | None,
+    typer.Option(
+        "--ensemble",
+        help="Several models (-m A -m B) answer together: the mean of their probabilities, or a vote each.",
     ),
 ]
 Weights = Annotated[
@@ -84,6 +101,28 @@ Workers = Annotated[
         "--workers", min=0, max=MOST_WORKERS, help="Threads or processes that decode; by default one per core."
     ),
 ]
+
+
+def check_of_one_model(*, weights: Path | None, ema: bool, foreign: bool) -> None:
+    """Refuse what one model of several would be told by.
+
+    Args:
+        weights: of `--weights`.
+        ema: of `--ema`.
+        foreign: whether anything was said of an ONNX file of another tool.
+    Raises:
+        UsageError: names it.
+    """
+    named = [name for name, is_given in (("--weights", weights is not None), ("--ema", ema)) if is_given]
+    if foreign:
+        named.append("what is told of another tool's ONNX file")
+    if named:
+        raise UsageError(
+            f"{' and '.join(named)}: for one model, not for an ensemble",
+            hint="imgcls export --to checkpoint makes a model of them that says itself what it is",
+        )
+
+
 Background = Annotated[
     str | None,
     typer.Option(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -10,6 +10,7 @@ from imgcls.errors import ModelError
 from imgcls.images.transform import Transform
 from imgcls.models.calibration import Calibration
 from imgcls.models.checkpoint import Checkpoint, save_checkpoint
+from imgcls.models.ensembles import How, describe_ensemble
 from imgcls.models.exported import ExportedNetwork
 from imgcls.models.multi_label import MultiLabel
 
@@ -37,6 +38,8 @@ class LoadedModel:
         notes: what was chosen for a person who didn't say it, one sentence each.
         multi_label: the thresholds of its classes where images have several labels; None for one label per image, and
             for ONNX files of other tools.
+        members: of an ensemble; empty for one model.
+        ensemble: how they answer together, `mean` or `vote`; empty for one model.
     """
 
     name: str
@@ -56,6 +59,8 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
     calibration: Calibration | None = None
     multi_label: MultiLabel | None = None
+    members: "tuple[LoadedModel, ...]" = ()
+    ensemble: How | Literal[""] = ""
 
     @property
     def id(self) -> str:
@@ -64,6 +69,11 @@ class LoadedModel:
 
     def describe(self) -> dict[str, Any]:
         """The `model` object of every JSON answer."""
+        if self.members and self.ensemble:
+            told = [member.describe() for member in self.members]
+            several = bool(told[0].get("multi_label"))
+            transform = self.members[0].transform
+            return describe_ensemble(told, self.ensemble, transform, self.multi_label, several=several)
         if isinstance(self.network, ExportedNetwork):
             return self.network.describe()
         return {

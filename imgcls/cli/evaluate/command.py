@@ -13,6 +13,8 @@ from imgcls.cli.progress_bars import count_progress
 from imgcls.errors import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from imgcls.datasets.labelled_images import LabelledImages, SkippedImage
@@ -47,22 +49,26 @@ def evaluate(
         choice = choose_device_of(machine.device, processes.launch)
         with (
             processes.first_of_each_machine_first(),
-            console.download_progress(f"the weights of {spec}") as downloading,
+            console.download_progress(f"the weights of {', '.join(measured.names) or spec}") as downloading,
         ):
             labels = foreign_model.read_labels(foreign.labels)
-            loaded = load_model(
-                spec,
-                weights=measured.weights,
-                labels=labels,
-                ema=measured.ema,
-                transform=foreign.transform(),
-                activation=foreign.told_activation(),
-                output_name=foreign.output_name,
-                progress=downloading,
-                allow_code=measured.allow_code,
-            )
-            loaded = taking_truncated(loaded, measured.accepts_truncated)
-            loaded, place = placed(loaded, machine.device, choice.device)
+
+            def load(name: str) -> "tuple[LoadedModel, torch.device]":
+                model = load_model(
+                    name,
+                    weights=measured.weights,
+                    labels=labels,
+                    ema=measured.ema,
+                    transform=foreign.transform(),
+                    activation=foreign.told_activation(),
+                    output_name=foreign.output_name,
+                    progress=downloading,
+                    allow_code=measured.allow_code,
+                )
+                model = taking_truncated(model, measured.accepts_truncated)
+                return placed(model, machine.device, choice.device)
+
+            loaded, place = load(spec) if measured.ensemble is None else load_together(measured, foreign, load)
         for note in loaded.notes:
             console.message(note)
         if report.verbose:
@@ -89,6 +95,34 @@ def evaluate(
     _warn(found)
     if found.skipped:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def load_together(
+    measured: MeasureOptions,
+    foreign: foreign_model.ForeignOptions,
+    load: "Callable[[str], tuple[LoadedModel, torch.device]]",
+) -> "tuple[LoadedModel, torch.device]":
+    """The models of an ensemble as one, and where its batches have to be.
+
+    Args:
+        measured: names them.
+        foreign: what is told of an ONNX file of another tool.
+        load: gives one of them.
+    Raises:
+        UsageError: they don't go together.
+    """
+    import torch
+
+    from imgcls.models.ensemble_network import ensemble_of
+    from imgcls.models.ensembles import check_members
+
+    assert measured.ensemble is not None
+    options.check_of_one_model(weights=measured.weights, ema=measured.ema, foreign=foreign != type(foreign)())
+    check_members(measured.names)
+    members = [load(name) for name in measured.names]
+    places = {place for _model, place in members}
+    together = ensemble_of([model for model, _place in members], measured.ensemble.value)
+    return together, places.pop() if len(places) == 1 else torch.device("cpu")
 
 
 def _measure(
@@ -136,8 +170,8 @@ def _measure(
     tta = measured.tta
     if tta is not None and loaded.recipe.get("augment", {}).get("flip") == "off":
         console.warn(f"{loaded.name} was trained without horizontal flips, but --tta {tta} uses them")
-    # Several processes share the cores, which onnxruntime doesn't know.
-    if processes.count == 1:
+    # Several processes share the cores, which onnxruntime doesn't know; an ensemble has no one twin.
+    if processes.count == 1 and not loaded.members:
         request = TwinRequest(
             spec=measured.spec,
             weights=measured.weights,

@@ -43,11 +43,11 @@ Model = Annotated[
     ),
 ]
 ModelOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--model",
         "-m",
-        help="The same, named as in the other commands.",
+        help="The same, named as in the other commands. Several with --ensemble.",
         metavar="MODEL",
         autocompletion=complete_model,
     ),
@@ -115,6 +115,7 @@ class MeasureOptions(NamedTuple):
 
     model: Model = None
     model_option: ModelOption = None
+    ensemble: options.Ensemble = None
     data: Data = None
     split: SplitOption = None
     weights: options.Weights = None
@@ -134,14 +135,20 @@ class MeasureOptions(NamedTuple):
 
     @property
     def spec(self) -> str:
-        """The one model.
+        """The one model, or the first of an ensemble.
 
         Raises:
-            UsageError: none, or two.
+            UsageError: none, or two that don't answer together.
         """
-        if (self.model is None) == (self.model_option is None):
-            raise UsageError("name one model", hint="imgcls eval runs/my-run, or imgcls eval alexnet --data DIR")
-        return self.model or self.model_option or ""
+        if self.ensemble is None and len(self.names) != 1:
+            hint = "imgcls eval runs/my-run, or imgcls eval alexnet --data DIR"
+            raise UsageError("name one model", hint="--ensemble mean measures them together" if self.names else hint)
+        return self.names[0] if self.names else ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All models."""
+        return (*([self.model] if self.model is not None else []), *(self.model_option or ()))
 
 
 class AnswerOptions(NamedTuple):

@@ -26,6 +26,11 @@ from imgcls.errors import ExitCode, UsageError
 EXAMPLE = "Example: imgcls predict coffee.jpg   or: imgcls predict shots/ -f jsonl -o results.jsonl --resume"
 
 
+def never() -> bool:
+    """The end of a stream that ends by its inputs."""
+    return False
+
+
 @grouped
 def predict(
     asked: InputOptions,
@@ -55,6 +60,9 @@ def predict(
         from imgcls.inference.batch_run import run_batch
         from imgcls.inference.pipeline import StreamSettings
 
+    model.check_ensemble(foreign)
+    if model.ensemble is not None and (cluster.ray is not None or explaining.explain is not None):
+        raise UsageError("--ensemble goes with neither --ray nor --explain", hint="leave one of them out")
     explaining.check(is_elsewhere=remote.server is not None or cluster.ray is not None)
     limits.bound_pillow()
     background_rgb = decoding.background_rgb
@@ -79,8 +87,8 @@ def predict(
     if cluster.ray is not None:
         from imgcls.cli.predict.on_ray import predict_on_ray
 
-        if remote.server is not None or sorter is not None:
-            raise UsageError("--ray goes with neither --server nor --sort-into", hint="leave one of them out")
+        if remote.server is not None or sorter is not None or asked.watch:
+            raise UsageError("--ray goes with neither --server, --sort-into nor --watch", hint="leave one of them out")
         predict_on_ray(
             cluster,
             asked,
@@ -97,7 +105,7 @@ def predict(
     selection = asked.selection(max_stdin_bytes=limits.max_bytes)
     sources = selection.open(marks_old=target.resume)
     with target.uploading(asked.storage):
-        destination = target.destination((asked.files_from, model.model, model.weights, foreign.labels))
+        destination = target.destination((asked.files_from, *model.names, model.weights, foreign.labels))
         destination.check()
         # What an earlier run has done is no work, and where it was much, that run has made the twin.
         is_new_work = not asked.come_once and not (target.resume and destination.has_earlier_records())
@@ -122,19 +130,24 @@ def predict(
                 on_record = explanations.added_too(on_record)
             if sorter is not None:
                 on_record = sorted_too(stack.enter_context(sorter), on_record)
+            should_stop = interruption.has_come
+            if selection.watch is not None:
+                # A signal is how a watch ends: what has arrived is answered, and the output is whole.
+                selection.watch.is_stopped, should_stop = interruption.has_come, never
+                console.message(f"watching {', '.join(selection.arguments)}; Ctrl-C ends")
             result = run_batch(
                 loaded.backend,
                 sources,
                 destination,
                 as_served(
                     loaded,
-                    replace(settings, should_stop=interruption.has_come, on_smaller_batch=messages.say_smaller_batch),
+                    replace(settings, should_stop=should_stop, on_smaller_batch=messages.say_smaller_batch),
                 ),
                 device=loaded.device,
                 runtime=loaded.runtime,
                 limits=limits.error_limits(),
                 # An empty share of a list, or nothing new since yesterday, is no fault.
-                may_be_empty=lambda: sources.num_left_out > 0,
+                may_be_empty=lambda: sources.num_left_out > 0 or asked.watch,
                 on_record=on_record,
                 classify=classify_with(loaded),
             )
@@ -144,7 +157,7 @@ def predict(
         say_what_was_sorted(sorter)
     if explanations is not None:
         console.message(explanations.finish())
-    if interruption.exit_code is not None:
+    if interruption.exit_code is not None and not asked.watch:
         raise typer.Exit(interruption.exit_code)
     if asked.strict and sources.passed_over.empty:
         raise typer.Exit(ExitCode.DATA)

@@ -10,6 +10,7 @@ from imgcls.images.object_storage.urls import StorageOptions, is_object_url
 
 if TYPE_CHECKING:
     from imgcls.images.inputs.selection import InputSelection
+    from imgcls.images.inputs.watching import Watch
 
 PANEL = "Which inputs"
 
@@ -95,6 +96,14 @@ class InputOptions(NamedTuple):
         ),
     ] = False
 
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Of folders: also what arrives from now on, each file once it is finished, until Ctrl-C.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
     endpoint_url: Annotated[
         str | None,
         typer.Option(
@@ -135,7 +144,21 @@ class InputOptions(NamedTuple):
             max_stdin_bytes,
             self.any_suffix,
             self.storage,
+            self.watching(),
         )
+
+    def watching(self) -> "Watch | None":
+        """The watch on the folders, where one was asked for.
+
+        Raises:
+            UsageError: something else than folders is named.
+        """
+        if not self.watch:
+            return None
+        from imgcls.images.inputs.watching import Watch, check_watchable
+
+        check_watchable(self.inputs or ())
+        return Watch()
 
     @property
     def come_once(self) -> bool:
@@ -144,7 +167,7 @@ class InputOptions(NamedTuple):
         # A compressed archive could be, but unpacking it costs about as much as decoding its images; and listing a
         # bucket costs money.
         once = (each == "-" or is_streamed(each) or is_object_url(each) for each in self.inputs or ())
-        return from_pipe or any(once)
+        return from_pipe or self.watch or any(once)
 
     @property
     def may_be_many(self) -> bool:

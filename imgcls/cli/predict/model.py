@@ -1,5 +1,6 @@
 """The model that `imgcls predict` asks, and how it is asked."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -7,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from imgcls.cli import console, foreign_model, options
+from imgcls.cli.help.completion import complete_model
 from imgcls.cli.process import startup
+from imgcls.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from imgcls.inference.backends.backend import LoadedBackend, LoadOptions
 
 PANEL = "Speed against exactness"
+DEFAULT_MODEL = "alexnet"
 
 
 class Precision(StrEnum):
@@ -43,7 +47,18 @@ class AcceptIf(StrEnum):
 class ModelOptions(NamedTuple):
     """Which model, and how many of its classes; see each option's help."""
 
-    model: options.Model = "alexnet"
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A checkpoint, a run folder, an .onnx file, or a name that 'imgcls models' lists; by default "
+            "IMGCLS_MODEL, else alexnet. Several with --ensemble.",
+            metavar="MODEL",
+            autocompletion=complete_model,
+        ),
+    ] = None
+    ensemble: options.Ensemble = None
     weights: options.Weights = None
     ema: options.Ema = False
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many classes to name.")] = 5
@@ -72,6 +87,27 @@ class ModelOptions(NamedTuple):
     workers: options.Workers = None
     runtime: options.RuntimeOption = options.Runtime.AUTO
     allow_code: options.AllowCode = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models: those that were named, or the default one."""
+        return tuple(self.models or (os.environ.get("IMGCLS_MODEL") or DEFAULT_MODEL,))
+
+    @property
+    def model(self) -> str:
+        """The only model, or the first of an ensemble."""
+        return self.names[0]
+
+    def check_ensemble(self, foreign: foreign_model.ForeignOptions) -> None:
+        """See that one model is named, or that several answer together, each saying itself what it is.
+
+        Raises:
+            UsageError: neither is so.
+        """
+        if self.ensemble is None and len(self.names) > 1:
+            raise UsageError(f"{len(self.names)} models", hint="--ensemble mean lets them answer together")
+        if self.ensemble is not None:
+            options.check_of_one_model(weights=self.weights, ema=self.ema, foreign=foreign != type(foreign)())
 
 
 class SpeedOptions(NamedTuple):
@@ -127,14 +163,20 @@ def load_model(
     Raises:
         ImgclsError: it can't be loaded.
     """
+    asked.check_ensemble(foreign)
     from imgcls.inference.backends.backend import load_backend
 
-    with startup.loading(), console.download_progress(f"the weights of {asked.model}") as downloading:
+    with startup.loading(), console.download_progress(f"the weights of {', '.join(asked.names)}") as downloading:
         from dataclasses import replace
 
         asked_for = load_options(asked, speed, foreign)
         told = replace(asked_for, progress=downloading, upcoming=upcoming, on_step=console.message)
-        loaded = load_backend(asked.model, told)
+        if asked.ensemble is None:
+            loaded = load_backend(asked.model, told)
+        else:
+            from imgcls.inference.backends.ensemble import load_ensemble
+
+            loaded = load_ensemble(asked.names, asked.ensemble.value, lambda name: load_backend(name, told))
     for note in loaded.notes:
         console.message(note)
     if verbose:

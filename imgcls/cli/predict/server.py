@@ -6,7 +6,7 @@ import typer
 
 from imgcls.cli.foreign_model import ForeignOptions
 from imgcls.cli.predict.decoding import DecodingOptions
-from imgcls.cli.predict.model import ModelOptions, SpeedOptions
+from imgcls.cli.predict.model import DEFAULT_MODEL, ModelOptions, SpeedOptions
 from imgcls.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class ServerOptions(NamedTuple):
 
         assert self.server is not None
         # The default of --model is that of a run without a server.
-        name = None if model.model == ModelOptions().model else model.model
+        name = None if model.model == DEFAULT_MODEL else model.model
         client = Client(self.server, model=name, concurrency=self.concurrency)
         remote = RemoteModel(client)
         remark = f"{remote.id} on {remote.device} of {client.shown_url}"
@@ -74,7 +74,18 @@ def check_goes_with_server(
     Raises:
         UsageError: names them.
     """
-    its_own = ("weights", "ema", "accept_if", "classes", "tta", "device", "batch_size", "workers", "runtime")
+    its_own = (
+        "ensemble",
+        "weights",
+        "ema",
+        "accept_if",
+        "classes",
+        "tta",
+        "device",
+        "batch_size",
+        "workers",
+        "runtime",
+    )
     told = [name for name in its_own if getattr(model, name) != getattr(ModelOptions(), name)]
     for group, plain in ((speed, SpeedOptions()), (decoding, DecodingOptions()), (foreign, ForeignOptions())):
         told += [name for name in plain._fields if getattr(group, name) != getattr(plain, name)]

@@ -22,7 +22,7 @@ UNUSABLE = (
 # Which options name what; any other names data.
 ERRORS: dict[type[ImgclsError], tuple[str, ...]] = {
     OutputError: ("output", "html", "plot", "confusion"),
-    ModelError: ("model", "model_option", "weights", "labels"),
+    ModelError: ("model", "models", "model_option", "weights", "labels"),
     ConfigError: ("config", "space"),
 }
 

@@ -39,13 +39,15 @@ def explainer_of(model: LoadedModel, device: torch.device) -> Explainer:
             found: Floats = model.network(model.transform.normalise(images_BCHW)).float().softmax(1).cpu().numpy()
             return found
 
-    network = None if isinstance(model.network, ExportedNetwork) else model.network.to(device)
+    has_gradients = not isinstance(model.network, ExportedNetwork) and not model.members
+    network = model.network.to(device) if has_gradients else None
     return Explainer(model.transform, probabilities, network=network, device=device)
 
 
 def usual_count(model: LoadedModel) -> int:
     """How many images get heat maps where nothing else is said."""
-    return USUAL_COUNT_OCCLUSION if isinstance(model.network, ExportedNetwork) else USUAL_COUNT
+    has_gradients = not isinstance(model.network, ExportedNetwork) and not model.members
+    return USUAL_COUNT if has_gradients else USUAL_COUNT_OCCLUSION
 
 
 def explain_images(

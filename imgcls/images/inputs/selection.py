@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from imgcls.errors import UsageError
 from imgcls.images.inputs.input_lists import check_stdin_use, read_list
@@ -20,6 +20,9 @@ from imgcls.images.inputs.stdin import STDIN
 from imgcls.images.inputs.walking import PassedOver, WalkRules, has_image_suffix
 from imgcls.images.object_storage.urls import DEFAULT_STORAGE, StorageOptions
 from imgcls.images.signatures import begins_like_image, looks_like_image
+
+if TYPE_CHECKING:
+    from imgcls.images.inputs.watching import Watch
 
 AGE_UNITS_SEC = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -171,6 +174,7 @@ class InputSelection(NamedTuple):
         max_stdin_bytes: stdin and members of archives may give as an image; None for any number.
         any_suffix: folders and patterns give images of any name, found by their first bytes.
         storage: how object storage is reached.
+        watch: on the arguments, which are folders then; None takes what is there.
     """
 
     arguments: tuple[str, ...]
@@ -183,6 +187,7 @@ class InputSelection(NamedTuple):
     max_stdin_bytes: int | None = None
     any_suffix: bool = False
     storage: StorageOptions = DEFAULT_STORAGE
+    watch: "Watch | None" = None
 
     def rules(self, *, opens_archives: bool = True) -> WalkRules:
         """What of folders and archives is taken.
@@ -205,12 +210,17 @@ class InputSelection(NamedTuple):
         if not self.arguments and self.files_from is None:
             raise UsageError("nothing to classify", hint="imgcls predict photo.jpg, or --files-from LIST")
         check_stdin_use(self.arguments, self.files_from)
+        if self.watch is not None:
+            if self.files_from is not None:
+                raise UsageError("--watch goes with no list", hint="name the folders that files come to")
+            watched = self.rules(opens_archives=False)
+            return self._selected(self.watch.sources(self.arguments, watched), watched, marks_old=marks_old)
         listed = read_list(self.files_from, nul=self.nul) if self.files_from is not None else ()
         # A list's entries are names, be it "-", and never stdin, which may be the list itself; nor patterns, as a file
         # that has gone since it was listed must not turn into another one.
         names = (f"./{entry}" if entry == STDIN else entry for entry in listed)
         rules = self.rules(opens_archives=opens_archives)
-        return SelectedSources(
+        return self._selected(
             itertools.chain(
                 iterate_sources(
                     self.arguments, rules=rules, max_stdin_bytes=self.max_stdin_bytes, storage=self.storage
@@ -219,6 +229,13 @@ class InputSelection(NamedTuple):
                     names, rules=rules, has_patterns=False, max_stdin_bytes=self.max_stdin_bytes, storage=self.storage
                 ),
             ),
+            rules,
+            marks_old=marks_old,
+        )
+
+    def _selected(self, sources: Iterable[Source], rules: WalkRules, *, marks_old: bool) -> SelectedSources:
+        return SelectedSources(
+            sources,
             shard=parse_shard(self.shard) if self.shard else None,
             newer_than_ns=parse_newer_than(self.newer_than) if self.newer_than else None,
             marks_old=marks_old,

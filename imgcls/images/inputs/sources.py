@@ -149,9 +149,9 @@ def _expand_folder(name: str, folder: Path, rules: WalkRules, max_member_bytes: 
     for found in walk_folder(folder, rules):
         is_empty = False
         if found.failure:
-            yield Source(_joined(name, found), failure=found.failure)
+            yield Source(joined_name(name, found), failure=found.failure)
         else:
-            yield from _expand_file(_joined(name, found), found.path, rules, max_member_bytes)
+            yield from _expand_file(joined_name(name, found), found.path, rules, max_member_bytes)
     if is_empty:
         rules.passed_over.empty.append(given_name(name))
 
@@ -175,7 +175,8 @@ def _expand_pattern(argument: str, path: Path, rules: WalkRules, max_member_byte
         yield Source(given_name(argument), failure=ImageError("not_found", "no image matches the pattern"))
 
 
-def _joined(folder: str, found: Found) -> str:
+def joined_name(folder: str, found: Found) -> str:
+    """How a record calls a file below a folder: the folder as it was typed, and the names below it."""
     if has_surrogates(folder) or any(map(has_surrogates, found.names)):
         return display_name(found.path)
     if folder.startswith(FILE_URI):
