@@ -17,7 +17,6 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.errors import ImgclsError
 from imgcls.host import cache_folders
 from imgcls.host.files import replacing
@@ -65,14 +64,6 @@ class SeenImages:
     def count_trained(self, fingerprints_N: Tensor) -> int:
         """How many of these images the weights were trained on."""
         return int((torch.isin(fingerprints_N, self.trained) & (fingerprints_N != UNKNOWN)).sum())
-
-
-def digest_of(images: LabelledImages) -> str:
-    """SHA-256 over the fingerprints and labels of a split, in its order: the same whatever the times of the files."""
-    labels_N = images.labels_N
-    columns = labels_N[:, None] if labels_N.ndim == 1 else labels_N.long()
-    rows = torch.cat([images.fingerprints()[:, None], columns], dim=1)
-    return hashlib.sha256(rows.numpy().tobytes()).hexdigest()
 
 
 def fingerprint(content: bytes | memoryview) -> int:

@@ -3,6 +3,7 @@
 Shapes: N images of the set, B batch, C channels (3), H height, W width.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,3 +175,11 @@ class SplitOf:
     def drops_damaged(self) -> bool:
         """See `LabelledImages`."""
         return self._images.drops_damaged
+
+
+def digest_of(images: LabelledImages) -> str:
+    """SHA-256 over the fingerprints and labels of a split, in its order: the same whatever the times of the files."""
+    labels_N = images.labels_N
+    columns = labels_N[:, None] if labels_N.ndim == 1 else labels_N.long()
+    rows = torch.cat([images.fingerprints()[:, None], columns], dim=1)
+    return hashlib.sha256(rows.numpy().tobytes()).hexdigest()

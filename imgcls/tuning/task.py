@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from imgcls.datasets.fingerprints import digest_of
-from imgcls.datasets.labelled_images import is_multi_label
+from imgcls.datasets.labelled_images import digest_of, is_multi_label
 from imgcls.datasets.opening import Dataset
 from imgcls.datasets.readers.folder import find_split_folders
 from imgcls.errors import ConfigError, DataError

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from imgcls.datasets.fingerprints import SeenImages, digest_of
-from imgcls.datasets.labelled_images import LabelledImages
+from imgcls.datasets.fingerprints import SeenImages
+from imgcls.datasets.labelled_images import LabelledImages, digest_of
 from imgcls.errors import ConfigError, DataError, ModelError
 from imgcls.host.devices import is_out_of_memory
 from imgcls.models.checkpoint import load_checkpoint
