@@ -3,18 +3,14 @@
 import csv
 import io
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from imgcls.datasets.labelled_images import DataDescription, SkippedImage
-from imgcls.evaluation.figures.measured import Figures, interval_facts, measure_figures
+from imgcls.evaluation.figures.measured import Figures, measure_figures
+from imgcls.evaluation.measured_report import SCHEMA, MeasuredReport
 from imgcls.evaluation.result import EvalResult
-from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
-from imgcls.host.versions import versions
-from imgcls.images.inputs.names import display_name
 
-SCHEMA = 1
 # A matrix of as many classes as ImageNet has is 2 MB of JSON; one of 4,000 classes would be 32.
 MAX_DENSE_CLASSES = 1000
 
@@ -36,36 +32,14 @@ class Confusion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class EvalReport:
+class EvalReport(MeasuredReport):
     """What `eval` answers.
 
     Attributes:
-        model: what identifies the model, as every JSON answer has it.
-        data: where the images came from.
         result: the figures.
-        missing: classes of the model of which the data has no image.
-        skipped: damaged files, which are not counted.
-        device: where the network really ran.
-        runtime: what ran it, `torch` or `onnxruntime`.
-        precision: of its weights and arithmetic, `fp32`, `fp16` or `int8`.
-        tta: which views of each image were averaged; None for one plain forward pass.
-        trained_on: how many of the images the model was trained on; None where nobody knows.
-        warnings: what the user should know about the data, a sentence each.
-        versions: of imgcls, torch, ...
     """
 
-    model: dict[str, Any]
-    data: DataDescription
     result: EvalResult
-    missing: tuple[str, ...]
-    skipped: tuple[SkippedImage, ...]
-    device: str
-    runtime: str = "torch"
-    precision: str = "fp32"
-    tta: TestTimeAugmentation | None = None
-    trained_on: int | None = None
-    warnings: tuple[str, ...] = ()
-    versions: dict[str, str] = field(default_factory=versions)
 
     @cached_property
     def figures(self) -> Figures:
@@ -103,20 +77,7 @@ class EvalReport:
                 name: [cell[place] for cell in cells] for place, name in enumerate(("true", "guessed", "count"))
             },
             "figures": figures.to_dict(),
-            "intervals": interval_facts(),
-            "tta": self.tta,
-            "trained_on": self.trained_on,
-            "missing_classes": list(self.missing),
-            "skipped_images": len(self.skipped),
-            "skipped": [
-                {"input": display_name(bad.path), "error": {"kind": bad.kind, "message": bad.message}}
-                for bad in self.skipped
-            ],
-            "warnings": list(self.warnings),
-            "device": self.device,
-            "runtime": self.runtime,
-            "precision": self.precision,
-            "versions": self.versions,
+            **self.traces(),
         }
 
     def confusion_csv(self) -> str:

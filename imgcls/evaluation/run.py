@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
-from imgcls.datasets.fingerprints import SeenImages
 from imgcls.datasets.labelled_images import LabelledImages, is_multi_label
 from imgcls.datasets.opening import Opening
 from imgcls.distributed.process_group import Processes
 from imgcls.errors import DataError, UsageError
 from imgcls.evaluation.class_matching import match_classes
 from imgcls.evaluation.data import open_data_for
+from imgcls.evaluation.measured_report import measured_with
 from imgcls.evaluation.metrics import evaluate_network
 from imgcls.evaluation.multi_label.report import MultiLabelReport
 from imgcls.evaluation.multi_label.run import evaluate_multi_label
@@ -22,7 +22,6 @@ from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
 from imgcls.host.devices import choose_device
 from imgcls.images.transform import Transform
 from imgcls.models.calibrated_network import answering
-from imgcls.models.exported import ExportedNetwork
 from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.loading import load_model
 from imgcls.models.onnx.answers import Activation
@@ -143,27 +142,17 @@ def measure_model(
     warnings: tuple[str, ...] = (),
 ) -> EvalReport | MultiLabelReport:
     """Measure a model on labelled images, with one label or several; see `evaluate_model`."""
-    if not is_multi_label(images):
-        return evaluate_model(
-            model,
-            images,
-            device=device,
-            batch_size=batch_size,
-            tta=tta,
-            progress=progress,
-            processes=processes,
-            warnings=warnings,
-        )
-    return evaluate_multi_label(
-        model,
-        images,
-        device=device,
-        batch_size=batch_size or _usual_batch(model),
-        tta=tta,
-        progress=progress,
-        processes=processes,
-        warnings=warnings,
-    )
+    arguments: dict[str, Any] = {
+        "device": device,
+        "batch_size": batch_size or _usual_batch(model),
+        "tta": tta,
+        "progress": progress,
+        "processes": processes,
+        "warnings": warnings,
+    }
+    if is_multi_label(images):
+        return evaluate_multi_label(model, images, **arguments)
+    return evaluate_model(model, images, **arguments)
 
 
 def _usual_batch(model: LoadedModel) -> int:
@@ -212,22 +201,12 @@ def evaluate_model(
         processes=processes,
         keeps_scores=True,
     )
-    file = model.network if isinstance(model.network, ExportedNetwork) else None
-    seen = SeenImages.from_dict(model.images)
-    met = (processes or Processes()).gather(images.skipped)
     return EvalReport(
-        model=model.describe(),
-        data=images.description,
         result=result,
         missing=class_map.missing,
-        # Each process has met its own, or all of them have met all.
-        skipped=tuple({bad.path: bad for part in met for bad in part}.values()),
-        device=file.device if file else str(device),
-        runtime=file.runtime if file else "torch",
-        precision=file.card.precision if file else "fp32",
         tta=tta,
-        trained_on=seen.count_trained(images.fingerprints()) if seen is not None else None,
         warnings=warnings,
+        **measured_with(model, images, device=device, processes=processes),
     )
 
 

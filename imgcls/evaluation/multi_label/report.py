@@ -4,22 +4,17 @@ import csv
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from imgcls.datasets.labelled_images import DataDescription, SkippedImage
 from imgcls.datasets.readers.tables import SEVERAL
-from imgcls.evaluation.figures.measured import interval_facts
+from imgcls.evaluation.measured_report import SCHEMA, MeasuredReport
 from imgcls.evaluation.multi_label.figures import MultiLabelFigures, measure_labels
 from imgcls.evaluation.multi_label.measuring import MultiLabelResult
-from imgcls.evaluation.report import SCHEMA
-from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
-from imgcls.host.versions import versions
-from imgcls.images.inputs.names import display_name
 from imgcls.models.multi_label import MultiLabel
 
 # Classes of each image in the table of answers, the most probable first.
@@ -28,32 +23,16 @@ COLUMNS = ("input", "labels", "predicted", "correct", "missed", "wrong", "loss")
 
 
 @dataclass(frozen=True)
-class MultiLabelReport:
+class MultiLabelReport(MeasuredReport):
     """What `eval` answers where images have several labels.
 
     Attributes:
-        model: what identifies the model, as every JSON answer has it.
-        data: where the images came from.
         result: what the network said.
         thresholds: of all of the model's classes.
-        missing: classes of the model that the data doesn't have.
-        skipped: damaged files, which are not counted.
-        device, runtime, precision, tta, trained_on, warnings, versions: as in `EvalReport`.
     """
 
-    model: dict[str, Any]
-    data: DataDescription
     result: MultiLabelResult
     thresholds: MultiLabel
-    missing: tuple[str, ...]
-    skipped: tuple[SkippedImage, ...]
-    device: str
-    runtime: str = "torch"
-    precision: str = "fp32"
-    tta: TestTimeAugmentation | None = None
-    trained_on: int | None = None
-    warnings: tuple[str, ...] = ()
-    versions: dict[str, str] = field(default_factory=versions)
 
     @cached_property
     def thresholds_D(self) -> "np.ndarray[Any, np.dtype[np.float32]]":
@@ -78,20 +57,7 @@ class MultiLabelReport:
             "loss": values["loss"],
             "classes": [each.to_dict() for each in self.figures.classes],
             "figures": self.figures.to_dict(),
-            "intervals": interval_facts(),
-            "tta": self.tta,
-            "trained_on": self.trained_on,
-            "missing_classes": list(self.missing),
-            "skipped_images": len(self.skipped),
-            "skipped": [
-                {"input": display_name(bad.path), "error": {"kind": bad.kind, "message": bad.message}}
-                for bad in self.skipped
-            ],
-            "warnings": list(self.warnings),
-            "device": self.device,
-            "runtime": self.runtime,
-            "precision": self.precision,
-            "versions": self.versions,
+            **self.traces(),
         }
 
     def rows(self, name_of: Callable[[int], str], *, by_loss: bool) -> Iterator[dict[str, Any]]:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import torch
 
-from imgcls.datasets.fingerprints import SeenImages
 from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.distributed.process_group import Processes
 from imgcls.errors import DataError
 from imgcls.evaluation.class_matching import match_classes
+from imgcls.evaluation.measured_report import measured_with
 from imgcls.evaluation.multi_label.measuring import evaluate_labels
 from imgcls.evaluation.multi_label.report import MultiLabelReport
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
@@ -54,19 +54,11 @@ def evaluate_multi_label(
         progress=progress,
         processes=processes,
     )
-    seen = SeenImages.from_dict(model.images)
-    met = (processes or Processes()).gather(images.skipped)
     return MultiLabelReport(
-        model=model.describe(),
-        data=images.description,
         result=result,
         thresholds=model.multi_label or MultiLabel.usual(len(model.classes)),
         missing=class_map.missing,
-        skipped=tuple({bad.path: bad for part in met for bad in part}.values()),
-        device=file.device if file else str(device),
-        runtime=file.runtime if file else "torch",
-        precision=file.card.precision if file else "fp32",
         tta=tta,
-        trained_on=seen.count_trained(images.fingerprints()) if seen is not None else None,
         warnings=warnings,
+        **measured_with(model, images, device=device, processes=processes),
     )
