@@ -29,8 +29,18 @@ class InputOptions(NamedTuple):
         str | None,
         typer.Option(
             "--files-from",
-            help="A list of files, folders and URLs, one per line, each taken literally; - for stdin.",
+            help="A list of files, folders and URLs: one per line, each taken literally, or a column of Parquet "
+            "or CSV; - for stdin.",
             metavar="FILE",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    input_column: Annotated[
+        str | None,
+        typer.Option(
+            "--input-column",
+            help="The column of the list that names the inputs; of Parquet by default path, file, image, url, ...",
+            metavar="NAME",
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -145,6 +155,7 @@ class InputOptions(NamedTuple):
             self.any_suffix,
             self.storage,
             self.watching(),
+            self.input_column,
         )
 
     def watching(self) -> "Watch | None":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imgcls.errors import UsageError
 from imgcls.images.inputs.input_lists import check_stdin_use, read_list
+from imgcls.images.inputs.list_columns import is_table_list, read_column
 from imgcls.images.inputs.source import Source
 from imgcls.images.inputs.sources import iterate_sources
 from imgcls.images.inputs.stdin import STDIN
@@ -174,6 +175,7 @@ class InputSelection(NamedTuple):
         max_stdin_bytes: stdin and members of archives may give as an image; None for any number.
         any_suffix: folders and patterns give images of any name, found by their first bytes.
         storage: how object storage is reached.
+        input_column: of the list, where that is a table; None where it is lines, or Parquet with a usual column.
         watch: on the arguments, which are folders then; None takes what is there.
     """
 
@@ -188,6 +190,7 @@ class InputSelection(NamedTuple):
     any_suffix: bool = False
     storage: StorageOptions = DEFAULT_STORAGE
     watch: "Watch | None" = None
+    input_column: str | None = None
 
     def rules(self, *, opens_archives: bool = True) -> WalkRules:
         """What of folders and archives is taken.
@@ -215,7 +218,7 @@ class InputSelection(NamedTuple):
                 raise UsageError("--watch goes with no list", hint="name the folders that files come to")
             watched = self.rules(opens_archives=False)
             return self._selected(self.watch.sources(self.arguments, watched), watched, marks_old=marks_old)
-        listed = read_list(self.files_from, nul=self.nul) if self.files_from is not None else ()
+        listed = self._listed()
         # A list's entries are names, be it "-", and never stdin, which may be the list itself; nor patterns, as a file
         # that has gone since it was listed must not turn into another one.
         names = (f"./{entry}" if entry == STDIN else entry for entry in listed)
@@ -232,6 +235,22 @@ class InputSelection(NamedTuple):
             rules,
             marks_old=marks_old,
         )
+
+    def _listed(self) -> Iterable[str]:
+        """The entries of the list, read as they are asked for.
+
+        Raises:
+            UsageError: a column without a table, or a table of entries that end with NUL bytes.
+        """
+        if self.files_from is None:
+            if self.input_column is not None:
+                raise UsageError("--input-column is of a list", hint="add --files-from LIST.parquet, or .csv")
+            return ()
+        if not is_table_list(self.files_from, self.input_column):
+            return read_list(self.files_from, nul=self.nul)
+        if self.nul:
+            raise UsageError("the entries of a table don't end with NUL bytes", hint="leave out -0")
+        return read_column(self.files_from, self.input_column)
 
     def _selected(self, sources: Iterable[Source], rules: WalkRules, *, marks_old: bool) -> SelectedSources:
         return SelectedSources(
