@@ -37,7 +37,7 @@ def models(
         ),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Hash all weights anew; damaged ones end with code 6.")
+        bool, typer.Option("--verify", help="Hash all weights again; damaged ones end with code 6.")
     ] = False,
     source: Annotated[
         str, typer.Option("--source", help="Only bundled, imagenet, torchvision or timm models.", metavar="NAME")

@@ -119,7 +119,7 @@ def run_batch(
                 raise DataError(
                     f"no input could be classified, and none is among the records in {destination.path}, which stays "
                     "as it is",
-                    hint="check that the folder of the inputs is there; --overwrite starts anew",
+                    hint="check that the folder of the inputs is there; --overwrite starts from nothing",
                 )
             if knows_none:
                 return BatchResult(summary, left_output=True)

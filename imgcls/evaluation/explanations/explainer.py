@@ -79,7 +79,7 @@ class Explainer:
             if found is not None:
                 return found
             if self._method is Method.GRAD_CAM:
-                raise UsageError("no layer of this network knows places, as Grad-CAM needs",
+                raise UsageError("no layer of this network keeps positions, which Grad-CAM needs",
                                  hint="--explain-method occlusion")  # fmt: skip
             # It won't have one for the next images either.
             self._network = None

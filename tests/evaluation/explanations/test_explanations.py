@@ -126,7 +126,7 @@ def test_a_network_without_places_is_explained_by_occlusion() -> None:
     image = np.random.default_rng(0).integers(0, 256, (PX, PX, 3), dtype=np.uint8)
     (found,) = Explainer(TRANSFORM, ask, network=network).explain([image], [2])
     assert found.method == "occlusion (81 covers)"
-    with pytest.raises(UsageError, match="no layer of this network knows places"):
+    with pytest.raises(UsageError, match="no layer of this network keeps positions"):
         Explainer(TRANSFORM, ask, network=network, method=Method.GRAD_CAM).explain([image], [2])
     with pytest.raises(UsageError, match="no gradients"):
         Explainer(TRANSFORM, ask, method=Method.GRAD_CAM)
