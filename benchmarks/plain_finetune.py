@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import datasets, models, transforms
 
-from imgcls.models.initial_weights import load_start
+from imgcls.models.weights.initial_weights import load_start
 
 
 def with_new_head(name: str, weights: Path | None, num_classes: int) -> tuple[nn.Module, nn.Module]:

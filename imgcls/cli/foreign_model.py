@@ -194,7 +194,7 @@ def read_labels(path: Path | None) -> tuple[str, ...] | None:
     """The class names in a file, if one is named; see `read_class_names`."""
     if path is None:
         return None
-    from imgcls.models.class_names import read_class_names
+    from imgcls.models.answers.class_names import read_class_names
 
     return read_class_names(path)
 

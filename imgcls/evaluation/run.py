@@ -21,7 +21,7 @@ from imgcls.evaluation.report import EvalReport
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
 from imgcls.host.devices import choose_device
 from imgcls.images.transform import Transform
-from imgcls.models.calibrated_network import answering
+from imgcls.models.answers.calibrated_network import answering
 from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.loading import load_model
 from imgcls.models.onnx.answers import Activation

@@ -13,8 +13,8 @@ from imgcls.inference.backends.backend import Backend
 from imgcls.inference.decoder import Crop, Decoded
 from imgcls.inference.restriction import Restriction
 from imgcls.inference.settings import PredictSettings
-from imgcls.models.calibration import sets_of
-from imgcls.models.multi_label import MultiLabel, multi_label_of
+from imgcls.models.answers.calibration import sets_of
+from imgcls.models.answers.multi_label import MultiLabel, multi_label_of
 from imgcls.outputs.record import ImageRecord, Prediction, RecordError, failed_record
 
 

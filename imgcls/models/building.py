@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from imgcls.errors import ModelError
 from imgcls.models.heads import head_name
 from imgcls.models.registry import family_of
-from imgcls.models.state_dicts import FoundWeights, fit_names
+from imgcls.models.weights.state_dicts import FoundWeights, fit_names
 
 # How many differences between a file and a network an error names before it only counts them.
 DIFFERENCES_SHOWN = 3

@@ -28,9 +28,9 @@ from imgcls.host.files import replacing
 from imgcls.host.tensor_files import load_tensors, save_tensors
 from imgcls.host.versions import versions
 from imgcls.images.transform import Transform
-from imgcls.models.calibration import Calibration
-from imgcls.models.multi_label import MultiLabel
-from imgcls.models.state_dicts import check_tensors
+from imgcls.models.answers.calibration import Calibration
+from imgcls.models.answers.multi_label import MultiLabel
+from imgcls.models.weights.state_dicts import check_tensors
 
 FORMAT_VERSION = 2
 # What an older imgcls reads, for files that hold nothing that it would get wrong: it would answer with softmax.

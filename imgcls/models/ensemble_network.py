@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imgcls.models.calibrated_network import answering
+from imgcls.models.answers.calibrated_network import answering
 from imgcls.models.ensembles import (
     NAME,
     How,

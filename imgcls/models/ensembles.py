@@ -14,7 +14,7 @@ import numpy as np
 
 from imgcls.errors import UsageError
 from imgcls.images.transform import Floats, Transform
-from imgcls.models.multi_label import MultiLabel
+from imgcls.models.answers.multi_label import MultiLabel
 
 # `mean` averages probabilities. `vote` gives each member one vote for its most probable class.
 How = Literal["mean", "vote"]

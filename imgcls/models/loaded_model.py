@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from imgcls.errors import ModelError
 from imgcls.images.transform import Transform
-from imgcls.models.calibration import Calibration
+from imgcls.models.answers.calibration import Calibration
+from imgcls.models.answers.multi_label import MultiLabel
 from imgcls.models.checkpoint import Checkpoint, save_checkpoint
 from imgcls.models.ensembles import How, describe_ensemble
 from imgcls.models.exported import ExportedNetwork
-from imgcls.models.multi_label import MultiLabel
 
 
 @dataclass(frozen=True)

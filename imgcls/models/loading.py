@@ -18,7 +18,7 @@ from imgcls.models.imagenet import imagenet_classes
 from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.onnx.model import is_onnx
 from imgcls.models.registry import DEFAULT_MODEL, family_of, find_checkpoint, published_weights
-from imgcls.models.state_dicts import FoundWeights, load_state_dict
+from imgcls.models.weights.state_dicts import FoundWeights, load_state_dict
 
 if TYPE_CHECKING:
     from imgcls.models.onnx.answers import Activation

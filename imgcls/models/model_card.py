@@ -7,8 +7,8 @@ from typing import Any
 from imgcls.errors import ModelError
 from imgcls.host.versions import versions
 from imgcls.images.transform import Transform
-from imgcls.models.calibration import Calibration
-from imgcls.models.multi_label import MultiLabel
+from imgcls.models.answers.calibration import Calibration
+from imgcls.models.answers.multi_label import MultiLabel
 
 FORMAT_VERSION = 2
 # What an older imgcls reads, for files that hold nothing that it would get wrong: it would answer with softmax.

@@ -7,7 +7,6 @@ from imgcls.errors import ConfigError, ModelError
 from imgcls.images.transform import IMAGENET_MEAN, IMAGENET_STD, Transform
 from imgcls.images.transform_values import colour_text
 from imgcls.models.families.bundled import OWN
-from imgcls.models.initial_weights import check_told, stored_start
 from imgcls.models.registry import (
     family_of,
     find_checkpoint,
@@ -16,6 +15,7 @@ from imgcls.models.registry import (
     unknown_model_message,
     whole_spec,
 )
+from imgcls.models.weights.initial_weights import check_told, stored_start
 from imgcls.recipes.model_and_data import DataSettings, ModelSettings
 from imgcls.recipes.schema import Recipe
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imgcls.datasets.labelled_images import SkippedImage
-from imgcls.models.initial_weights import Origin
+from imgcls.models.weights.initial_weights import Origin
 from imgcls.runs.result import Score, without_map
 
 

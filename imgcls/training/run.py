@@ -11,7 +11,7 @@ from imgcls.datasets.resolving import find_source
 from imgcls.distributed.process_group import Processes, choose_device_of
 from imgcls.errors import UsageError
 from imgcls.host.devices import DeviceChoice
-from imgcls.models.initial_weights import Start
+from imgcls.models.weights.initial_weights import Start
 from imgcls.recipes.loading import load_recipe, recipe_text
 from imgcls.recipes.resolving import resolve_recipe
 from imgcls.recipes.schema import Recipe

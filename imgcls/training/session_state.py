@@ -12,9 +12,9 @@ from imgcls.datasets.opening import Dataset
 from imgcls.distributed.process_group import Processes
 from imgcls.errors import DataError
 from imgcls.host.devices import DeviceChoice
+from imgcls.models.answers.multi_label import MultiLabel
 from imgcls.models.checkpoint import Checkpoint
-from imgcls.models.initial_weights import Start
-from imgcls.models.multi_label import MultiLabel
+from imgcls.models.weights.initial_weights import Start
 from imgcls.recipes.schema import Recipe, transform_of
 from imgcls.runs.folder import RunFolder
 from imgcls.runs.result import Score

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from imgcls.cli.app import app
 from imgcls.evaluation.run import evaluate
 from imgcls.images.transform import Transform
+from imgcls.models.answers.multi_label import MultiLabel
 from imgcls.models.building import build_network
 from imgcls.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from imgcls.models.ensembles import combined
-from imgcls.models.multi_label import MultiLabel
 
 CLASSES = ("blue", "green", "red")
 NETWORK = {"widths": [4, 4, 8, 8]}

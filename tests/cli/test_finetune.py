@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from imgcls.cli.app import app
 from imgcls.models.checkpoint import load_checkpoint
 from imgcls.models.families.torchvision_weights import catalogue_entry
-from imgcls.models.weights_cache import weights_path
+from imgcls.models.weights.weights_cache import weights_path
 
 NAME = "squeezenet1_1"
 
@@ -114,7 +114,7 @@ def test_from_the_bundled_model_and_on_from_what_came_of_it(command, photos, tmp
 
 
 def load_checkpoint_of_bundled():
-    from imgcls.models.initial_weights import stored_start
+    from imgcls.models.weights.initial_weights import stored_start
 
     stored = stored_start("cifar10-cnn")
     assert stored is not None

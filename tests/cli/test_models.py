@@ -18,7 +18,7 @@ from imgcls.models.families.family import PretrainedEntry
 from imgcls.models.families.torchvision import ALEXNET
 from imgcls.models.families.torchvision_weights import torchvision_entries
 from imgcls.models.registry import list_models
-from imgcls.models.weights_cache import weights_path
+from imgcls.models.weights.weights_cache import weights_path
 
 if TYPE_CHECKING:
     from conftest import LocalServer

@@ -58,7 +58,7 @@ ALLOWED = {
     "bodies": ("imgcls/serving/", "tests/serving/"),
     # In augmentation it names a stream of random numbers, which another name would change.
     "mirror": (
-        "imgcls/models/weights_cache.py",
+        "imgcls/models/weights/weights_cache.py",
         "imgcls/models/families/timm.py",
         "imgcls/models/families/hub.py",
         "tests/models/test_weights_cache.py",

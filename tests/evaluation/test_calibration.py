@@ -12,7 +12,7 @@ from imgcls.evaluation.calibration.conformal import fit_sets, measure_sets
 from imgcls.evaluation.calibration.figures import figures_of
 from imgcls.evaluation.calibration.fitting import calibrate_logits, fit
 from imgcls.evaluation.figures.calibration_error import expected_calibration_error
-from imgcls.models.calibration import Calibration, ConformalSets
+from imgcls.models.answers.calibration import Calibration, ConformalSets
 
 CLASSES = 6
 

@@ -16,8 +16,8 @@ from imgcls.models.building import _Unallocated, build_from_state, build_network
 from imgcls.models.families.torchvision import Torchvision
 from imgcls.models.networks.mlp import MLP
 from imgcls.models.registry import pretrained_entry
-from imgcls.models.state_dicts import state_dict_of
-from imgcls.models.weights_cache import weights_path
+from imgcls.models.weights.state_dicts import state_dict_of
+from imgcls.models.weights.weights_cache import weights_path
 
 # Small ones, and those with peculiarities; the size is the smallest that the network takes with ease.
 COMPARED = [

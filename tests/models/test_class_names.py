@@ -5,7 +5,7 @@ import json
 import pytest
 
 from imgcls.errors import ModelError
-from imgcls.models.class_names import read_class_names
+from imgcls.models.answers.class_names import read_class_names
 
 NAMES = ("ant", "bee, honey", "Wespe äöü")
 FILES = {

@@ -15,9 +15,9 @@ from imgcls.images.transform import Transform
 from imgcls.models.building import build_network
 from imgcls.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from imgcls.models.heads import head_name
-from imgcls.models.initial_weights import load_start, stored_start
 from imgcls.models.loading import load_model
 from imgcls.models.registry import find_checkpoint, is_architecture, pretrained_entry, whole_spec
+from imgcls.models.weights.initial_weights import load_start, stored_start
 
 CLASSES = ("daisy", "rose", "tulip")
 CNN_ARGUMENTS = {"widths": [4, 6], "depth": 1}

@@ -18,7 +18,7 @@ from imgcls.models.imagenet import imagenet_classes
 from imgcls.models.loading import load_model
 from imgcls.models.networks.mlp import MLP
 from imgcls.models.registry import find_checkpoint
-from imgcls.models.weights_cache import weights_path
+from imgcls.models.weights.weights_cache import weights_path
 
 
 def checkpoint(**changes) -> Checkpoint:

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from imgcls.errors import ExitCode, ModelError
 from imgcls.models.loading import load_model
-from imgcls.models.state_dicts import FoundWeights, fit_names, load_state_dict, state_dict_of
+from imgcls.models.weights.state_dicts import FoundWeights, fit_names, load_state_dict, state_dict_of
 
 HERE = Path("file.pth")
 NAME = "mobilenet_v3_small"

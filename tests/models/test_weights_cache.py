@@ -11,7 +11,13 @@ from imgcls.errors import ExitCode, ModelError, OutputError
 from imgcls.host import cache_folders
 from imgcls.host.http.content import Limits
 from imgcls.models.families.torchvision import ALEXNET
-from imgcls.models.weights_cache import MIRROR_VARIABLE, cached_weights, digits_in_name, weights_path, weights_url
+from imgcls.models.weights.weights_cache import (
+    MIRROR_VARIABLE,
+    cached_weights,
+    digits_in_name,
+    weights_path,
+    weights_url,
+)
 
 BODY = b"weights " * 20_000
 NAME = f"tiny-{hashlib.sha256(BODY).hexdigest()[:8]}.pth"

@@ -19,8 +19,8 @@ from run_events import epoch_end
 from imgcls.errors import ConfigError, DataError, ImgclsError, ModelError
 from imgcls.images.inputs.input_lists import read_list
 from imgcls.images.transform import Transform
-from imgcls.models.calibration import Calibration, ConformalSets
-from imgcls.models.class_names import read_class_names
+from imgcls.models.answers.calibration import Calibration, ConformalSets
+from imgcls.models.answers.class_names import read_class_names
 from imgcls.models.model_card import ModelCard
 from imgcls.outputs.formats.csv_rows import CSV
 from imgcls.outputs.formats.format import Layout, OutputFormat

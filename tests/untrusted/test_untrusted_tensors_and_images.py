@@ -19,9 +19,9 @@ from PIL import Image, features
 from imgcls.datasets import decode_cache
 from imgcls.errors import ImageError, ImgclsError, ModelError, UsageError
 from imgcls.images.decoding import decode_image
-from imgcls.models.calibration import Calibration, ConformalSets
+from imgcls.models.answers.calibration import Calibration, ConformalSets
 from imgcls.models.loading import load_model
-from imgcls.models.state_dicts import load_state_dict
+from imgcls.models.weights.state_dicts import load_state_dict
 from imgcls.training.checkpointing.resume import load_saved
 
 pytestmark = pytest.mark.slow

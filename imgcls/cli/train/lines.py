@@ -5,7 +5,7 @@ from typing import Any
 
 from imgcls.evaluation.guesses import TOP_K
 from imgcls.host.terminal_text import counted
-from imgcls.models.initial_weights import Origin
+from imgcls.models.weights.initial_weights import Origin
 from imgcls.runs.events import EpochEnd, Started
 from imgcls.runs.result import Score, TrainResult
 from imgcls.training.early_stopping import EARLY, MAX_TIME

@@ -14,7 +14,7 @@ from imgcls.evaluation.data import open_data_for
 from imgcls.evaluation.placement import placed
 from imgcls.host.devices import choose_device
 from imgcls.host.files import replacing
-from imgcls.models.calibration import Calibration, Method
+from imgcls.models.answers.calibration import Calibration, Method
 from imgcls.models.checkpoint import load_checkpoint, save_checkpoint
 from imgcls.models.exported import ExportedNetwork
 from imgcls.models.loaded_model import LoadedModel, save_loaded

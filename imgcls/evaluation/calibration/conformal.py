@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from imgcls.errors import DataError
-from imgcls.models.calibration import ConformalSets, scores_by_rank
+from imgcls.models.answers.calibration import ConformalSets, scores_by_rank
 
 # Where there are many classes, the tail of improbable ones makes sets large: each rank after the fifth costs this.
 MANY_CLASSES = 20

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, log_softmax
 from imgcls.errors import DataError
 from imgcls.evaluation.calibration.conformal import SetFigures, fit_sets, measure_sets
 from imgcls.evaluation.calibration.figures import Figures, figures_of
-from imgcls.models.calibration import Calibration, Method
+from imgcls.models.answers.calibration import Calibration, Method
 
 FOLDS = 5
 # Fewer images say nothing about probabilities.

@@ -20,7 +20,7 @@ from imgcls.evaluation.figures.ranking import rank_class
 from imgcls.evaluation.figures.scores import Booleans, Floats32, Integers
 from imgcls.evaluation.metrics import Arithmetic
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation, averaged_logits
-from imgcls.models.multi_label import MultiLabel
+from imgcls.models.answers.multi_label import MultiLabel
 
 
 @dataclass(frozen=True)

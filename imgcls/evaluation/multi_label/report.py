@@ -15,7 +15,7 @@ from imgcls.datasets.readers.tables import SEVERAL
 from imgcls.evaluation.measured_report import SCHEMA, MeasuredReport
 from imgcls.evaluation.multi_label.figures import MultiLabelFigures, measure_labels
 from imgcls.evaluation.multi_label.measuring import MultiLabelResult
-from imgcls.models.multi_label import MultiLabel
+from imgcls.models.answers.multi_label import MultiLabel
 
 # Classes of each image in the table of answers, the most probable first.
 NUM_ANSWERS = 5

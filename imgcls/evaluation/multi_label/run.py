@@ -12,9 +12,9 @@ from imgcls.evaluation.measured_report import measured_with
 from imgcls.evaluation.multi_label.measuring import evaluate_labels
 from imgcls.evaluation.multi_label.report import MultiLabelReport
 from imgcls.evaluation.test_time_augmentation import TestTimeAugmentation
+from imgcls.models.answers.multi_label import MultiLabel
 from imgcls.models.exported import ExportedNetwork
 from imgcls.models.loaded_model import LoadedModel
-from imgcls.models.multi_label import MultiLabel
 from imgcls.models.onnx.network import OnnxNetwork
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.inference.backends.backend import Backend, LoadedBackend
+from imgcls.models.answers.multi_label import multi_label_of
 from imgcls.models.ensembles import (
     How,
     check_members,
@@ -18,7 +19,6 @@ from imgcls.models.ensembles import (
     common_thresholds,
     describe_ensemble,
 )
-from imgcls.models.multi_label import multi_label_of
 
 
 class Ensemble:

@@ -12,7 +12,7 @@ from imgcls.errors import ModelError, UsageError
 from imgcls.host.resources import prefer_large_pages
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.inference.backends.backend import LoadedBackend, LoadOptions
-from imgcls.models.calibrated_network import calibrated
+from imgcls.models.answers.calibrated_network import calibrated
 from imgcls.models.exported import ExportedNetwork, open_exported
 
 

@@ -12,7 +12,7 @@ from imgcls.host.resources import prefer_large_pages
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.inference.backends import cpu_batches
 from imgcls.inference.backends.backend import DeviceMemoryError, LoadedBackend, LoadOptions, Precision
-from imgcls.models.calibrated_network import answering
+from imgcls.models.answers.calibrated_network import answering
 from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.loading import load_model
 

@@ -29,7 +29,7 @@ from imgcls.models.families.torchvision_weights import (
     remembered_entries,
     torchvision_entries,
 )
-from imgcls.models.weights_cache import cached_weights, digits_in_name, weights_path
+from imgcls.models.weights.weights_cache import cached_weights, digits_in_name, weights_path
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -11,7 +11,7 @@ from imgcls.datasets.labelled_images import LabelledImages, digest_of
 from imgcls.errors import ConfigError, DataError, ModelError
 from imgcls.host.devices import is_out_of_memory
 from imgcls.models.checkpoint import load_checkpoint
-from imgcls.models.initial_weights import Origin
+from imgcls.models.weights.initial_weights import Origin
 from imgcls.recipes.loading import differing_keys
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.result import Score

@@ -25,7 +25,7 @@ from imgcls.host.process_memory import (
 )
 from imgcls.host.resources import read_memory
 from imgcls.models.checkpoint import load_checkpoint, save_checkpoint
-from imgcls.models.initial_weights import Start
+from imgcls.models.weights.initial_weights import Start
 from imgcls.recipes.resolving import resolve_recipe
 from imgcls.recipes.schema import Recipe
 from imgcls.runs.events import Event

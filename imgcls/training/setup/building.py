@@ -6,8 +6,8 @@ from torch import nn
 from imgcls.datasets.labelled_images import LabelledImages
 from imgcls.images.transform import Transform
 from imgcls.models.building import build_network
-from imgcls.models.initial_weights import Origin, Start
 from imgcls.models.networks.cnn import CNN
+from imgcls.models.weights.initial_weights import Origin, Start
 from imgcls.recipes.schema import Recipe
 from imgcls.training.rng import forked_rng, seed_for
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from imgcls.datasets.fingerprints import SeenImages
 from imgcls.datasets.opening import Dataset, open_dataset
 from imgcls.datasets.resolving import SPLITS
-from imgcls.models.initial_weights import Start, load_start
 from imgcls.models.registry import is_architecture, whole_spec
+from imgcls.models.weights.initial_weights import Start, load_start
 from imgcls.recipes.resolving import begins_trained
 from imgcls.recipes.schema import Recipe, transform_of
 

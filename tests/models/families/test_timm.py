@@ -13,9 +13,9 @@ from torch.testing import assert_close
 
 from imgcls.errors import ExitCode, ModelError
 from imgcls.models.heads import head_name, num_outputs
-from imgcls.models.initial_weights import load_start
 from imgcls.models.loading import load_model
 from imgcls.models.registry import find_checkpoint, is_architecture, list_models, model_names, weights_are_here
+from imgcls.models.weights.initial_weights import load_start
 
 timm = pytest.importorskip("timm")
 

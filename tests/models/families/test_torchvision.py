@@ -16,7 +16,7 @@ from imgcls.images.transform import Transform
 from imgcls.models.building import _Unallocated
 from imgcls.models.families.torchvision import Torchvision
 from imgcls.models.families.torchvision_weights import pretrained_names
-from imgcls.models.weights_cache import digits_in_name
+from imgcls.models.weights.weights_cache import digits_in_name
 
 TORCHVISION = Torchvision()
 NAMES = pretrained_names()

@@ -1,4 +1,4 @@
-// From the network's outputs to predictions: imgcls/models/calibration.py and the softmax.
+// From the network's outputs to predictions: imgcls/models/answers/calibration.py and the softmax.
 
 /** Probabilities of all classes; calibrated where the model is. */
 export function probabilities(logits, calibration) {

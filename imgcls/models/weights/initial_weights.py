@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from imgcls.errors import ConfigError, ModelError
 from imgcls.host.digests import file_sha256
 from imgcls.host.tensor_files import load_tensors
+from imgcls.models.answers.class_names import read_class_names
 from imgcls.models.building import build_from_state
 from imgcls.models.checkpoint import Checkpoint, load_checkpoint
-from imgcls.models.class_names import read_class_names
 from imgcls.models.families.family import DownloadProgress
 from imgcls.models.heads import num_outputs, reorder_head, replace_head
 from imgcls.models.onnx.model import is_onnx
 from imgcls.models.registry import EXPORTED, family_of, find_checkpoint, published_weights
-from imgcls.models.state_dicts import FoundWeights, load_state_dict
+from imgcls.models.weights.state_dicts import FoundWeights, load_state_dict
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from imgcls.models.calibration import Calibration
+from imgcls.models.answers.calibration import Calibration
 from imgcls.models.loaded_model import LoadedModel
 
 
