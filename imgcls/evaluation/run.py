@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 
@@ -142,17 +142,19 @@ def measure_model(
     warnings: tuple[str, ...] = (),
 ) -> EvalReport | MultiLabelReport:
     """Measure a model on labelled images, with one label or several; see `evaluate_model`."""
-    arguments: dict[str, Any] = {
-        "device": device,
-        "batch_size": batch_size or _usual_batch(model),
-        "tta": tta,
-        "progress": progress,
-        "processes": processes,
-        "warnings": warnings,
-    }
-    if is_multi_label(images):
-        return evaluate_multi_label(model, images, **arguments)
-    return evaluate_model(model, images, **arguments)
+    measure: Callable[..., EvalReport | MultiLabelReport] = (
+        evaluate_multi_label if is_multi_label(images) else evaluate_model
+    )
+    return measure(
+        model,
+        images,
+        device=device,
+        batch_size=batch_size or _usual_batch(model),
+        tta=tta,
+        progress=progress,
+        processes=processes,
+        warnings=warnings,
+    )
 
 
 def _usual_batch(model: LoadedModel) -> int:

@@ -1,5 +1,6 @@
 """Measuring a run's network on the images it doesn't learn from, as `eval` would."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import nn
 from imgcls.datasets.labelled_images import LabelledImages, is_multi_label
 from imgcls.datasets.opening import Dataset
 from imgcls.distributed.process_group import Processes
-from imgcls.evaluation.metrics import evaluate_network
+from imgcls.evaluation.metrics import Arithmetic, evaluate_network
 from imgcls.evaluation.multi_label.measuring import MultiLabelResult, evaluate_labels
 from imgcls.evaluation.result import EvalResult
 from imgcls.images.transform import Transform
@@ -100,45 +101,36 @@ class Validation:
         return kept
 
     def _evaluate_head(self, network: nn.Module, kept: KeptFeatures) -> EvalResult | MultiLabelResult:
-        if is_multi_label(kept):
-            return evaluate_labels(
-                HeadNetwork(network),
-                kept,
-                transform=kept,
-                device=self.device,
-                batch_size=self._batch_size,
-                processes=self._processes,
-            )
-        return evaluate_network(
-            HeadNetwork(network),
-            kept,
-            transform=kept,
-            device=self.device,
-            batch_size=self._batch_size,
-            processes=self._processes,
-        )
+        return self._measure(HeadNetwork(network), kept, transform=kept)
 
     def _evaluate(self, network: nn.Module, images: LabelledImages, on_event: OnEvent) -> EvalResult | MultiLabelResult:
         split = images.description.split
-        if is_multi_label(images):
-            return evaluate_labels(
-                network,
-                images,
-                transform=self.transform,
-                device=self.device,
-                batch_size=self._batch_size,
-                progress=lambda done, total: on_event(Measuring(split, done, total)),
-                processes=self._processes,
-            )
-        return evaluate_network(
+        return self._measure(
             network,
             images,
             transform=self.transform,
+            progress=lambda done, total: on_event(Measuring(split, done, total)),
+        )
+
+    def _measure(
+        self,
+        network: nn.Module,
+        images: LabelledImages,
+        *,
+        transform: Arithmetic,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> EvalResult | MultiLabelResult:
+        """In float32, as `eval` and `predict` run the network: the figures must be theirs."""
+        measure: Callable[..., EvalResult | MultiLabelResult] = (
+            evaluate_labels if is_multi_label(images) else evaluate_network
+        )
+        return measure(
+            network,
+            images,
+            transform=transform,
             device=self.device,
             batch_size=self._batch_size,
-            # In float32, as `eval` and `predict` run the network: the figures must be theirs.
-            autocast_dtype=None,
-            progress=lambda done, total: on_event(Measuring(split, done, total)),
+            progress=progress,
             processes=self._processes,
         )
 
