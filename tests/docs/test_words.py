@@ -48,7 +48,7 @@ ALLOWED = {
         "tests/host/",
         "tests/serving/",
         "tests/conftest.py",
-        "tests/models/test_weights_cache.py",
+        "tests/models/weights/test_weights_cache.py",
         "tests/environment/test_accelerators.py",
         # A loop's inside, in ONNX.
         "tests/onnx_files.py",
@@ -61,7 +61,7 @@ ALLOWED = {
         "imgcls/models/weights/weights_cache.py",
         "imgcls/models/families/timm.py",
         "imgcls/models/families/hub.py",
-        "tests/models/test_weights_cache.py",
+        "tests/models/weights/test_weights_cache.py",
         "imgcls/host/",
         "imgcls/training/augmentation/inputs.py",
         # A value that is refused.
