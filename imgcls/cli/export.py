@@ -1,5 +1,6 @@
 """`imgcls export`: a model as a file that other tools run."""
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +30,8 @@ class Target(StrEnum):
     ONNX = "onnx"
     TORCH_EXPORT = "torch-export"
     AOTI = "aoti"
+    EXECUTORCH = "executorch"
+    WEB = "web"
     CHECKPOINT = "checkpoint"
     TORCHSCRIPT = "torchscript"
 
@@ -43,19 +46,26 @@ def export(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The file to write: .onnx, .pt2 or .pt.", metavar="FILE")
+        Path,
+        typer.Option(
+            "--output", "-o", help="The file to write: .onnx, .pt2, .pte or .pt; a folder for --to web.", metavar="FILE"
+        ),
     ],
     to: Annotated[
         Target | None,
         typer.Option(
             "--to",
-            help="onnx, torch-export, aoti (native code) or checkpoint; by default as the file is named.",
+            help="onnx, torch-export, aoti (native code), executorch (phones), web (a page that classifies in the "
+            "browser) or checkpoint; by default as the file is named.",
             metavar="FORMAT",
         ),
     ] = None,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Half precision: half the size (ONNX).")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Half precision: half the size (ONNX; web by default).")] = False,
     int8: Annotated[
-        bool, typer.Option("--int8", help="8-bit integers: a quarter of the size (ONNX); needs --calibrate.")
+        bool,
+        typer.Option(
+            "--int8", help="8-bit integers: a quarter of the size (ONNX, ExecuTorch, web); needs --calibrate."
+        ),
     ] = False,
     calibrate: Annotated[
         Path | None,
@@ -64,6 +74,14 @@ def export(
     device: Annotated[
         str, typer.Option("--device", help="cpu or cuda: what --to aoti compiles for.", metavar="DEVICE")
     ] = "auto",
+    ort: Annotated[
+        Path | None,
+        typer.Option(
+            "--ort",
+            help="The npm package onnxruntime-web, for --to web: its .tgz file, or a folder with node_modules.",
+            metavar="PATH",
+        ),
+    ] = None,
     weights: options.Weights = None,
     labels: options.Labels = None,
     ema: options.Ema = False,
@@ -81,18 +99,20 @@ def export(
 
     target = _target(to, output)
     request = ExportRequest(
-        precision="fp16" if fp16 else "int8" if int8 else "fp32",
+        precision="fp16" if fp16 else "int8" if int8 else "fp32" if target is None else target.precisions[0],
         folder=calibrate,
         device=device,
+        web_runtime=ort,
+        overwrite=overwrite,
         on_step=lambda step: console.message(f"{step} ..."),
     )
     if target is not None:
         check_request(target, request)
-    elif fp16 or int8 or calibrate or device != "auto":
+    elif fp16 or int8 or calibrate or ort or device != "auto":
         raise UsageError(
-            "a checkpoint is the model as it is", hint="leave out --fp16, --int8, --calibrate and --device"
+            "a checkpoint is the model as it is", hint="leave out --fp16, --int8, --calibrate, --ort and --device"
         )
-    check_output(output, overwrite=overwrite)
+    check_output(output, target, overwrite=overwrite)
     from imgcls.models.loading import load_model
     from imgcls.models.registry import EXPORTED
 
@@ -122,6 +142,8 @@ def export(
         return
     for line in _lines(report):
         console.data(line)
+    if report.format == "web":
+        console.message(f"try it: python3 -m http.server -d {shlex.quote(str(output))}, then http://localhost:8000/")
 
 
 def _target(to: Target | None, output: Path) -> "ExportTarget | None":
@@ -152,6 +174,7 @@ def _lines(report: "ExportReport") -> list[str]:
         f"({' and '.join(part for part in (drawn, from_folder) if part)})"
         + (f", calibrated on {report.num_calibrated} others of {report.folder}" if report.num_calibrated else ""),
         f"largest difference of any probability: {found.largest_difference:.2g}",
+        *([f"all files of the site: {report.total_bytes / MIB:.1f} MiB"] if report.total_bytes else []),
         "",
         f"{'':14}{'MiB':>9}{'ms/image':>12}{'same top-1':>12}{'difference':>12}",
     ]

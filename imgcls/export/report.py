@@ -11,7 +11,7 @@ from imgcls.host.versions import versions
 SCHEMA = 1
 # Fewer images to calibrate on, or to compare on, are few.
 ENOUGH = 100
-PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "pillow", "numpy")
+PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "executorch", "pillow", "numpy")
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class ExportReport:
             "sha256": self.sha256,
             "model": self.model,
             **{key: value for key, value in self.written.to_dict().items() if key != "name"},
+            **({"total_bytes": self.total_bytes} if self.total_bytes else {}),
             "drawn_pictures": self.num_drawn,
             "folder": None if self.folder is None else str(self.folder),
             "calibrated_on": self.num_calibrated,

@@ -17,6 +17,8 @@ class ExportRequest:
         folder: images to compare on beside the drawn ones, and to calibrate on.
         with_transform: put resize, crop and normalisation into the graph, which then takes decoded RGB bytes.
         device: `auto`, `cpu` or `cuda`: what native code is compiled for.
+        web_runtime: the npm package onnxruntime-web, for web sites: its file, its folder, or one with `node_modules`.
+        overwrite: replace what is there.
         on_step: told what is being done.
     """
 
@@ -24,4 +26,6 @@ class ExportRequest:
     folder: Path | None = None
     with_transform: bool = False
     device: str = "auto"
+    web_runtime: Path | None = None
+    overwrite: bool = False
     on_step: Callable[[str], None] = lambda _step: None

@@ -16,10 +16,11 @@ def export(
     output: str | Path,
     *,
     to: str | None = None,
-    precision: Precision = "fp32",
+    precision: Precision | None = None,
     calibrate: str | Path | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
+    web_runtime: str | Path | None = None,
     overwrite: bool = False,
     on_step: Callable[[str], None] = lambda _step: None,
 ) -> ExportReport:
@@ -29,11 +30,13 @@ def export(
         model: a checkpoint, a run folder, a bundled name or the name of a network.
         output: the file to write; `.onnx` or `.pt2` says the format.
         to: `onnx`, `torch-export`, `aoti` ..., where the name alone means another one; see `imgcls export --to`.
-        precision: for ONNX: `fp16` halves the file; `int8` quarters it, and needs `calibrate`.
+        precision: `fp16` halves the file; `int8` quarters it, and needs `calibrate`; by default `fp32`, for web sites
+            `fp16`.
         calibrate: a folder of typical images, to set the ranges of `int8` and to compare on.
         weights: a plain state_dict for a named network.
         device: `cpu` or `cuda`: what native code (`aoti`) is compiled for.
-        overwrite: replace an existing file.
+        web_runtime: for web sites: the npm package onnxruntime-web; `node_modules` by default.
+        overwrite: replace an existing file, or a web site.
         on_step: called with what is being done.
     Raises:
         UsageError: arguments that don't go together, or a name that says no format.
@@ -44,15 +47,18 @@ def export(
     """
     output = Path(output)
     target = target_of(output, to)
+    precision = precision or target.precisions[0]
     if precision not in get_args(Precision):
         raise UsageError(f"unknown precision {precision!r}", hint=f"use {', '.join(get_args(Precision))}")
     request = ExportRequest(
         precision=precision,
         folder=Path(calibrate) if calibrate is not None else None,
         device=device,
+        web_runtime=Path(web_runtime) if web_runtime is not None else None,
+        overwrite=overwrite,
         on_step=on_step,
     )
     check_request(target, request)
-    check_output(output, overwrite=overwrite)
+    check_output(output, target, overwrite=overwrite)
     loaded = load_model(str(model), weights=Path(weights) if weights else None)
     return write(loaded, target, output, request)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgcls.errors import OutputError, UsageError
 from imgcls.export.request import ExportRequest, Precision
+from imgcls.export.web.folder import check_replaceable
 
 if TYPE_CHECKING:
     from imgcls.export.report import ExportReport
@@ -43,6 +44,8 @@ TARGETS = (
     ExportTarget("onnx", ".onnx", "onnx", ("fp32", "fp16", "int8")),
     ExportTarget("torch-export", ".pt2", "torch_export"),
     ExportTarget("aoti", ".pt2", "aoti", takes_device=True),
+    ExportTarget("executorch", ".pte", "executorch", ("fp32", "int8")),
+    ExportTarget("web", "", "web.site", ("fp16", "int8")),
 )
 
 
@@ -89,17 +92,26 @@ def check_request(target: ExportTarget, request: ExportRequest) -> None:
     if request.with_transform and not target.takes_transform:
         able = [each.name for each in TARGETS if each.takes_transform]
         raise UsageError(f"--with-transform is not for {target.name}", hint=f"use --to {' or '.join(able)}")
+    if request.web_runtime is not None and target.name != "web":
+        raise UsageError(f"--ort is not for {target.name}", hint="use --to web")
     if request.device != "auto" and not target.takes_device:
         able = [each.name for each in TARGETS if each.takes_device]
         raise UsageError(f"--device is not for {target.name}", hint=f"use --to {' or '.join(able)}")
 
 
-def check_output(output: Path, *, overwrite: bool) -> None:
+def check_output(output: Path, target: ExportTarget | None, *, overwrite: bool) -> None:
     """Refuse to write over something.
 
+    Args:
+        output: the file or folder.
+        target: the format; None for our own checkpoint.
+        overwrite: whether what is there may be replaced.
     Raises:
-        OutputError: it is there.
+        OutputError: it is there, and may not, or is something else.
     """
+    if target is not None and not target.suffix:
+        check_replaceable(output, overwrite=overwrite)
+        return
     if output.is_dir():
         raise OutputError(f"{output} is a folder", hint="name a file with --output")
     if output.exists() and not overwrite:

@@ -21,7 +21,7 @@ SCHEMA = 1
 # Asked in this order.
 FAMILIES: tuple[Family, ...] = (OwnNetworks(), EfficientNetLite(), Timm(), Torchvision())
 # Files that a runtime runs as they are, beside ONNX, and the module that opens each; see `models/exported.py`.
-EXPORTED = {".pt2": "imgcls.models.programs.opening"}
+EXPORTED = {".pt2": "imgcls.models.programs.opening", ".pte": "imgcls.models.programs.executorch"}
 SUFFIXES = (".pt", ".pth", ".onnx", *EXPORTED)
 # What a run's folder is loaded from, in this order.
 STORED_IN_RUN = ("best.pt", "last.pt")

@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import io
 import json
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +18,12 @@ from typing import Any
 
 from PIL import Image
 
-from imgcls.errors import OutputError, UsageError
+from imgcls.errors import UsageError
 from imgcls.export.onnx import export_onnx
 from imgcls.export.report import ExportReport
-from imgcls.export.request import Precision
+from imgcls.export.request import ExportRequest, Precision
 from imgcls.export.sample_images import drawn_pixels
+from imgcls.export.web.folder import MODEL_FILE, SITE_FILE, check_replaceable, put_in_place
 from imgcls.export.web.half_weights import with_half_weights
 from imgcls.export.web.runtime_files import RuntimeFiles, find_runtime_files
 from imgcls.host.files import output_error
@@ -31,7 +31,7 @@ from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.onnx.model import OnnxModel
 
 PAGE = Path(__file__).parent / "page"
-MODEL_FILE, SITE_FILE, CHECK_FILE = "model.onnx", "site.json", "check.png"
+CHECK_FILE = "check.png"
 # In the pages' addresses of each other, replaced by what changes with any file.
 VERSION_MARK = b"VERSION_OF_SITE"
 SITE_SCHEMA = 1
@@ -39,6 +39,19 @@ SITE_SCHEMA = 1
 MOST_CLASSES, CHECKED_CLASSES = 10, 5
 # Of the compiled code, whose size decides how long a first visit takes; level 9 takes seconds for all of it.
 GZIP_LEVEL = 9
+
+
+def write(model: LoadedModel, output: Path, request: ExportRequest) -> ExportReport:
+    """See `export_site`."""
+    return export_site(
+        model,
+        output,
+        precision=request.precision,
+        folder=request.folder,
+        runtime=request.web_runtime,
+        overwrite=request.overwrite,
+        on_step=request.on_step,
+    )
 
 
 def export_site(
@@ -90,30 +103,11 @@ def export_site(
             )
             on_step("writing the site")
             _fill(made, model, files)
-            _move(made, output, Path(piece) / "before")
+            put_in_place(made, output, Path(piece) / "before")
     except OSError as exc:
         raise output_error(output, exc) from exc
     total = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     return dataclasses.replace(report, output=output, format="web", total_bytes=total)
-
-
-def check_replaceable(output: Path, *, overwrite: bool) -> None:
-    """See that nothing but a site of ours would be lost.
-
-    Raises:
-        OutputError: something else is there, or a site that shall stay.
-    """
-    if not output.exists() and not output.is_symlink():
-        return
-    if not output.is_dir() or output.is_symlink():
-        raise OutputError(f"{output} is not a folder", hint="name a new folder with --output")
-    is_empty = next(output.iterdir(), None) is None
-    if is_empty:
-        return
-    if not (output / SITE_FILE).is_file() or not (output / MODEL_FILE).is_file():
-        raise OutputError(f"{output} holds something else than a site", hint="name a new folder with --output")
-    if not overwrite:
-        raise OutputError(f"{output} exists already", hint="--overwrite replaces it")
 
 
 def _fill(made: Path, model: LoadedModel, files: RuntimeFiles) -> None:
@@ -167,16 +161,3 @@ def _runtimes(files: RuntimeFiles, contents: dict[str, bytes]) -> dict[str, Any]
         name: {kind: told(file) for kind, file in zip(kinds, names, strict=True)}
         for name, names in files.runtimes.items()
     }
-
-
-def _move(made: Path, output: Path, before: Path) -> None:
-    """Put the new folder where the old one was; the old one comes back if that fails, and goes with its parent else."""
-    if output.exists():
-        output.replace(before)
-    try:
-        made.replace(output)
-    except OSError:
-        if before.exists():
-            before.replace(output)
-        raise
-    shutil.rmtree(before, ignore_errors=True)

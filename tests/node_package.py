@@ -9,7 +9,7 @@ from pathlib import Path
 from imgcls.errors import DeviceError
 from imgcls.export.web.runtime_files import PACKAGE, RUNTIMES, find_runtime_files
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 
 
 def real_package() -> Path | None:
