@@ -19,7 +19,7 @@ from PIL import Image
 from tiny_model import CLASSES, save_image
 
 from imgcls.errors import ExitCode
-from imgcls.images.inputs.selection import Shard
+from imgcls.images.inputs.subset import Shard
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither such names nor such files")
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from imgcls.errors import UsageError
-from imgcls.images.inputs.selection import InputSelection, SelectedSources, Shard, parse_newer_than, parse_shard
+from imgcls.images.inputs.selection import InputSelection, SelectedSources
 from imgcls.images.inputs.source import Source
+from imgcls.images.inputs.subset import Shard, parse_newer_than, parse_shard
 
 
 def test_shards_part_the_inputs_exactly_and_evenly():
