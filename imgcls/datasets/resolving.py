@@ -1,6 +1,7 @@
 """From what `--data` says to the images and labels of each split, before any image is decoded."""
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -129,7 +130,8 @@ def resolve(
             chosen = _split_to_evaluate(root, folders, whole=whole) if splits is None else splits
             if "val" in folders and fold is not None:
                 raise DataError(
-                    f"{root} has a val folder, so that there are no folds", hint=f"--data {folders.get('train', root)}"
+                    f"{root} has a val folder, so that there are no folds",
+                    hint=f"--data {shlex.quote(str(folders.get('train', root)))}",
                 )
             if "val" in folders and val_fraction and "train" in chosen:
                 notes.append(f"data.val_fraction = {val_fraction:g} changes nothing: {folders['val']} validates")
@@ -170,7 +172,8 @@ def _split_to_evaluate(root: Path, folders: dict[str, Path], *, whole: bool) -> 
     if folders:
         raise DataError(
             f"{root} has only a train folder",
-            hint=f"--data {root / 'train'} evaluates all of it, --split val what training keeps for validation",
+            hint=f"--data {shlex.quote(str(root / 'train'))} evaluates all of it, "
+            "--split val what training keeps for validation",
         )
     return (WHOLE,)
 

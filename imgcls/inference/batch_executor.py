@@ -15,6 +15,7 @@ import numpy as np
 
 from imgcls.images.transform import Floats, Pixels
 from imgcls.inference.backends.backend import Backend, DeviceMemoryError
+from imgcls.models.onnx.interruptible import RunGroup
 
 # More gain little once no core waits for another any more, and each takes memory.
 MAX_AT_ONCE = 4
@@ -36,6 +37,7 @@ class BatchExecutor(Generic[Batch, Answer]):
     def __init__(self, answer: Callable[[Batch], Answer], backend: Backend, *, is_reproducible: bool) -> None:
         self._answer, self._backend, self._is_reproducible = answer, backend, is_reproducible
         self._lock = threading.Lock()
+        self._runs = RunGroup()
         self._num_running = 0
         self._num_threads = backend.num_threads
         self._num_at_once = min(self._num_threads, MAX_AT_ONCE)
@@ -66,7 +68,8 @@ class BatchExecutor(Generic[Batch, Answer]):
             self._pending.pop()
 
     def close(self) -> None:
-        """Answer nothing more than what is being answered."""
+        """Answer nothing more; an ONNX graph that is at work is ended, as nobody waits for it."""
+        self._runs.end()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._backend.use_threads(self._num_threads)
 
@@ -76,7 +79,8 @@ class BatchExecutor(Generic[Batch, Answer]):
             num_sharing = self._num_at_once if self._is_reproducible else self._num_running
         try:
             self._backend.use_threads(max(self._num_threads // num_sharing, 1))
-            return self._answer(batch)
+            with self._runs.joined():
+                return self._answer(batch)
         finally:
             with self._lock:
                 self._num_running -= 1

@@ -1,5 +1,6 @@
 """Making the folder of a new run or study, where a new one would overwrite nothing."""
 
+import shlex
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -54,7 +55,8 @@ def refuse_filled(path: Path, *, besides: Collection[str] = ()) -> None:
         raise output_error(path, exc) from exc
     if filled:
         raise OutputError(
-            f"{path} is not empty", hint=f"continue the run in it with --resume {path}, or name another folder"
+            f"{path} is not empty",
+            hint=f"continue the run in it with --resume {shlex.quote(str(path))}, or name another folder",
         )
 
 

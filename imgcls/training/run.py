@@ -1,6 +1,7 @@
 """`train`: from a recipe to a finished run, or on with one that was cut."""
 
 import contextlib
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -85,7 +86,10 @@ def train(
     """
     processes = processes or Processes()
     if resume is not None and output is not None and output.resolve() != resume.resolve():
-        raise UsageError(f"--output {output} and --resume {resume} contradict each other", hint=f"--resume {resume}")
+        raise UsageError(
+            f"--output {output} and --resume {resume} contradict each other",
+            hint=f"--resume {shlex.quote(str(resume))}",
+        )
     if resume is None and recipe is None:
         raise UsageError("nothing to train: neither a recipe nor a run to resume", hint="imgcls train --data DIR")
     should_stop = or_after(should_stop, max_sec)

@@ -1,6 +1,7 @@
 """`tune`: trials one after the other, until there are enough, and the best recipe as a file."""
 
 import contextlib
+import shlex
 from pathlib import Path
 
 from imgcls.errors import UsageError
@@ -75,7 +76,10 @@ def tune(
         OutputError: the folder isn't empty, can't be written, or a process that hangs holds it.
     """
     if resume is not None and output is not None and output.resolve() != resume.resolve():
-        raise UsageError(f"--output {output} and --resume {resume} contradict each other", hint=f"--resume {resume}")
+        raise UsageError(
+            f"--output {output} and --resume {resume} contradict each other",
+            hint=f"--resume {shlex.quote(str(resume))}",
+        )
     if num_trials is not None and num_trials < 1:
         raise UsageError(f"{num_trials} trials are too few", hint="ask for one at least")
     require_optuna()

@@ -49,3 +49,34 @@ def test_a_second_signal_leaves_for_good(tmp_path: Path, signals: tuple[int, ...
             assert process.wait(timeout=60) == code
         finally:
             process.kill()
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import imgcls
+classifier = imgcls.load_classifier("m.onnx")
+begun = time.process_time()
+def interrupt():
+    while time.process_time() < begun + float(sys.argv[2]):
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    classifier.predict("p.png") if sys.argv[1] == "one" else list(classifier.predict_many(["p.png"]))
+except KeyboardInterrupt:
+    print("interrupted")
+# The loop is over: it takes no more of the processor.
+begun = time.process_time()
+time.sleep(0.5)
+print(time.process_time() - begun < 0.25)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends itself a signal")
+@pytest.mark.parametrize("how", ["one", "many"])
+def test_ctrl_c_ends_it_in_python_too(tmp_path: Path, how: str) -> None:
+    write_endless(tmp_path / "m.onnx")
+    Image.fromarray(some_pixels(1)[0]).save(tmp_path / "p.png")
+    command = [sys.executable, "-c", INTERRUPTED, how, str(LOOPING_SEC)]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100)
+    assert (run.stdout, run.returncode) == ("interrupted\nTrue\n", 0), run.stderr

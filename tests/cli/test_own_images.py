@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shlex
 import sys
 import tomllib
 from pathlib import Path
@@ -234,6 +235,14 @@ def test_the_command_after_one_class_alone_works(train):
     advice = train().stderr.strip().splitlines()[-1]
     assert "if the 2 folders in it are the classes: --data " in advice
     assert train("--data", advice.rpartition("--data ")[2]).exit_code == 0
+
+
+def test_the_path_in_a_hint_can_be_typed(train):
+    nested()
+    Path("pets").rename("my pets")
+    advice = train("--data", "my pets").stderr.strip().splitlines()[-1]
+    (option, path) = shlex.split(advice.partition(": if the ")[2].rpartition(": ")[2])
+    assert train(option, path).exit_code == 0
 
 
 def test_an_archive_is_to_be_unpacked(train):

@@ -98,6 +98,24 @@ def test_images_of_any_name_are_found_and_the_others_counted(imgcls: Run, tmp_pa
         assert word in run.stderr
 
 
+SUFFIXES = {
+    "jpeg": "JPEG", "jpg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "mpo": "MPO", "jp2": "JPEG2000", "jpf": "JPEG2000",
+    "jpx": "JPEG2000", "j2c": "JPEG2000", "j2k": "JPEG2000", "avif": "AVIF", "webp": "WEBP", "tif": "TIFF",
+    "gif": "GIF",
+    "HEIC": "HEIF", "heif": "HEIF", "JXL": "JXL",
+}  # fmt: skip
+
+
+def test_these_suffixes_are_images_in_a_folder(imgcls: Run, tmp_path: Path) -> None:
+    for package in ("pillow_heif", "pillow_jxl"):
+        plugin = pytest.importorskip(package)
+        getattr(plugin, "register_heif_opener", lambda: None)()
+    for number, (suffix, kind) in enumerate(SUFFIXES.items()):
+        drawn(number).save(tmp_path / f"{number:02}.{suffix}", kind)
+    found = records(predict(imgcls, tmp_path, "-f", "jsonl"))
+    assert [Path(record["input"]).suffix for record in found] == [f".{suffix}" for suffix in SUFFIXES]
+
+
 def test_the_first_of_several_frames_is_said(imgcls: Run, tmp_path: Path) -> None:
     animation(tmp_path / "a.gif", 3)
     drawn(0).save(tmp_path / "b.gif")

@@ -160,3 +160,16 @@ def test_without_a_network_a_repository_is_one_error(tmp_path: Path) -> None:
     error, hint = result.stderr.splitlines()
     assert "127.0.0.1 can't be reached" in error
     assert "HF_ENDPOINT" in hint
+
+
+def test_damage_under_the_same_size_and_time_is_noticed(published: str, photos: Path) -> None:
+    (listed,) = json.loads(run("models", "--fetch", NAME, "-f", "json"))["models"]
+    assert run("predict", photos, "-m", NAME, "-f", "json")
+    file = Path(listed["path"]).resolve()
+    content, status = file.read_bytes(), file.stat()
+    file.write_bytes(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    for command in (("predict", photos, "-m", NAME), ("models", NAME, "--verify")):
+        result = CliRunner().invoke(app, [*map(str, command)])
+        assert result.exit_code == 6, result.output
+        assert "damaged" in result.stderr

@@ -85,3 +85,17 @@ def test_a_bomb_inside_of_a_png_is_bounded_by_its_header() -> None:
     with pytest.raises(ImageError) as caught:
         decode_image(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10))))
     assert caught.value.kind == "too_large"
+
+
+@pytest.mark.parametrize(("package", "kind"), [("pillow_heif", "HEIF"), ("pillow_jxl", "JXL")])
+def test_cut_files_of_optional_formats_are_damaged(package: str, kind: str) -> None:
+    plugin = pytest.importorskip(package)
+    if hasattr(plugin, "register_heif_opener"):
+        plugin.register_heif_opener()
+    content = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(content, kind)
+    for size in (14, 40):
+        with pytest.raises(ImageError) as caught:
+            decode_image(content.getvalue()[:size])
+        assert caught.value.kind == "corrupt_image"
+        assert "build" not in caught.value.message

@@ -1,6 +1,7 @@
 """`imgcls train --folds`: a run for each part of cross-validation, with mean and standard deviation."""
 
 import json
+import shlex
 import statistics
 import time
 from collections.abc import Callable
@@ -39,7 +40,9 @@ def cross_validate(
         typer.Exit: a run was interrupted.
     """
     if run.resume is not None:
-        raise UsageError("--folds and --resume contradict each other", hint=f"imgcls train --resume {run.resume}")
+        raise UsageError(
+            "--folds and --resume contradict each other", hint=f"imgcls train --resume {shlex.quote(str(run.resume))}"
+        )
     assert run.folds is not None
     base = run.output or RUNS / f"folds-{time.strftime('%Y%m%d-%H%M%S')}"
     results: list[TrainResult] = []

@@ -1,6 +1,7 @@
 """What is probably not meant in a folder of class folders, a sentence each."""
 
 import os
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +76,7 @@ def nested_hint(root: Path, label: str) -> str:
             deeper = sum(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
     except OSError:
         return ""
-    return f"if the {deeper} folders in it are the classes: --data {folder}" if deeper > 1 else ""
+    return f"if the {deeper} folders in it are the classes: --data {shlex.quote(str(folder))}" if deeper > 1 else ""
 
 
 def same_but_for_case(names: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from imgcls.models.onnx.answers import Answers, Output
 from imgcls.models.onnx.file_bytes import without_weights
 from imgcls.models.onnx.graph import INSTALL_HINT
 from imgcls.models.onnx.input_options import ImageInput
+from imgcls.models.onnx.interruptible import run_graph
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -85,7 +86,8 @@ class OnnxSession:
         if missing:
             images = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
         try:
-            raw = self._session.run([answers.output or self.outputs[0].name], {self.input.name: images})[0]
+            names, feeds = [answers.output or self.outputs[0].name], {self.input.name: images}
+            raw = run_graph(self._session, names, feeds, self._runtime.RunOptions)[0]
         except Exception as exc:
             raise ModelError(f"{self.path} can't be run: {_first_line(exc)}", hint="export the model again") from exc
         try:

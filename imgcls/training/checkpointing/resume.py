@@ -1,5 +1,6 @@
 """What `last.pt` holds beyond a checkpoint, and whether a run may go on from it."""
 
+import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,13 +187,14 @@ def check_same_recipe(stored: Recipe, wanted: Recipe, run: Path, *, done_epochs:
         shape = stored.schedule.shape
         raise ConfigError(
             f"the run in {run} has another recipe: {differences}; its schedule ({shape}) can't be made longer",
-            hint=f"imgcls train -m {run} --data {wanted.data.source} --epochs "
+            hint=f"imgcls train -m {shlex.quote(str(run))} --data {shlex.quote(wanted.data.source)} --epochs "
             f"{wanted.train.epochs - stored.train.epochs} goes on from its weights, with its split, as a new run",
         )
     if differences:
         raise ConfigError(
             f"the run in {run} has another recipe: {differences}",
-            hint=f"imgcls train --resume {run} goes on as it began; for other settings start a new run",
+            hint=f"imgcls train --resume {shlex.quote(str(run))} goes on as it began; "
+            "for other settings start a new run",
         )
 
 
