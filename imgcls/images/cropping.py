@@ -79,10 +79,11 @@ def cropped_image(
     """
     if cursor is None or cursor.elsewhere is None:
         try:
-            here = dataclasses.replace(options, hands_over=True)
+            here = options if options.hands_over else dataclasses.replace(options, hands_over=True)
             return _cropped_here(source, transform, here, thumbnail_px, cursor)
         except MayRunAwayError:
             pass
+    options = dataclasses.replace(options, hands_over=False)
     try:
         return _cropped_elsewhere(source, transform, options, limit_sec, thumbnail_px, cursor)
     except UnavailableError:

@@ -86,17 +86,15 @@ class ByteBudget:
             self._waited_sec[thread] = self._waited_sec.get(thread, 0.0) + time.monotonic() - began
             del self._waits_since[thread]
 
-    @contextlib.contextmanager
-    def reserve(self, num_bytes: int) -> Iterator[None]:
+    def reserve(self, num_bytes: int) -> contextlib.AbstractContextManager[None]:
         """Hold so many bytes while the block runs; one at a time for each thread.
 
         Raises:
-            ImageError: the thread was given up while it waited.
+            ImageError: on entering, the thread was given up while it waited.
         """
-        if self._ask is not None:
-            with self._ask(num_bytes):
-                yield
-            return
+        return _Holding(self, num_bytes) if self._ask is None else self._ask(num_bytes)
+
+    def _take(self, num_bytes: int) -> _Reservation:
         with self._changed:
             if self._total is None:
                 self._total = max(LEAST_BYTES, int(available_bytes() * MEMORY_SHARE))
@@ -110,11 +108,11 @@ class ByteBudget:
             reservation.is_held = True
             self._used += reservation.num_bytes
             self._changed.notify_all()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._let_go(reservation)
+        return reservation
+
+    def _give_back(self, reservation: _Reservation) -> None:
+        with self._changed:
+            self._let_go(reservation)
 
     def give_up(self, thread: int) -> None:
         """Count no more on a thread that was left behind, so that what it holds or waits for holds up nobody.
@@ -133,6 +131,8 @@ class ByteBudget:
 
     def waited_sec(self, thread: int) -> float:
         """How long a thread has waited for bytes so far, in all."""
+        if thread not in self._waits_since and thread not in self._waited_sec:
+            return 0.0
         with self._changed:
             since = self._waits_since.get(thread)
             now = 0.0 if since is None else time.monotonic() - since
@@ -156,6 +156,21 @@ class ByteBudget:
         if self._reservations.get(reservation.thread) is reservation:
             del self._reservations[reservation.thread]
         self._changed.notify_all()
+
+
+class _Holding(contextlib.AbstractContextManager[None]):
+    """A generator would do, for a few microseconds more of each image."""
+
+    __slots__ = ("_budget", "_num_bytes", "_reservation")
+
+    def __init__(self, budget: ByteBudget, num_bytes: int) -> None:
+        self._budget, self._num_bytes = budget, num_bytes
+
+    def __enter__(self) -> None:
+        self._reservation = self._budget._take(self._num_bytes)
+
+    def __exit__(self, *_exc: object) -> None:
+        self._budget._give_back(self._reservation)
 
 
 # Of the process, as its memory is.

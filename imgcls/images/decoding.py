@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import io
 import math
+import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ DNG_VERSION_TAG = 50706
 UNREACHABLE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ESTALE)
 # A JPEG's pixels may be gone over with each scan. Encoders write about ten; 60,000 fit into a megabyte and take hours.
 MOST_JPEG_SCANS = 200
+# Read at once.
+SMALL_FILE_BYTES = 2**20
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 
@@ -108,8 +111,10 @@ def decode_image(
 @contextlib.contextmanager
 def decoded_image(source: Path | bytes, options: DecodeOptions) -> Iterator[DecodedImage]:
     """`decode_image` for a block: the bytes that the pixels take are reserved until it ends."""
-    with contextlib.closing(FrameFile(source, openable)) as file, decoded_frame(file, options) as decoded:
-        yield decoded
+    # Where files are handed over, each is looked at before it is opened.
+    open_ = _readable if options.hands_over else openable
+    with contextlib.closing(FrameFile(source, open_)) as file, contextlib.ExitStack() as held:
+        yield _decode(file, options, held, 0)
 
 
 @contextlib.contextmanager
@@ -123,8 +128,7 @@ def _decode(file: FrameFile, options: DecodeOptions, held: contextlib.ExitStack,
     source = file.source
     try:
         if options.hands_over:
-            openable(source)
-            check_file(source)
+            check_file(source, size_of(source))
         with file.opened() as opened:
             num_scans = _refuse(opened, source, options.max_pixels)
             if options.hands_over:
@@ -221,18 +225,46 @@ def openable(source: Path | bytes) -> Path | io.BytesIO:
         ImageError: empty, a folder, or something that isn't a file (a named pipe would block for ever).
         OSError: it isn't there.
     """
+    size_of(source)
+    return _readable(source)
+
+
+def _readable(source: Path | bytes) -> Path | io.BytesIO:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    # Pillow asks the system a dozen times for a small file, and each time another thread may take the interpreter.
+    file = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        num_bytes = os.fstat(file).st_size
+        if num_bytes > SMALL_FILE_BYTES:
+            return source
+        content = os.read(file, num_bytes)
+        while len(content) < num_bytes and (more := os.read(file, num_bytes - len(content))):
+            content += more
+        return io.BytesIO(content)
+    finally:
+        os.close(file)
+
+
+def size_of(source: Path | bytes) -> int:
+    """How many bytes there are to open.
+
+    Raises:
+        ImageError: none, or it is a folder, or something that isn't a file.
+        OSError: it isn't there.
+    """
     if isinstance(source, bytes):
         if not source:
             raise ImageError("not_an_image", "no bytes")
-        return io.BytesIO(source)
+        return len(source)
     if "\0" in str(source):
         raise ImageError("not_found", "a path can't hold a NUL byte")
-    mode = source.stat().st_mode
-    if stat.S_ISDIR(mode):
+    status = source.stat()
+    if stat.S_ISDIR(status.st_mode):
         raise ImageError("not_an_image", "is a folder")
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise ImageError("not_an_image", "is not a regular file; pipe an image in with '-'")
-    return source
+    return status.st_size
 
 
 def _why_unidentified(source: Path | bytes) -> ImageError:

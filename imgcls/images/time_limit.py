@@ -13,9 +13,38 @@ IMAGE_LIMIT_SEC = 120.0
 # What counts against an image's limit is its own computing, so that neighbours that take all cores don't make it late.
 # One that waits instead, for a disk that doesn't answer, is given up after so many times its limit.
 WAITING_TIMES = 4
+# Asking what a thread has computed costs as much as a tenth of a small image: a reading serves images that begin soon
+# after it, which then count for so much more than they took, at most.
+READING_LASTS_SEC = 0.02
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+
+
+class _Reading(threading.local):
+    """What a thread had computed when it was last asked.
+
+    Attributes:
+        clock: of the thread; None where the system doesn't count a thread's computing.
+        computed_sec: by that clock.
+        at: when, as time.monotonic says.
+    """
+
+    def __init__(self) -> None:
+        self.at = float("-inf")
+        self.computed_sec = 0.0
+        try:
+            self.clock: int | None = time.pthread_getcpuclockid(threading.get_ident())
+        except (AttributeError, OSError):
+            self.clock = None
+
+    def refresh(self, now: float) -> None:
+        """Ask again, unless that was just done."""
+        if self.clock is not None and now - self.at > READING_LASTS_SEC:
+            self.computed_sec, self.at = time.clock_gettime(self.clock), now
+
+
+_reading = _Reading()
 
 
 class DecodeClock:
@@ -25,20 +54,20 @@ class DecodeClock:
         self.thread = threading.get_ident()
         self._began = time.monotonic()
         self._waited_sec = DECODING.waited_sec(self.thread)
-        try:
-            self._clock: int | None = time.pthread_getcpuclockid(self.thread)
-            self._computed_sec = time.clock_gettime(self._clock)
-        except (AttributeError, OSError):
-            # The system doesn't count a thread's computing.
-            self._clock = None
+        _reading.refresh(self._began)
+        self._clock, self._computed_sec = _reading.clock, _reading.computed_sec
 
     def patience_sec(self, limit_sec: float) -> float:
-        """How long to go on waiting for an image; 0 once it has had its time.
+        """How long to go on waiting for an image before asking again; 0 once it has had its time.
 
         Args:
             limit_sec: that it may take. Waiting for other images' memory doesn't count.
         """
-        elapsed_sec = time.monotonic() - self._began - (DECODING.waited_sec(self.thread) - self._waited_sec)
+        elapsed_sec = time.monotonic() - self._began
+        if elapsed_sec < limit_sec:
+            # It can't have computed for longer than since it began.
+            return limit_sec - elapsed_sec
+        elapsed_sec -= DECODING.waited_sec(self.thread) - self._waited_sec
         if self._clock is None:
             return max(limit_sec - elapsed_sec, 0.0)
         try:

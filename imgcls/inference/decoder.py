@@ -3,13 +3,13 @@
 Shapes: H height, W width, C channels (3).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from imgcls.errors import ImageError
 from imgcls.images.cropping import cropped_image, decode_options
-from imgcls.images.decoding import DEFAULT_MAX_PIXELS
+from imgcls.images.decoding import DEFAULT_MAX_PIXELS, DecodeOptions
 from imgcls.images.frames import FrameCursor
 from imgcls.images.inputs.source import Source
 from imgcls.images.thumbnails import make_thumbnail
@@ -73,6 +73,17 @@ class Decoder:
     fast_decode: bool = False
     thumbnail_px: int = 0
     limit_sec: float = IMAGE_LIMIT_SEC
+    _options: DecodeOptions = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        options = replace(
+            decode_options(self.transform),
+            max_pixels=self.max_pixels,
+            smallest_px=self.transform.smallest_px if self.fast_decode else 0,
+            counts_frames=True,
+            hands_over=True,
+        )
+        object.__setattr__(self, "_options", options)
 
     def decode(
         self, given: Source | OpenImage, *, content: bytes | None = None, cursor: FrameCursor | None = None
@@ -97,12 +108,6 @@ class Decoder:
                 raise ImageError("too_large", f"{width} x {height} is more than {self.max_pixels:,} pixels")
             thumbnail = make_thumbnail(image, self.thumbnail_px) if self.thumbnail_px else None
             return Crop(self.transform.crop(image), width, height, thumbnail)
-        options = replace(
-            decode_options(self.transform),
-            max_pixels=self.max_pixels,
-            smallest_px=self.transform.smallest_px if self.fast_decode else 0,
-            counts_frames=True,
-        )
         if cursor is not None and cursor.file is not None:
             source = cursor.file.source
         else:
@@ -110,7 +115,7 @@ class Decoder:
         cropped = cropped_image(
             source,
             self.transform,
-            options,
+            self._options,
             limit_sec=self.limit_sec,
             thumbnail_px=self.thumbnail_px,
             cursor=cursor,

@@ -24,23 +24,24 @@ OPAQUE_SUFFIXES = frozenset(
 PLAIN_TIFFS = frozenset({"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "group3", "group4"})
 JPEGS = frozenset({"JPEG", "MPO"})
 START_OF_SCAN = 0xDA
+# Of four channels.
+LONGEST_SCAN_HEADER = 16
 
 
 class MayRunAwayError(Exception):
     """A file whose decoding may take long: a worker process is to do it."""
 
 
-def check_file(source: Path | bytes) -> None:
+def check_file(source: Path | bytes, num_bytes: int) -> None:
     """Hand over a file before it is opened: a large one, and one that is named after a codec that tells nothing.
 
     Args:
-        source: a file that is there, or an encoded image's bytes.
+        source: a file, or an encoded image's bytes.
+        num_bytes: how many it has.
     Raises:
         MayRunAwayError: it may take long.
-        OSError: it isn't there.
     """
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size
-    if size > LARGE_BYTES or (isinstance(source, Path) and source.suffix.lower() in OPAQUE_SUFFIXES):
+    if num_bytes > LARGE_BYTES or (isinstance(source, Path) and source.suffix.lower() in OPAQUE_SUFFIXES):
         raise MayRunAwayError
 
 
@@ -82,6 +83,14 @@ def _channels_of_first_scan(opened: ImageFile) -> int:
     file, found = opened.fp, 0
     assert file is not None
     before = file.tell()
+    # Pillow has read up to the end of the first scan's header, which is 6 bytes, and 2 for each channel. Where a header
+    # seems to hold a shorter one, fewer channels are the careful answer.
+    if before >= LONGEST_SCAN_HEADER:
+        file.seek(before - LONGEST_SCAN_HEADER)
+        read = file.read(LONGEST_SCAN_HEADER)
+        for channels in range(1, 5):
+            if read[-8 - 2 * channels :][:5] == bytes((0xFF, START_OF_SCAN, 0, 6 + 2 * channels, channels)):
+                return channels
     file.seek(2)
     while (head := file.read(4))[:1] == b"\xff" and len(head) == 4:
         if head[1] == START_OF_SCAN:
