@@ -71,6 +71,13 @@ def export(
         Path | None,
         typer.Option("--calibrate", help="Typical images: for --int8, and to compare on.", metavar="DIR"),
     ] = None,
+    with_transform: Annotated[
+        bool,
+        typer.Option(
+            "--with-transform",
+            help="Resize, crop and normalise in the graph, which then takes decoded RGB bytes (ONNX, aoti).",
+        ),
+    ] = False,
     device: Annotated[
         str, typer.Option("--device", help="cpu or cuda: what --to aoti compiles for.", metavar="DEVICE")
     ] = "auto",
@@ -101,6 +108,7 @@ def export(
     request = ExportRequest(
         precision="fp16" if fp16 else "int8" if int8 else "fp32" if target is None else target.precisions[0],
         folder=calibrate,
+        with_transform=with_transform,
         device=device,
         web_runtime=ort,
         overwrite=overwrite,
@@ -174,6 +182,7 @@ def _lines(report: "ExportReport") -> list[str]:
         f"({' and '.join(part for part in (drawn, from_folder) if part)})"
         + (f", calibrated on {report.num_calibrated} others of {report.folder}" if report.num_calibrated else ""),
         f"largest difference of any probability: {found.largest_difference:.2g}",
+        *_about_transform(report),
         *([f"all files of the site: {report.total_bytes / MIB:.1f} MiB"] if report.total_bytes else []),
         "",
         f"{'':14}{'MiB':>9}{'ms/image':>12}{'same top-1':>12}{'difference':>12}",
@@ -184,3 +193,13 @@ def _lines(report: "ExportReport") -> list[str]:
             row += f"{each.parity.top1:>12.2%}{each.parity.largest_difference:>12.2g}"
         lines.append(row)
     return lines
+
+
+def _about_transform(report: "ExportReport") -> list[str]:
+    parity = report.transform_parity
+    if parity is None:
+        return []
+    return [
+        f"transform in the graph, against Pillow's, on {counted(parity.num_images, 'whole image')}: same top-1 "
+        f"{parity.top1:.2%}, largest difference of any probability {parity.largest_difference:.2g}"
+    ]

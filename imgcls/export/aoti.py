@@ -5,6 +5,7 @@ Shapes: N images, H height, W width, C channels (3), K classes.
 
 import contextlib
 import io
+import logging
 import os
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from imgcls.export.report import ExportReport, Variant, first_reason
 from imgcls.export.request import ExportRequest
 from imgcls.export.sample_images import drawn_pixels, folder_pixels
 from imgcls.export.torch_export import trace
+from imgcls.export.transform_check import check_transform
 from imgcls.host.devices import choose_device
 from imgcls.host.digests import file_sha256
 from imgcls.host.files import replacing
@@ -30,6 +32,7 @@ from imgcls.images.transform import Floats, Pixels
 from imgcls.models.exported import ExportedNetwork, open_exported
 from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.model_card import ModelCard
+from imgcls.models.programs.aoti import AotiNetwork
 from imgcls.models.programs.archive import CARD_KEY
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
@@ -67,7 +70,7 @@ def write(model: LoadedModel, output: Path, request: ExportRequest) -> ExportRep
         # Under a name of its own: torch insists on the suffix.
         package = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imgcls-"))) / "m.pt2"
         request.on_step("tracing the network")
-        card = card_of(model)
+        card = card_of(model, input_="pixels" if request.with_transform else "normalised")
         compile_package(model, card, package, device=device, on_step=request.on_step)
         request.on_step("comparing its answers")
         # What this process has just compiled is no stranger's code.
@@ -78,6 +81,10 @@ def write(model: LoadedModel, output: Path, request: ExportRequest) -> ExportRep
         several = model.multi_label is not None
         parity = compare(expected, in_batches(run, images), is_multi_label=several)
         parity.check("the AOTInductor package")
+        transform_parity = None
+        if isinstance(loaded, AotiNetwork) and card.takes_pixels:
+            request.on_step("comparing its transform with Pillow's")
+            transform_parity = check_transform(model, own, pixel_outputs_of(loaded), request.folder)
         times = median_ms({"torch": own, "aoti": run}, images)
         shutil.copyfile(package, part)
     own_size = model.weights_path.stat().st_size if model.weights_path.is_file() else 0
@@ -92,6 +99,7 @@ def write(model: LoadedModel, output: Path, request: ExportRequest) -> ExportRep
         ),
         num_drawn=len(drawn),
         folder=request.folder,
+        transform_parity=transform_parity,
     )
 
 
@@ -102,6 +110,17 @@ def outputs_of_file(network: ExportedNetwork) -> Outputs:
     def run(images_NHWC: Pixels) -> Floats:
         images_NCHW = torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).contiguous()
         outputs: Floats = network(network.card.transform.normalise(images_NCHW)).float().numpy()
+        return outputs
+
+    return run
+
+
+def pixel_outputs_of(network: AotiNetwork) -> Outputs:
+    """A package's answers for decoded images of any size, where it holds its transform."""
+
+    @torch.inference_mode()
+    def run(pixels_NHWC: Pixels) -> Floats:
+        outputs: Floats = network.run(torch.from_numpy(pixels_NHWC.copy())).float().cpu().numpy()
         return outputs
 
     return run
@@ -121,7 +140,7 @@ def compile_package(
     Raises:
         ModelError: the network can't be traced or compiled.
     """
-    program = trace(model)
+    program = trace(model, with_transform=card.takes_pixels)
     if device.type != "cpu":
         from torch.export.passes import move_to_device_pass
 
@@ -144,9 +163,16 @@ def compile_package(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the compiler's parts say to their developers off stdout, which is for data."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+    """Keep what the compiler's parts say to their developers from people, and off stdout, which is for data."""
+    # It warns that a build of torch with CUDA finds none, which is no fault.
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def check_compiler() -> None:

@@ -3,15 +3,16 @@
 from imgcls.export.report import PACKAGES
 from imgcls.host.versions import versions
 from imgcls.models.loaded_model import LoadedModel
-from imgcls.models.model_card import ModelCard
+from imgcls.models.model_card import Input, ModelCard
 
 
-def card_of(model: LoadedModel, *, precision: str = "fp32") -> ModelCard:
+def card_of(model: LoadedModel, *, precision: str = "fp32", input_: Input = "normalised") -> ModelCard:
     """The card that goes into the file.
 
     Args:
         model: that is exported.
         precision: of the file's arithmetic.
+        input_: what its graph takes.
     """
     return ModelCard(
         name=model.name,
@@ -26,4 +27,5 @@ def card_of(model: LoadedModel, *, precision: str = "fp32") -> ModelCard:
         versions=versions(PACKAGES),
         calibration=model.calibration,
         multi_label=model.multi_label,
+        input=input_,
     )

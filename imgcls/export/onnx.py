@@ -17,16 +17,19 @@ import torch
 
 from imgcls.errors import DeviceError, ModelError, UsageError
 from imgcls.export.card import card_of
+from imgcls.export.graph_input import traceable
 from imgcls.export.parity import Outputs, compare, in_batches, median_ms, outputs_of
 from imgcls.export.quantize import CALIBRATED, to_fp16, to_int8
 from imgcls.export.report import ExportReport, Variant, first_reason
 from imgcls.export.request import ExportRequest, Precision
 from imgcls.export.sample_images import drawn_pixels, folder_pixels, hold_out
+from imgcls.export.transform_check import check_transform
 from imgcls.host.digests import file_sha256
 from imgcls.host.files import replacing
 from imgcls.images.transform import Floats, Pixels
 from imgcls.models.exported import ORIGIN_HINT, ExportedNetwork
 from imgcls.models.loaded_model import LoadedModel
+from imgcls.models.model_card import Input
 from imgcls.models.onnx.file_bytes import laid_out
 from imgcls.models.onnx.graph import INSTALL_HINT
 from imgcls.models.onnx.model import CARD_KEY, OnnxModel
@@ -34,13 +37,18 @@ from imgcls.models.onnx.model import CARD_KEY, OnnxModel
 INPUT, OUTPUT = "images", "logits"
 # A protocol-buffers message holds less than 2 GiB; the graph itself takes a little of it.
 MOST_WEIGHT_BYTES = 2**31 - 2**24
-# Any size but 0 and 1, which torch.export would take for a property of the model.
-EXAMPLE_BATCH = 2
 
 
 def write(model: LoadedModel, output: Path, request: ExportRequest) -> ExportReport:
     """See `export_onnx`."""
-    return export_onnx(model, output, precision=request.precision, folder=request.folder, on_step=request.on_step)
+    return export_onnx(
+        model,
+        output,
+        precision=request.precision,
+        folder=request.folder,
+        with_transform=request.with_transform,
+        on_step=request.on_step,
+    )
 
 
 def export_onnx(
@@ -49,6 +57,7 @@ def export_onnx(
     *,
     precision: Precision = "fp32",
     folder: Path | None = None,
+    with_transform: bool = False,
     to_half: Callable[[bytes], bytes] = to_fp16,
     on_step: Callable[[str], None] = lambda _step: None,
 ) -> ExportReport:
@@ -59,6 +68,7 @@ def export_onnx(
         output: the file; replaced when it is there.
         precision: `fp16` halves the file; `int8` quarters it, and needs a folder to calibrate on.
         folder: images to compare on beside the drawn ones, and to calibrate on.
+        with_transform: put resize, crop and normalisation into the graph, which then takes decoded RGB bytes.
         to_half: what `fp16` does to the file's bytes.
         on_step: told what is being done.
     Raises:
@@ -70,6 +80,8 @@ def export_onnx(
     """
     if precision == "int8" and folder is None:
         raise UsageError("--int8 needs images to calibrate on", hint="add --calibrate DIR, a folder of typical images")
+    if with_transform and precision != "fp32":
+        raise UsageError("--with-transform is for float32", hint="leave out --fp16 and --int8")
     check_exportable(model)
     drawn = drawn_pixels(model.transform)
     found = None if folder is None else folder_pixels(folder, model.transform)
@@ -83,7 +95,7 @@ def export_onnx(
         calibration, held_out = hold_out(found, most=CALIBRATED)
         images = held_out if len(held_out) else drawn
     on_step("tracing the network")
-    plain = to_onnx_bytes(model)
+    plain = to_onnx_bytes(model, with_transform=with_transform)
     torch_outputs = outputs_of(model)
     expected = in_batches(torch_outputs, images)
     runs: dict[str, Outputs] = {"torch": torch_outputs}
@@ -92,12 +104,16 @@ def export_onnx(
         path = part
         if precision != "fp32":
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imgcls-"))) / "fp32.onnx"
-        write_onnx(path, plain, model)
+        write_onnx(path, plain, model, input_="pixels" if with_transform else "normalised")
         on_step("comparing its answers")
         files = {"fp32": _opened(path, runs, "fp32")}
         several = model.multi_label is not None
         parities = {"fp32": compare(expected, in_batches(runs["fp32"], images), is_multi_label=several)}
         parities["fp32"].check("the ONNX file")
+        transform_parity = None
+        if with_transform:
+            on_step("comparing its transform with Pillow's")
+            transform_parity = check_transform(model, torch_outputs, files["fp32"].run_pixels, folder)
         if precision != "fp32":
             on_step(f"converting to {precision}")
             smaller = to_half(plain) if calibration is None else to_int8(path, INPUT, calibration, model.transform)
@@ -121,6 +137,7 @@ def export_onnx(
         num_drawn=len(drawn) if images is drawn or precision == "fp32" else 0,
         folder=folder,
         num_calibrated=0 if calibration is None else len(calibration),
+        transform_parity=transform_parity,
     )
 
 
@@ -134,10 +151,14 @@ def check_exportable(model: LoadedModel) -> None:
         raise UsageError(f"{model.weights_path} is an exported file already", hint=ORIGIN_HINT)
 
 
-def to_onnx_bytes(model: LoadedModel) -> bytes:
+def to_onnx_bytes(model: LoadedModel, *, with_transform: bool = False) -> bytes:
     """A model's network as a whole ONNX file of float32.
 
+    Args:
+        model: whose network it is.
+        with_transform: put its transform in front.
     Raises:
+        UsageError: its transform can't be part of a graph.
         ModelError: it can't be expressed as ONNX.
         DeviceError: the `onnx` extra isn't installed.
     """
@@ -152,19 +173,19 @@ def to_onnx_bytes(model: LoadedModel) -> bytes:
             f"{model.name!r} has {num_bytes / 2**30:.1f} GiB of weights; one ONNX file holds less than 2",
             hint=f"imgcls export {model.name} --to torch-export -o {model.name}.pt2",
         )
-    example_BCHW = torch.zeros(EXAMPLE_BATCH, 3, *model.transform.size_px)
+    traced = traceable(model, with_transform=with_transform)
     try:
         # The exporter reports to people, on stdout and in warnings; what matters to them is said by the comparison.
         with plain_attention(model.network), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             program: Any = torch.onnx.export(
-                model.network,
-                (example_BCHW,),
+                traced.network,
+                (traced.example,),
                 dynamo=True,
                 verbose=False,
-                input_names=[INPUT],
+                input_names=[traced.input_name],
                 output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamic_shapes=traced.dynamic_shapes,
             )
     except Exception as exc:
         raise ModelError(
@@ -198,6 +219,7 @@ def write_onnx(
     model: LoadedModel,
     *,
     precision: Precision = "fp32",
+    input_: Input = "normalised",
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a file that says what it is, with its weights laid out to be mapped into memory.
@@ -207,9 +229,10 @@ def write_onnx(
         exported: a whole ONNX file, as `to_onnx_bytes` gives it or made smaller since.
         model: where it came from.
         precision: of its arithmetic.
+        input_: what its graph takes.
         metadata: to be kept beside the description.
     """
-    card = card_of(model, precision=precision)
+    card = card_of(model, precision=precision, input_=input_)
     with path.open("wb") as file:
         file.writelines(laid_out(exported, {CARD_KEY: card.to_json(), **(metadata or {})}))
 
@@ -218,7 +241,7 @@ def _opened(path: Path, runs: dict[str, Outputs], name: str) -> OnnxModel:
     file = OnnxModel(path, device="cpu")
 
     def run(images_NHWC: Pixels) -> Floats:
-        return file.run_normalised(file.card.transform.normalise_array(images_NHWC))
+        return file.outputs(images_NHWC)
 
     runs[name] = run
     return file

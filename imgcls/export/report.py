@@ -60,6 +60,8 @@ class ExportReport:
         folder: where the other images came from, or None.
         num_calibrated: how many of the folder's images set the ranges of int8, none of which was compared; 0 elsewhere.
         total_bytes: of a folder, with all its files; 0 where the output is a file.
+        transform_parity: how whole images through the graph's own transform compare with Pillow's; None where the
+            graph holds none.
     """
 
     output: Path
@@ -71,6 +73,7 @@ class ExportReport:
     folder: Path | None = None
     num_calibrated: int = 0
     total_bytes: int = 0
+    transform_parity: Parity | None = None
     versions: dict[str, str] = field(default_factory=lambda: versions(PACKAGES))
 
     @property
@@ -105,6 +108,7 @@ class ExportReport:
             "drawn_pictures": self.num_drawn,
             "folder": None if self.folder is None else str(self.folder),
             "calibrated_on": self.num_calibrated,
+            "with_transform": None if self.transform_parity is None else asdict(self.transform_parity),
             "variants": [variant.to_dict() for variant in self.variants],
             "warnings": list(self.warnings),
             "versions": self.versions,

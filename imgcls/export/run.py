@@ -19,6 +19,7 @@ def export(
     precision: Precision | None = None,
     calibrate: str | Path | None = None,
     weights: str | Path | None = None,
+    with_transform: bool = False,
     device: str = "auto",
     web_runtime: str | Path | None = None,
     overwrite: bool = False,
@@ -34,6 +35,8 @@ def export(
             `fp16`.
         calibrate: a folder of typical images, to set the ranges of `int8` and to compare on.
         weights: a plain state_dict for a named network.
+        with_transform: for ONNX and `aoti`: put resize, crop and normalisation into the graph, which then takes decoded
+            RGB bytes of any size.
         device: `cpu` or `cuda`: what native code (`aoti`) is compiled for.
         web_runtime: for web sites: the npm package onnxruntime-web; `node_modules` by default.
         overwrite: replace an existing file, or a web site.
@@ -53,6 +56,7 @@ def export(
     request = ExportRequest(
         precision=precision,
         folder=Path(calibrate) if calibrate is not None else None,
+        with_transform=with_transform,
         device=device,
         web_runtime=Path(web_runtime) if web_runtime is not None else None,
         overwrite=overwrite,

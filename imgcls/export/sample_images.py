@@ -27,7 +27,12 @@ def drawn_pixels(transform: Transform) -> Pixels:
 
     Noise alone would do less: it leaves a network near one and the same answer.
     """
-    return np.stack([transform.crop(image) for image in _drawn()])
+    return np.stack([transform.crop(image) for image in drawn_images()])
+
+
+def drawn_images() -> list[Image.Image]:
+    """The same scenes as images."""
+    return list(_drawn())
 
 
 def folder_pixels(folder: Path, transform: Transform, *, most: int = MOST_IMAGES) -> Pixels:
@@ -40,10 +45,6 @@ def folder_pixels(folder: Path, transform: Transform, *, most: int = MOST_IMAGES
     Raises:
         DataError: no such folder, or no readable image in it.
     """
-    if not folder.is_dir():
-        raise DataError(f"no such folder: {folder}", hint="name a folder of images: --calibrate DIR")
-    paths = [source.path for source in iterate_sources([str(folder)]) if source.path is not None]
-    step = max(math.ceil(len(paths) / most), 1)
     options = decode_options(transform)
 
     def crop(path: Path) -> Pixels | None:
@@ -52,11 +53,23 @@ def folder_pixels(folder: Path, transform: Transform, *, most: int = MOST_IMAGES
         except ImageError:
             return None
 
-    found = time_limit.map_within(crop, paths[::step], time_limit.IMAGE_LIMIT_SEC)
+    found = time_limit.map_within(crop, folder_paths(folder, most=most), time_limit.IMAGE_LIMIT_SEC)
     pixels = [each for each in found if isinstance(each, np.ndarray)]
     if not pixels:
         raise DataError(f"no image in {folder} can be read", hint="name a folder of images: --calibrate DIR")
     return np.stack(pixels)
+
+
+def folder_paths(folder: Path, *, most: int = MOST_IMAGES) -> list[Path]:
+    """Files of a folder, spread evenly over it.
+
+    Raises:
+        DataError: no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"no such folder: {folder}", hint="name a folder of images: --calibrate DIR")
+    paths = [source.path for source in iterate_sources([str(folder)]) if source.path is not None]
+    return paths[:: max(math.ceil(len(paths) / most), 1)]
 
 
 def hold_out(images_NHWC: Pixels, *, most: int) -> tuple[Pixels, Pixels]:

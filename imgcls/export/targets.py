@@ -41,9 +41,9 @@ class ExportTarget:
 
 # Of several with one suffix the first is what a name alone means.
 TARGETS = (
-    ExportTarget("onnx", ".onnx", "onnx", ("fp32", "fp16", "int8")),
+    ExportTarget("onnx", ".onnx", "onnx", ("fp32", "fp16", "int8"), takes_transform=True),
     ExportTarget("torch-export", ".pt2", "torch_export"),
-    ExportTarget("aoti", ".pt2", "aoti", takes_device=True),
+    ExportTarget("aoti", ".pt2", "aoti", takes_transform=True, takes_device=True),
     ExportTarget("executorch", ".pte", "executorch", ("fp32", "int8")),
     ExportTarget("web", "", "web.site", ("fp16", "int8")),
 )

@@ -13,7 +13,8 @@ import torch
 
 from imgcls.errors import ModelError
 from imgcls.export.card import card_of
-from imgcls.export.onnx import EXAMPLE_BATCH, check_exportable
+from imgcls.export.graph_input import traceable
+from imgcls.export.onnx import check_exportable
 from imgcls.export.parity import compare, in_batches, median_ms, outputs_of
 from imgcls.export.report import ExportReport, Variant
 from imgcls.export.request import ExportRequest
@@ -99,18 +100,22 @@ def export_program(
     )
 
 
-def trace(model: LoadedModel) -> torch.export.ExportedProgram:
+def trace(model: LoadedModel, *, with_transform: bool = False) -> torch.export.ExportedProgram:
     """The network as a program for any number of images.
 
+    Args:
+        model: whose network it is.
+        with_transform: put its transform in front; then images may have any size.
     Raises:
         ModelError: it can't be exported.
+        UsageError: its transform can't be part of a graph.
     """
-    example_BCHW = torch.zeros(EXAMPLE_BATCH, 3, *model.transform.size_px)
+    traced = traceable(model, with_transform=with_transform)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.export.export(
-                model.network, (example_BCHW,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
+                traced.network, (traced.example,), dynamic_shapes=traced.dynamic_shapes, strict=False
             )
     except Exception as exc:
         raise ModelError(

@@ -105,7 +105,7 @@ class Transform:
         elif (width, height) != image.size:
             image = image.resize((width, height), getattr(Image.Resampling, self.interpolation.upper()))
         crop_height, crop_width = self.size_px
-        left, top = _crop_start(width, crop_width), _crop_start(height, crop_height)
+        left, top = crop_start(width, crop_width), crop_start(height, crop_height)
         if min(left, top) < 0 and any(self.pad_rgb):
             bordered = Image.new("RGB", (crop_width, crop_height), self.pad_rgb)
             bordered.paste(image, (-left, -top))
@@ -139,7 +139,7 @@ class Transform:
         filter_ = getattr(Image.Resampling, self.interpolation.upper())
         is_wide = image.width > image.height
         crop = self.size_px[is_wide]
-        start = _crop_start(max(width, height), crop)
+        start = crop_start(max(width, height), crop)
         scale = max(image.size) / max(width, height)
         first, last = start * scale, min((start + crop) * scale, max(image.size))
         if is_wide:
@@ -230,7 +230,8 @@ class Transform:
 FIRST_FIELDS = ("resize_px", "crop_px", "mean", "std", "interpolation")
 
 
-def _crop_start(size: int, crop: int) -> int:
+def crop_start(size: int, crop: int) -> int:
+    """Where the crop of a side begins, in pixels; below 0 where it is longer than the side."""
     # torchvision rounds towards even where it cuts, and down where it adds a border first.
     beyond = size - crop
     return round(beyond / 2) if beyond >= 0 else -(-beyond // 2)

@@ -10,9 +10,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from imgcls.models.model_card import ModelCard
+from imgcls.models.pixel_input import normalised_to_pixels, on_canvas
 from imgcls.models.registry import EXPORTED
 
 # What an exported file needs said where it can be neither trained nor exported again.
@@ -70,6 +72,12 @@ class ExportedNetwork(nn.Module):
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """What the file answers, on the device of the images."""
         raise NotImplementedError
+
+
+def canvases(card: ModelCard, images_BCHW: Tensor) -> Tensor:
+    """Normalised images as what a graph takes that holds its transform; see `pixel_input`."""
+    pixels_BHWC = normalised_to_pixels(card.transform, images_BCHW.cpu().numpy())
+    return torch.from_numpy(on_canvas(card.transform, pixels_BHWC)).to(images_BCHW.device)
 
 
 def is_exported(spec: str | Path) -> bool:

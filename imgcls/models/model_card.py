@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from imgcls.errors import ModelError
 from imgcls.host.versions import versions
@@ -10,9 +10,12 @@ from imgcls.images.transform import Transform
 from imgcls.models.answers.calibration import Calibration
 from imgcls.models.answers.multi_label import MultiLabel
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+# Where images have several labels.
+MULTI_LABEL_VERSION = 2
 # What an older imgcls reads, for files that hold nothing that it would get wrong: it would answer with softmax.
 PLAIN_VERSION = 1
+Input = Literal["normalised", "pixels"]
 REQUIRED = ("name", "classes", "transform", "weights_sha256")
 
 
@@ -33,6 +36,8 @@ class ModelCard:
         versions: of imgcls, torch, ... that exported it.
         calibration: what is done to the outputs of the graph; None where nobody calibrated the model.
         multi_label: the thresholds of its classes where images have several labels; None for one label per image.
+        input: what the graph takes: `normalised` images, float NCHW, after the transform; or `pixels`, decoded RGB
+            bytes, NHWC, of any size: then the transform is part of the graph.
     """
 
     name: str
@@ -47,12 +52,21 @@ class ModelCard:
     versions: dict[str, str] = field(default_factory=versions)
     calibration: Calibration | None = None
     multi_label: MultiLabel | None = None
+    input: Input = "normalised"
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether the graph prepares decoded images itself."""
+        return self.input == "pixels"
 
     def to_json(self) -> str:
         """One JSON object."""
-        version = PLAIN_VERSION if self.multi_label is None else FORMAT_VERSION
+        version = PLAIN_VERSION if self.multi_label is None else MULTI_LABEL_VERSION
+        version = version if self.input == "normalised" else FORMAT_VERSION
         values = {"format_version": version, **asdict(self), "transform": self.transform.to_dict()}
         del values["calibration"], values["multi_label"]
+        if self.input == "normalised":
+            del values["input"]
         if self.calibration is not None:
             values["calibration"] = self.calibration.to_dict()
         if self.multi_label is not None:
@@ -102,9 +116,16 @@ class ModelCard:
                 multi_label=MultiLabel.from_dict(values["multi_label"], num_classes=len(classes))
                 if "multi_label" in values
                 else None,
+                input=_input(values.get("input", "normalised")),
             )
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as exc:
             raise ModelError(f"the description in {source} is damaged: {exc}", hint="export the model again") from exc
+
+
+def _input(value: Any) -> Input:
+    if value not in get_args(Input):
+        raise ValueError(f"input is {value!r}")
+    return "pixels" if value == "pixels" else "normalised"
 
 
 def _transform(values: Any, source: str) -> Transform:

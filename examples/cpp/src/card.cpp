@@ -8,9 +8,10 @@ namespace imgcls {
 
 Card Card::from_text(const std::string& text) {
   const Json values = parse_json(text);
-  constexpr int kNewestFormat = 2;
+  constexpr int kNewestFormat = 3;
   const double format = values.at("format_version").number;
   if (format < 1 || format > kNewestFormat) throw std::runtime_error("its description is of a newer format");
+  if (values.has("multi_label")) throw std::runtime_error("its images have several labels, which is not built in here");
   Card card;
   card.name = values.at("name").string;
   for (const Json& each : values.at("classes").array) card.classes.push_back(each.string);

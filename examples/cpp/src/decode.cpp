@@ -1,12 +1,14 @@
 #include "decode.h"
 
+#include <cstdio>
+// It needs the one before.
 #include <jpeglib.h>
+#include <jerror.h>
 #include <png.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <csetjmp>
-#include <cstdio>
 #include <cstring>
 #include <vector>
 
@@ -56,8 +58,7 @@ void on_jpeg_error(j_common_ptr info) {
 
 void on_jpeg_message(j_common_ptr info, int level) {
   // What libjpeg says when the data end early: it goes on with grey.
-  constexpr int kEndsEarly = 123;  // JWRN_JPEG_EOF
-  if (level < 0 && info->err->msg_code == kEndsEarly) reinterpret_cast<JpegErrors*>(info->err)->is_truncated = true;
+  if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) reinterpret_cast<JpegErrors*>(info->err)->is_truncated = true;
 }
 
 Image decode_jpeg(const std::vector<unsigned char>& content) {

@@ -18,6 +18,7 @@ from imgcls.models.onnx.graph import read_graph
 from imgcls.models.onnx.identity import checked_sha256, is_as_written, sha256_with_weights
 from imgcls.models.onnx.input_options import InputOptions
 from imgcls.models.onnx.session import OnnxSession
+from imgcls.models.pixel_input import normalised_to_pixels, on_canvas
 
 CARD_KEY = "imgcls"
 SUFFIX = ".onnx"
@@ -153,14 +154,22 @@ class OnnxModel:
         Raises:
             ModelError: the model can't be run, or an output isn't a number.
         """
+        return self._probabilities(self.outputs(images_BHWC))
+
+    def outputs(self, images_BHWC: Pixels) -> Floats:
+        """What the graph itself answers for crops, shape (batch, K); see `probabilities`."""
         transform, wanted = self.card.transform, self._session.input
+        if self.card.takes_pixels:
+            return self._session.run(on_canvas(transform, images_BHWC), self._answers)
         if wanted.dtype is np.uint8:
             images = transform.channels_array(images_BHWC)
             images = images if wanted.channels_last else images.transpose(0, 3, 1, 2)
-            rows_BK = self._session.run(np.ascontiguousarray(images), self._answers)
-        else:
-            rows_BK = self.run_normalised(transform.normalise_array(images_BHWC))
-        return self._probabilities(rows_BK)
+            return self._session.run(np.ascontiguousarray(images), self._answers)
+        return self.run_normalised(transform.normalise_array(images_BHWC))
+
+    def run_pixels(self, pixels_BHWC: Pixels) -> Floats:
+        """What a graph that holds its transform answers for decoded images of any size, shape (batch, K)."""
+        return self._session.run(pixels_BHWC, self._answers)
 
     def logits(self, images_BCHW: Floats) -> Floats:
         """Scores whose softmax are the probabilities, as a network gives them, float32, shape (batch, K).
@@ -173,8 +182,11 @@ class OnnxModel:
         Raises:
             ModelError: as for `probabilities`.
         """
-        takes_bytes = self._session.input.dtype is np.uint8
-        rows_BK = self.run_normalised(self._as_bytes(images_BCHW) if takes_bytes else images_BCHW)
+        if self.card.takes_pixels:
+            rows_BK = self.outputs(normalised_to_pixels(self.card.transform, images_BCHW))
+        else:
+            takes_bytes = self._session.input.dtype is np.uint8
+            rows_BK = self.run_normalised(self._as_bytes(images_BCHW) if takes_bytes else images_BCHW)
         if self._answers.activation == "softmax" or self.card.multi_label is not None:
             self._check_rows(rows_BK)
             return rows_BK

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from imgcls.errors import DeviceError, ModelError
 from imgcls.host.resources import available_cores
-from imgcls.models.exported import ExportedNetwork
+from imgcls.models.exported import ExportedNetwork, canvases
 from imgcls.models.programs.archive import Archive
 
 # As many batches as `BatchExecutor` has in hand at the same time.
@@ -72,8 +72,13 @@ class AotiNetwork(ExportedNetwork):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits, shape (batch, K), where the images are."""
-        logits_BK: Tensor = self._package.run([images_BCHW.to(self._target).contiguous()])[0]
-        return logits_BK.to(images_BCHW.device)
+        given = canvases(self.card, images_BCHW) if self.card.takes_pixels else images_BCHW
+        return self.run(given).to(images_BCHW.device)
+
+    def run(self, given: Tensor) -> Tensor:
+        """What the package answers for what it takes: normalised images, or decoded bytes."""
+        logits_BK: Tensor = self._package.run([given.to(self._target).contiguous()])[0]
+        return logits_BK
 
 
 def check_machine(path: Path, archive: Archive) -> None:
