@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from imgcls.errors import UsageError
 from imgcls.export.graph_transform import WithTransform
 from imgcls.models.loaded_model import LoadedModel
 
@@ -41,6 +42,14 @@ def traceable(model: LoadedModel, *, with_transform: bool) -> Traceable:
     if not with_transform:
         example = torch.zeros(EXAMPLE_BATCH, 3, *model.transform.size_px)
         return Traceable(model.network, example, ({0: batch},), "images")
+    transform = model.transform
+    if transform.resize == "crop" and transform.crop_px > transform.resize_px:
+        # Whatever answers here couldn't show such a graph its crops; see `pixel_input`.
+        raise UsageError(
+            f"{model.name} crops to {transform.crop_px} px what was resized to {transform.resize_px}, which can't be part "
+            "of a graph",
+            hint="leave out --with-transform",
+        )
     pixels = torch.zeros(EXAMPLE_BATCH, EXAMPLE_HEIGHT, EXAMPLE_WIDTH, 3, dtype=torch.uint8)
     sides = {0: batch, 1: torch.export.Dim("height"), 2: torch.export.Dim("width")}
     return Traceable(WithTransform(model.network, model.transform), pixels, (sides,), "pixels")

@@ -94,7 +94,7 @@ def test_it_loads_as_a_model_for_eval(exported, cnn):
 
 
 def test_what_is_exported_already_is_refused(exported, tmp_path):
-    with pytest.raises(UsageError, match="ONNX file already"):
+    with pytest.raises(UsageError, match="exported file already"):
         export_onnx(load_model(str(exported[0])), tmp_path / "again.onnx")
 
 
