@@ -46,8 +46,8 @@ def traceable(model: LoadedModel, *, with_transform: bool) -> Traceable:
     if transform.resize == "crop" and transform.crop_px > transform.resize_px:
         # Whatever answers here couldn't show such a graph its crops; see `pixel_input`.
         raise UsageError(
-            f"{model.name} crops to {transform.crop_px} px what was resized to {transform.resize_px}, which can't be part "
-            "of a graph",
+            f"{model.name} crops to {transform.crop_px} px what was resized to {transform.resize_px}, and no graph "
+            "can hold that",
             hint="leave out --with-transform",
         )
     pixels = torch.zeros(EXAMPLE_BATCH, EXAMPLE_HEIGHT, EXAMPLE_WIDTH, 3, dtype=torch.uint8)
