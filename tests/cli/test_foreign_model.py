@@ -87,7 +87,7 @@ def test_what_can_not_be_meant_is_refused(folder: Path, told: str, code: int, wo
 def test_export_says_that_it_is_no_network(folder: Path, to: tuple[str, ...]) -> None:
     result = run("export", "m.onnx", *to)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "m.onnx is an ONNX file already" in result.stderr
+    assert "m.onnx is an exported file already" in result.stderr
     assert not Path(to[-1]).exists()
 
 
