@@ -29,8 +29,10 @@ from imgcls.export.web.runtime_files import RuntimeFiles, find_runtime_files
 from imgcls.host.files import output_error
 from imgcls.models.loaded_model import LoadedModel
 from imgcls.models.onnx.model import OnnxModel
+from imgcls.outputs.report.classify_style import with_shared_style
 
 PAGE = Path(__file__).parent / "page"
+STYLE_FILE = "style.css"
 CHECK_FILE = "check.png"
 # In the pages' addresses of each other, replaced by what changes with any file.
 VERSION_MARK = b"VERSION_OF_SITE"
@@ -123,6 +125,7 @@ def _fill(made: Path, model: LoadedModel, files: RuntimeFiles) -> None:
         else:
             contents[f"ort/{name}"] = content
     own = {path.name: path.read_bytes() for path in sorted(PAGE.iterdir()) if path.is_file()}
+    own[STYLE_FILE] = with_shared_style(own[STYLE_FILE])
     opened = OnnxModel(made / MODEL_FILE, device="cpu")
     answers_K = opened.probabilities(pixels_1HWC)[0]
     best = (-answers_K).argsort(kind="stable")[:CHECKED_CLASSES]

@@ -7,6 +7,8 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from imgcls.outputs.report.classify_style import with_shared_style
+
 FOLDER = Path(__file__).parent
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -21,7 +23,8 @@ class _File:
 
     def __init__(self, name: str) -> None:
         path = FOLDER / name
-        self._content = path.read_bytes()
+        content = path.read_bytes()
+        self._content = with_shared_style(content) if path.suffix == ".css" else content
         self._type = TYPES[path.suffix]
         self._tag = f'"{hashlib.sha256(self._content).hexdigest()[:16]}"'
 
