@@ -133,6 +133,20 @@ def stdout_has_colour() -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or (sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
 
 
+def cell_px() -> tuple[int, int] | None:
+    """Width and height of a character on the terminal, in pixels; None where it doesn't say."""
+    with suppress(ImportError, OSError, AttributeError, ValueError):
+        import fcntl
+        import struct
+        import termios
+
+        answer = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, bytes(8))
+        rows, columns, width, height = struct.unpack("HHHH", answer)
+        if rows and columns and width >= columns and height >= rows:
+            return width // columns, height // rows
+    return None
+
+
 def stdout_console() -> "Console":
     """A rich console for tables on stdout; colours only on a terminal, and never with NO_COLOR."""
     from imgcls.cli.shield import ShieldedConsole

@@ -95,7 +95,7 @@ def run_batch(
         top_k=min(settings.top_k, len(backend.classes)),
         # A run that was cut and continued must end with the same bytes as one that wasn't.
         is_padded=settings.is_padded or destination.is_resumable,
-        thumbnail_px=THUMBNAIL_PX if destination.report else settings.thumbnail_px,
+        thumbnail_px=THUMBNAIL_PX if destination.report or destination.inline else settings.thumbnail_px,
     )
     origin = origin_of(backend, settings, device, runtime=runtime)
     summary = Summary()

@@ -11,7 +11,7 @@ from imgcls.host.files import output_error
 from imgcls.images.inputs.source import Source
 from imgcls.outputs.compression import SUFFIXES, check_compression
 from imgcls.outputs.formats import FORMATS
-from imgcls.outputs.formats.format import OutputFormat
+from imgcls.outputs.formats.format import InlineImages, OutputFormat
 
 # Names of what is open already, be it a file: to be written to, and never replaced.
 OPEN_FILES = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
@@ -55,6 +55,7 @@ class Destination:
         report_only: whether the page is the only output.
         stream: where records go that have no path, such as `sys.stdout.buffer`.
         csv_safe: whether CSV cells that a spreadsheet would run as a formula are escaped.
+        inline: how a table on a terminal shows each image; None for text alone.
         reads: files that the run reads beside its inputs: the list, the model. None of them may be the output.
     """
 
@@ -67,6 +68,7 @@ class Destination:
     report_only: bool = False
     stream: BinaryIO | None = None
     csv_safe: bool = False
+    inline: InlineImages | None = None
     reads: tuple[Path, ...] = ()
 
     @property

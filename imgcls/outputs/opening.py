@@ -92,6 +92,7 @@ def _layout(destination: Destination, origin: Origin) -> Layout:
         is_resumable=destination.is_resumable,
         colour=destination.colour and destination.path is None,
         csv_safe=destination.csv_safe,
+        inline=destination.inline,
         facts={
             "model": origin.model,
             "settings": origin.digest,

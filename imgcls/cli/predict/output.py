@@ -1,6 +1,7 @@
 """Where `imgcls predict` writes its records, and how."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from imgcls.outputs.formats import FORMATS
 if TYPE_CHECKING:
     from imgcls.images.object_storage.urls import StorageOptions
     from imgcls.outputs.destination import Destination
+    from imgcls.outputs.formats.format import InlineImages
 
 PANEL = "Output"
 
@@ -85,6 +87,15 @@ class OutputOptions(NamedTuple):
         ),
     ] = False
 
+    show: Annotated[
+        bool,
+        typer.Option(
+            "--show",
+            help="Of the table on a terminal: each image beside its answer, as well as the terminal can (IMGCLS_SHOW).",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+
     @property
     def path(self) -> Path | None:
         """The output; None for stdout. One in object storage is written here first."""
@@ -123,8 +134,20 @@ class OutputOptions(NamedTuple):
             report_only=self.html is not None and self.output is None and self.format_ is None,
             stream=sys.stdout.buffer if sys.stdout is not None else None,
             csv_safe=self.csv_safe,
+            inline=self.inline() if self.show else None,
             reads=tuple(Path(each) for each in reads if each is not None),
         )
+
+    def inline(self) -> "InlineImages | None":
+        """How the terminal shows images; None where there is no terminal, or nothing coloured is wanted."""
+        is_table = self.format_ in (None, "table") and self.has_table_on_screen
+        if not is_table or not console.stdout_has_colour():
+            return None
+        from imgcls.outputs.formats.format import InlineImages
+        from imgcls.outputs.formats.inline_images import CELL_PX, way_for
+
+        true_colour = os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit")
+        return InlineImages(way_for(os.environ), true_colour, console.cell_px() or CELL_PX)
 
     def uploading(self, storage: "StorageOptions") -> contextlib.AbstractContextManager[None]:
         """Around a run; see `uploaded`."""

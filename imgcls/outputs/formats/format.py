@@ -9,6 +9,21 @@ from imgcls.outputs.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)
+class InlineImages:
+    """How a table shows each image beside its answer; see `inline_images.py`.
+
+    Attributes:
+        way: `kitty`, `iterm`, `sixel` or `blocks`.
+        true_colour: whether the terminal has 24-bit colours.
+        cell_px: width and height of a character.
+    """
+
+    way: str
+    true_colour: bool
+    cell_px: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """What the bytes of an output depend on, beside its records.
 
@@ -21,6 +36,7 @@ class Layout:
         colour: whether a table has colours.
         csv_safe: whether CSV cells that a spreadsheet would run as a formula are escaped.
         facts: about the whole run, for formats with room for them.
+        inline: how a table shows images; None for text alone.
     """
 
     model: dict[str, Any]
@@ -31,6 +47,7 @@ class Layout:
     colour: bool = False
     csv_safe: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
+    inline: InlineImages | None = None
 
 
 class Encoder(Protocol):

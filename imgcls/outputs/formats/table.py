@@ -14,7 +14,7 @@ class TableEncoder:
     """Writes a block per image, or one line where one class is asked for."""
 
     def __init__(self, layout: Layout) -> None:
-        self._top_k = layout.top_k
+        self._top_k, self._inline = layout.top_k, layout.inline
         styles = ("\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m") if layout.colour else ("", "", "", "")
         self._bold, self._dim, self._red, self._off = styles
 
@@ -24,7 +24,12 @@ class TableEncoder:
 
     def encode(self, record: ImageRecord) -> bytes:
         """One image's block."""
-        return self._block(record).encode("utf-8", "backslashreplace")
+        block = self._block(record)
+        if self._inline is not None and record.thumbnail is not None:
+            from imgcls.outputs.formats.inline_images import beside
+
+            block = beside(record.thumbnail, block.splitlines(), self._inline)
+        return block.encode("utf-8", "backslashreplace")
 
     def tail(self, summary: Summary) -> bytes:
         """Nothing comes after the last block."""
