@@ -35,14 +35,16 @@ class ArchiveFile:
     """An archive as it was found.
 
     Attributes:
-        path: of it.
+        path: of it, as images are named.
         size, mtime_ns, ctime_ns: as in `ImageFile`.
+        plain: the file that is read: the same, or what a compressed one was decompressed to.
     """
 
     path: Path
     size: int
     mtime_ns: int
     ctime_ns: int
+    plain: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class ArchiveImages:
         place = self.places[index]
         if place.failure is not None:
             raise ImageError(*place.failure)
-        path = self.archives[place.archive].path
+        path = self.archives[place.archive].plain
         if path.suffix.lower() != ".zip":
             return TarSpan(path, place.position, place.size).read()
         return ZipEntry(*self._zip_entry(place)).read()

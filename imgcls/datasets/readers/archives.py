@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from imgcls.datasets.readers.archive_images import ArchiveFile, ArchiveImages, MemberPlace
+from imgcls.datasets.readers.decompressed import decompressed
 from imgcls.datasets.readers.tables import SPLITS_BY_NAME, LabelTable
 from imgcls.errors import DataError, ImageError
 from imgcls.host.terminal_text import counted
@@ -74,21 +75,17 @@ def read_archives(spec: str, paths: Sequence[Path], *, multi_label: bool | None 
     Returns:
         As a table would have them; images without a label are left out, with a warning.
     Raises:
-        DataError: one is compressed as a whole, or none holds an image with a label.
+        DataError: one can't be decompressed, or none holds an image with a label.
     """
     archives: list[ArchiveFile] = []
     found: list[_Found] = []
     warnings: list[str] = []
     tells_lists = False
     for number, path in enumerate(paths):
-        if is_streamed(path.name):
-            raise DataError(
-                f"{path} is compressed as a whole, so that images can't be read in another order than its own",
-                hint=_decompress_hint(path),
-            )
         status = path.stat()
-        archives.append(ArchiveFile(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
-        reader = _Reader(number, path)
+        plain = decompressed(path) if is_streamed(path.name) else path
+        archives.append(ArchiveFile(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, plain))
+        reader = _Reader(number, path, plain)
         found += reader.images()
         warnings += reader.warnings
         tells_lists = tells_lists or reader.tells_lists
@@ -127,8 +124,8 @@ def read_archives(spec: str, paths: Sequence[Path], *, multi_label: bool | None 
 class _Reader:
     """One archive: its images with what is told of them."""
 
-    def __init__(self, number: int, path: Path) -> None:
-        self._number, self._path = number, path
+    def __init__(self, number: int, path: Path, plain: Path) -> None:
+        self._number, self._path, self._plain = number, path, plain
         self._zip_places: dict[int, int] = {}
         self.warnings: list[str] = []
         self.tells_lists = False
@@ -147,7 +144,7 @@ class _Reader:
 
     def _entries(self) -> Iterator[ArchiveEntry]:
         rules = WalkRules(lambda name: has_image_suffix(name) or name.lower().endswith(LABEL_SUFFIXES))
-        for entry in read_archive(self._path, rules, max_bytes=MAX_MEMBER_BYTES):
+        for entry in read_archive(self._plain, rules, max_bytes=MAX_MEMBER_BYTES):
             if entry.name:
                 yield entry
                 continue
@@ -230,9 +227,3 @@ def _split_of_name(path: Path) -> str:
         if word in SPLITS_BY_NAME:
             return SPLITS_BY_NAME[word]
     return ""
-
-
-def _decompress_hint(path: Path) -> str:
-    tool = {".gz": "gzip -dk", ".tgz": "gzip -dk", ".bz2": "bzip2 -dk", ".xz": "xz -dk", ".zst": "zstd -d"}
-    command = tool.get(path.suffix.lower())
-    return f"{command} {path}, and name the .tar file" if command else "decompress it, and name the .tar file"

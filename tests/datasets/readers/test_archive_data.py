@@ -195,6 +195,29 @@ def test_damaged_and_hostile_members_are_skipped_and_told(tmp_path):
     assert not (tmp_path.parent / "outside").exists()
 
 
+@pytest.mark.parametrize(
+    ("suffix", "mode"), [(".tar.gz", "w:gz"), (".tgz", "w:gz"), (".tar.xz", "w:xz"), (".tar.bz2", "w:bz2")]
+)
+def test_a_compressed_tar_is_decompressed_once(tmp_path, suffix, mode, private_home):
+    folder = write_classes(tmp_path / "pets", {"cat": 3, "dog": 3})
+    path = tmp_path / f"pets{suffix}"
+    with tarfile.open(path, mode) as packed:
+        packed.add(folder, "pets")
+    split = resolve(str(path), splits=None).splits["all"]
+    assert split.images.read(4) == (folder / "dog" / "001.png").read_bytes()
+    # Named as predict names it, wherever it is read.
+    assert split.images.name(4) == f"{path}::pets/dog/001.png"
+    (made,) = (private_home / "imgcls" / "decompressed").iterdir()
+    before = made.stat().st_ino
+    assert resolve(str(path), splits=None).splits["all"].description == split.description
+    assert made.stat().st_ino == before
+    content = path.read_bytes()
+    (tmp_path / f"torn{suffix}").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="torn or damaged"):
+        resolve(str(tmp_path / f"torn{suffix}"), splits=None)
+    assert len(list((private_home / "imgcls" / "decompressed").iterdir())) == 1
+
+
 def test_a_torn_archive_is_told(tmp_path):
     folder = write_classes(tmp_path / "pets", {"cat": 3, "dog": 3})
     whole = Path(pack(folder, tmp_path / "pets.tar")).read_bytes()
@@ -207,7 +230,7 @@ def test_a_torn_archive_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("data.tar.gz", b"x", "compressed as a whole"),
+        ("data.tar.gz", b"x", "torn or damaged"),
         ("data.tar", b"x" * 2000, "holds no images"),
         ("data.zip", b"x" * 2000, "holds no images"),
     ],
