@@ -8,7 +8,10 @@ from typer.testing import CliRunner
 
 from imgcls.cli.app import app
 
-COMMANDS = ["", "env-check", "train", "tune", "compare", "eval", "predict", "export", "models", "recipes"]
+COMMANDS = [
+    "", "env-check", "train", "tune", "compare", "eval", "calibrate", "check", "predict", "serve", "collect", "export",
+    "models", "recipes",
+]  # fmt: skip
 
 
 def run(*arguments, **environment):
@@ -80,3 +83,24 @@ def test_colours_can_be_forced_and_forbidden(tmp_path):
     assert "\x1b[" not in stdout(NO_COLOR="", FORCE_COLOR="")
     assert "\x1b[" in stdout(NO_COLOR="", FORCE_COLOR="1")
     assert "\x1b[" not in stdout(NO_COLOR="1", FORCE_COLOR="1")
+
+
+def test_counts_agree_with_their_nouns(tmp_path):
+    data = write_classes(tmp_path / "pets", {"cat": 4, "dog": 4})
+    small = ("--set", "model.name=mlp", "--set", "model.arguments.hidden=[4]", "--set", "data.image_px=8")
+    said = []
+    for command in (
+        ("train", "--data", data, *small, "--epochs", 1, "--device", "cpu", "--dry-run"),
+        ("train", "--data", data, *small, "--epochs", 1, "--device", "cpu", "-o", tmp_path / "run"),
+        ("eval", tmp_path / "run"),
+        ("predict", data / "cat" / "000.png", "-m", tmp_path / "run"),
+        ("compare", tmp_path / "run"),
+        ("check", data),
+    ):
+        result = run(*map(str, command))
+        assert result.exit_code == 0, result.output
+        said.append(result.output)
+    text = "\n".join(said)
+    assert re.search(r"\b1 epoch\b", text)
+    wrong = r"(?<![\d.,/])1 (?:\w+ ){0,2}(?:epochs|images|steps|classes|inputs|files|folders|frames|runs|findings)\b"
+    assert re.findall(wrong, text) == []
