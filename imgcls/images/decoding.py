@@ -186,7 +186,13 @@ def _decode(file: FrameFile, options: DecodeOptions, held: contextlib.ExitStack,
         raise ImageError("corrupt_image", exc.strerror or str(exc)) from exc
     except Exception as exc:
         # Damaged bytes drive Pillow's plugins into any error there is, and one bad input must never stop the others.
-        raise ImageError("corrupt_image", " ".join(str(exc).split()) or type(exc).__name__) from exc
+        raise ImageError("corrupt_image", _words_of(exc)) from exc
+
+
+def _words_of(exc: Exception) -> str:
+    words = " ".join(str(exc).split()) or type(exc).__name__
+    # To whoever builds the plugin, and to nobody who has a damaged file.
+    return "JPEG XL with damaged or missing data" if "build `libjxl`" in words else words
 
 
 def _refuse(opened: ImageFile, source: Path | bytes, max_pixels: int) -> int:
