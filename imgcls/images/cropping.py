@@ -15,8 +15,9 @@ from PIL import Image
 
 from imgcls.errors import ImageError
 from imgcls.images.decode_budget import DECODING
-from imgcls.images.decoding import DecodedImage, DecodeOptions, decoded_frame, decoded_image, openable
+from imgcls.images.decoding import DecodedImage, DecodeOptions, decoded_frame, decoded_image
 from imgcls.images.frames import FrameCursor, FrameFile
+from imgcls.images.opening import openable
 from imgcls.images.thumbnails import make_thumbnail
 from imgcls.images.time_limit import IMAGE_LIMIT_SEC
 from imgcls.images.transform import Pixels, Transform

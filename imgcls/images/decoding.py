@@ -3,10 +3,7 @@
 import contextlib
 import dataclasses
 import errno
-import io
 import math
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +15,7 @@ from PIL.ImageFile import ImageFile
 from imgcls.errors import ImageError
 from imgcls.images.decode_budget import DECODING, decoding_bytes
 from imgcls.images.frames import WITH_PAGES, FrameFile
+from imgcls.images.opening import _readable, bytes_of, openable, size_of
 from imgcls.images.rgb import SIDEWAYS, orientation_of, to_rgb, turned
 from imgcls.images.signatures import PREFIX_BYTES, RAW_MESSAGE, RAW_SUFFIXES, explain_unidentified
 from imgcls.images.transform_values import RGB
@@ -30,8 +28,6 @@ DNG_VERSION_TAG = 50706
 UNREACHABLE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ESTALE)
 # A JPEG's pixels may be gone over with each scan. Encoders write about ten; 60,000 fit into a megabyte and take hours.
 MOST_JPEG_SCANS = 200
-# Read at once.
-SMALL_FILE_BYTES = 2**20
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
 
@@ -202,7 +198,7 @@ def _refuse(opened: ImageFile, source: Path | bytes, max_pixels: int) -> int:
     if width * height > max_pixels:
         raise ImageError("too_large", f"{width} x {height} is more than {max_pixels:,} pixels")
     if may_have_many_scans(opened):
-        num_scans = _bytes_of(source).count(START_OF_SCAN)
+        num_scans = bytes_of(source).count(START_OF_SCAN)
         if num_scans > MOST_JPEG_SCANS:
             raise ImageError(
                 "corrupt_image", f"a JPEG of {num_scans:,} scans, more than the {MOST_JPEG_SCANS} that are decoded"
@@ -216,61 +212,8 @@ def _refuse(opened: ImageFile, source: Path | bytes, max_pixels: int) -> int:
 
 def _completed_jpeg(source: Path | bytes) -> bytes | None:
     """A JPEG's bytes with the end that it lacks; None for other files."""
-    content = _bytes_of(source)
+    content = bytes_of(source)
     return content + END_OF_IMAGE if content[:2] == b"\xff\xd8" and not content.endswith(END_OF_IMAGE) else None
-
-
-def _bytes_of(source: Path | bytes) -> bytes:
-    return source if isinstance(source, bytes) else source.read_bytes()
-
-
-def openable(source: Path | bytes) -> Path | io.BytesIO:
-    """What Pillow can open without being held up.
-
-    Raises:
-        ImageError: empty, a folder, or something that isn't a file (a named pipe would block for ever).
-        OSError: it isn't there.
-    """
-    size_of(source)
-    return _readable(source)
-
-
-def _readable(source: Path | bytes) -> Path | io.BytesIO:
-    if isinstance(source, bytes):
-        return io.BytesIO(source)
-    # Pillow asks the system a dozen times for a small file, and each time another thread may take the interpreter.
-    file = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    try:
-        num_bytes = os.fstat(file).st_size
-        if num_bytes > SMALL_FILE_BYTES:
-            return source
-        content = os.read(file, num_bytes)
-        while len(content) < num_bytes and (more := os.read(file, num_bytes - len(content))):
-            content += more
-        return io.BytesIO(content)
-    finally:
-        os.close(file)
-
-
-def size_of(source: Path | bytes) -> int:
-    """How many bytes there are to open.
-
-    Raises:
-        ImageError: none, or it is a folder, or something that isn't a file.
-        OSError: it isn't there.
-    """
-    if isinstance(source, bytes):
-        if not source:
-            raise ImageError("not_an_image", "no bytes")
-        return len(source)
-    if "\0" in str(source):
-        raise ImageError("not_found", "a path can't hold a NUL byte")
-    status = source.stat()
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError("not_an_image", "is a folder")
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageError("not_an_image", "is not a regular file; pipe an image in with '-'")
-    return status.st_size
 
 
 def _why_unidentified(source: Path | bytes) -> ImageError:

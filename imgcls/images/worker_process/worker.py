@@ -17,8 +17,9 @@ from PIL import Image
 
 from imgcls.errors import ImageError
 from imgcls.images.decode_budget import DECODING
-from imgcls.images.decoding import DecodedImage, DecodeOptions, decoded_frame, openable
+from imgcls.images.decoding import DecodedImage, DecodeOptions, decoded_frame
 from imgcls.images.frames import FrameFile
+from imgcls.images.opening import openable
 from imgcls.images.thumbnails import make_thumbnail
 from imgcls.images.transform import Transform
 from imgcls.images.worker_process.messages import BrokenConversationError, receive, send

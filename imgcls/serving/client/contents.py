@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from imgcls.errors import ImageError
-from imgcls.images.decoding import openable
 from imgcls.images.inputs.download import fetch_image
 from imgcls.images.inputs.source import Source
+from imgcls.images.opening import openable
 
 
 def sources_of(inputs: "str | Path | bytes | Iterable[str | Path | bytes]") -> Iterator[Source]:
