@@ -18,6 +18,9 @@ SETTLED_SEC = 1.0
 # How often it is looked whether one has settled, and whether it is time to stop.
 TICK_MS = 200
 
+# How long a new folder is looked into.
+FRESH_SEC = 3.0
+
 State = tuple[int, int]
 
 
@@ -56,9 +59,19 @@ class Watch:
             else:
                 yield source
         yield from self._settled(waiting)
+        fresh: dict[str, float] = {}
         for changed in changes:
-            for path in changed:
-                if (found := _found(path, roots, rules)) is not None:
+            now = time.monotonic()
+            # What came into a new folder before the system watched that too is reported by nobody.
+            fresh |= {path: now for path, is_new in changed.items() if is_new and os.path.isdir(path)}  # noqa: PTH112
+            # A folder that has gone again is walked through without an error.
+            walks = (each for folder in fresh for each in os.walk(folder))
+            inside = [f"{parent}{os.sep}{name}" for parent, _folders, names in walks for name in names]
+            fresh = {folder: since for folder, since in fresh.items() if now - since < FRESH_SEC}
+            for path in (*changed, *inside):
+                found = _found(path, roots, rules)
+                # What waits already is looked at again by `_settled`.
+                if found is not None and found.path not in waiting:
                     self._note(found, waiting)
             yield from self._settled(waiting)
 
@@ -100,8 +113,8 @@ def check_watchable(folders: Sequence[str]) -> None:
         raise UsageError("--watch needs watchfiles, not installed here", hint="pip install 'imgcls[watch]'")
 
 
-def _changes(roots: Sequence[str], is_stopped: Callable[[], bool]) -> Iterator[list[str]]:
-    """Paths that came or changed, a few times a second, perhaps none."""
+def _changes(roots: Sequence[str], is_stopped: Callable[[], bool]) -> Iterator[dict[str, bool]]:
+    """Paths that came or changed, and whether they are new, a few times a second; perhaps none."""
     import watchfiles
 
     class Stop:
@@ -121,7 +134,8 @@ def _changes(roots: Sequence[str], is_stopped: Callable[[], bool]) -> Iterator[l
             yield_on_timeout=True,
             raise_interrupt=False,
         ):
-            yield sorted(path for change, path in found if change is not watchfiles.Change.deleted)
+            left = sorted((path, change) for change, path in found if change is not watchfiles.Change.deleted)
+            yield {path: change is watchfiles.Change.added for path, change in left}
     except (OSError, RuntimeError) as exc:
         raise DataError(
             f"can't watch {', '.join(roots)}: {exc}", hint="WATCHFILES_FORCE_POLLING=1 looks instead"
