@@ -221,3 +221,24 @@ def test_a_torch_export_program_is_called_what_it_is(tmp_path: Path) -> None:
         torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), tmp_path / "of somebody else.pt2"
     )
     refused(run("predict", "p.png", "-m", tmp_path / "of somebody else.pt2"), 6, "was not written by imgcls")
+
+
+def test_a_torch_export_program_answers_where_its_code_is_allowed(tmp_path: Path) -> None:
+    checkpoint = save_model(tmp_path / "m.pt", "mlp", {"image_px": 8, "hidden": [4]}, 8)
+    program = tmp_path / "m.pt2"
+    assert run("export", checkpoint, "-o", program).exit_code == 0
+    images = write_classes(tmp_path / "images", {"cat": 3, "dog": 2})
+    answers = [
+        run("predict", images, "-m", model, "-f", "json", "-k", 3, "--runtime", runtime, "--allow-code")
+        for model, runtime in ((checkpoint, "torch"), (program, "auto"))
+    ]
+    own, found = (json.loads(answer.stdout) for answer in answers)
+    assert found["model"]["runtime"] == "torch-export"
+    for one, other in zip(found["results"], own["results"], strict=True):
+        assert [each["label"] for each in one["predictions"]] == [each["label"] for each in other["predictions"]]
+    measured = run("eval", program, "--data", images, "--allow-code", "-f", "json")
+    expected = run("eval", checkpoint, "--data", images, "--runtime", "torch", "-f", "json")
+    assert measured.exit_code == 0, measured.stderr
+    assert json.loads(measured.stdout)["correct"] == json.loads(expected.stdout)["correct"]
+    refused(run("predict", images, "-m", program, "--allow-code", "--precision", "bf16"), 2, "fixed in the file")
+    refused(run("predict", images, "-m", program, "--allow-code", "--device", "cuda"), 7, "runs on the CPU")

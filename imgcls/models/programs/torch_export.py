@@ -54,8 +54,9 @@ def load_program(path: Path, card: ModelCard) -> Callable[[Tensor], Tensor]:
     try:
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")
-            module: Callable[[Tensor], Tensor] = torch.export.load(io.BytesIO(file.read())).module()
-            return module
+            # Its call alone: as a part of another module it would refuse to be put into eval mode, where it is already.
+            call: Callable[[Tensor], Tensor] = torch.export.load(io.BytesIO(file.read())).module().__call__
+            return call
     except Exception as exc:
         raise ModelError(
             f"{path} can't be read: {str(exc).partition(chr(10))[0]}{versions_note(card)}",
