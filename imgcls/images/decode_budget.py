@@ -107,7 +107,7 @@ class ByteBudget:
             self._waiting.popleft()
             reservation.is_held = True
             self._used += reservation.num_bytes
-            self._changed.notify_all()
+            self._tell_waiting()
         return reservation
 
     def _give_back(self, reservation: _Reservation) -> None:
@@ -128,6 +128,8 @@ class ByteBudget:
             if reservation in self._waiting:
                 self._waiting.remove(reservation)
             self._let_go(reservation)
+            # It may be waiting itself.
+            self._changed.notify_all()
 
     def waited_sec(self, thread: int) -> float:
         """How long a thread has waited for bytes so far, in all."""
@@ -155,7 +157,11 @@ class ByteBudget:
             self._used -= reservation.num_bytes
         if self._reservations.get(reservation.thread) is reservation:
             del self._reservations[reservation.thread]
-        self._changed.notify_all()
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        if self._waiting:
+            self._changed.notify_all()
 
 
 class _Holding(contextlib.AbstractContextManager[None]):

@@ -15,7 +15,7 @@ from PIL.ImageFile import ImageFile
 from imgcls.errors import ImageError
 from imgcls.images.decode_budget import DECODING, decoding_bytes
 from imgcls.images.frames import WITH_PAGES, FrameFile
-from imgcls.images.opening import _readable, bytes_of, openable, size_of
+from imgcls.images.opening import bytes_of, openable, readable, size_of
 from imgcls.images.rgb import SIDEWAYS, orientation_of, to_rgb, turned
 from imgcls.images.signatures import PREFIX_BYTES, RAW_MESSAGE, RAW_SUFFIXES, explain_unidentified
 from imgcls.images.transform_values import RGB
@@ -108,7 +108,7 @@ def decode_image(
 def decoded_image(source: Path | bytes, options: DecodeOptions) -> Iterator[DecodedImage]:
     """`decode_image` for a block: the bytes that the pixels take are reserved until it ends."""
     # Where files are handed over, each is looked at before it is opened.
-    open_ = _readable if options.hands_over else openable
+    open_ = readable if options.hands_over else openable
     with contextlib.closing(FrameFile(source, open_)) as file, contextlib.ExitStack() as held:
         yield _decode(file, options, held, 0)
 

@@ -59,8 +59,10 @@ def open_image(source: Path | io.BytesIO) -> ImageFile.ImageFile:
         OSError: the file can't be read.
     """
     for load in (_load_first, _load_second):
-        with contextlib.suppress(UnidentifiedImageError):
+        try:
             return Image.open(source, formats=load())
+        except UnidentifiedImageError:
+            continue
     return Image.open(source, formats=all_formats())
 
 

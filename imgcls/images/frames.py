@@ -36,7 +36,6 @@ class FrameFile:
         self.source = source
         self._open = open_
         self._image: ImageFile.ImageFile | None = None
-        self._held = contextlib.ExitStack()
         # Known once it has been opened, also where its first frame is damaged.
         self.num_frames = 1
         self.has_pages = False
@@ -45,8 +44,7 @@ class FrameFile:
     def opened(self) -> Iterator[ImageFile.ImageFile]:
         """The image, which stays open; after an error it is opened anew the next time."""
         if self._image is None:
-            # Leaving this context closes the file; the pixels that were read stay.
-            self._image = self._held.enter_context(open_image(self._open(self.source)))
+            self._image = open_image(self._open(self.source))
         try:
             yield self._image
         except BaseException:
@@ -71,9 +69,11 @@ class FrameFile:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._image = None
-        with contextlib.suppress(Exception):
-            self._held.close()
+        if self._image is not None:
+            # Leaving its context closes the file; the pixels that were read stay.
+            with contextlib.suppress(Exception):
+                self._image.__exit__(None, None, None)
+            self._image = None
 
 
 @dataclass(slots=True)

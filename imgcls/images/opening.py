@@ -24,10 +24,11 @@ def openable(source: Path | bytes) -> Path | io.BytesIO:
         OSError: it isn't there.
     """
     size_of(source)
-    return _readable(source)
+    return readable(source)
 
 
-def _readable(source: Path | bytes) -> Path | io.BytesIO:
+def readable(source: Path | bytes) -> Path | io.BytesIO:
+    """`openable` for what was looked at by `size_of` before."""
     if isinstance(source, bytes):
         return io.BytesIO(source)
     # Pillow asks the system a dozen times for a small file, and each time another thread may take the interpreter.

@@ -98,6 +98,8 @@ class Transform:
             Bytes of shape (*size_px, 3), red, green and blue whatever `channels` says.
         Source: torchvision.transforms.functional.resize and center_crop on Pillow images.
         """
+        if self.resize_px == self.crop_px and image.size == (self.crop_width_px or self.crop_px, self.crop_px):
+            return np.asarray(image, dtype=np.uint8)
         width, height = self.resized_size(*image.size)
         if width * height > MAX_RESIZED_PIXELS:
             image = self._resize_middle(image, width, height)

@@ -124,8 +124,9 @@ def walk_folder(folder: Path, rules: WalkRules) -> Iterator[Found]:
                 yield Found(here, names, _why_unlisted(exc))
             continue
         for name in files:
-            if rules.accept(str(here / name)):
-                yield Found(here / name, (*names, name))
+            path = here / name
+            if rules.accept(str(path)):
+                yield Found(path, (*names, name))
             elif not has_image_suffix(name):
                 rules.passed_over.suffixes[Path(name).suffix.lower()] += 1
         waiting += ((*names, name) for name in reversed(folders) if rules.enters(str(here / name)))

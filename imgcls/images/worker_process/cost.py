@@ -75,7 +75,7 @@ def may_have_many_scans(opened: ImageFile) -> bool:
     """
     if opened.format not in JPEGS or opened.fp is None:
         return False
-    return bool(opened.info.get("progressive")) or _channels_of_first_scan(opened) != len(opened.getbands())
+    return bool(opened.info.get("progressive")) or _channels_of_first_scan(opened) != getattr(opened, "layers", 0)
 
 
 def _channels_of_first_scan(opened: ImageFile) -> int:
