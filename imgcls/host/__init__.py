@@ -1,1 +1,1 @@
-"""What every command shares: devices, transforms, checkpoints, files and weights on disk."""
+"""The machine: cores, memory and their limits; devices; whole-file writes and digests; cache folders; HTTP."""
