@@ -245,11 +245,11 @@ def test_the_path_in_a_hint_can_be_typed(train):
     assert train(option, path).exit_code == 0
 
 
-def test_an_archive_is_to_be_unpacked(train):
+def test_a_damaged_archive_is_called_so(train):
     Path("pets.zip").write_bytes(b"PK")
     result = train("--data", "pets.zip")
     assert result.exit_code == 5
-    assert "unpack it" in result.stderr
+    assert "it is no zip file" in result.stderr
 
 
 def test_what_is_probably_not_meant_is_said(train):

@@ -285,8 +285,8 @@ def test_a_second_run_on_one_output_ends_at_once_and_says_who_holds_it(
     imgcls, tiny_model, inbox, tmp_path, open_list, format_
 ):
     output, note = tmp_path / f"r.{format_}", tmp_path / f"r.{format_}.run.json"
-    command = ("predict", "-m", tiny_model, "-f", format_, "-o", output)
-    running = imgcls.start(*command, "--files-from", "-", stdin=open_list.reader)
+    command = ("predict", "-f", format_, "-o", output, "-m")
+    running = imgcls.start(*command, tiny_model, "--files-from", "-", stdin=open_list.reader)
     deadline = time.monotonic() + LONG_SEC
     while not note.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -294,14 +294,14 @@ def test_a_second_run_on_one_output_ends_at_once_and_says_who_holds_it(
         if option == "--resume" and format_ == "json":
             continue
         # Not even the model is looked for.
-        run = imgcls(*command, inbox, option, "-m", "no such model")
+        run = imgcls(*command, "no such model", inbox, option)
         assert (run.code, run.stdout) == (8, b"")
         who = f"(process {running.pid} on {socket.gethostname()}, since 20"
         assert run.stderr.startswith(f"error: another run is writing {output} {who}")
     # The one that was killed doesn't stand in the way of the next.
     running.kill(signal.SIGKILL)
     assert running.wait().code == -signal.SIGKILL
-    run = imgcls(*command, inbox, "--overwrite")
+    run = imgcls(*command, tiny_model, inbox, "--overwrite")
     assert run.code == 0
     assert json.loads(note.read_text())["status"] == "finished"
     assert not [path.name for path in tmp_path.iterdir() if path.name.endswith(".part") and format_ == "jsonl"]
