@@ -178,6 +178,12 @@ def test_encodings_that_nobody_asked_for(server, tmp_path, encoding, length):
     assert seen[-1] == (len(ENCODED[encoding]), len(ENCODED[encoding]) if length is None else None)
 
 
+def test_brotli_where_its_package_is_there(server):
+    brotli = pytest.importorskip("brotli")
+    url = server.add("/file", brotli.compress(BODY), headers={"Content-Encoding": "br"})
+    assert download_bytes(url, max_bytes=len(BODY)) == BODY
+
+
 def test_deflate_without_its_header(server):
     url = server.add("/file", raw_deflate(BODY), headers={"Content-Encoding": "deflate"})
     assert download_bytes(url, max_bytes=len(BODY)) == BODY
@@ -196,8 +202,9 @@ def test_damaged_encoding(server):
         download_bytes(url, max_bytes=100, limits=QUICK)
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br"])
 @pytest.mark.parametrize("length", [None, -1])
-def test_what_is_unpacked_has_the_limit_too(server, length):
+def test_what_is_unpacked_has_the_limit_too(server, length, encoding):
     # 200 MiB of zeros in 200 KB: to unpack it whole before counting would show in this process's memory.
     code = (
         "import resource, sys; from imgcls.host.http.download import DownloadError, download_bytes\n"
@@ -206,8 +213,9 @@ def test_what_is_unpacked_has_the_limit_too(server, length):
         "except DownloadError as exc: print(exc.reason)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024)"
     )
-    bomb = gzip.compress(bytes(200 * 2**20))
-    url = server.add("/file", bomb, headers={"Content-Encoding": "gzip"}, length=length)
+    compress = gzip.compress if encoding == "gzip" else pytest.importorskip("brotli").compress
+    bomb = compress(bytes(200 * 2**20))
+    url = server.add("/file", bomb, headers={"Content-Encoding": encoding}, length=length)
     run = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines() == ["more than 1,048,576 bytes", "True"]
 
