@@ -1,7 +1,6 @@
 """A model as an ONNX file: float NCHW images in, logits out, everything else in the file's metadata.
 
-The network stands alone in the graph. What turns bytes into its input is arithmetic that every ONNX tool expects to do
-itself, and numpy does it in a millisecond; the constants stand in the metadata.
+The network stands alone in the graph, unless its transform is asked for too; the constants stand in the metadata.
 """
 
 import contextlib
