@@ -40,8 +40,13 @@ class _Reading(threading.local):
 
     def refresh(self, now: float) -> None:
         """Ask again, unless that was just done."""
-        if self.clock is not None and now - self.at > READING_LASTS_SEC:
+        if self.clock is None or now - self.at <= READING_LASTS_SEC:
+            return
+        try:
             self.computed_sec, self.at = time.clock_gettime(self.clock), now
+        except OSError:
+            # In a forked process the thread has another clock.
+            self.clock = None
 
 
 _reading = _Reading()
