@@ -12,6 +12,7 @@ from imgcls.errors import ModelError, UsageError
 from imgcls.host.resources import prefer_large_pages
 from imgcls.images.transform import Floats, Pixels, Transform
 from imgcls.inference.backends.backend import LoadedBackend, LoadOptions
+from imgcls.inference.backends.torch_backend import probabilities_of
 from imgcls.models.answers.calibrated_network import calibrated
 from imgcls.models.exported import ExportedNetwork, open_exported
 
@@ -73,15 +74,7 @@ class ExportedBackend:
             raise ModelError(
                 f"{self.network.path} can't be run: {str(exc).partition(chr(10))[0]}", hint="export the model again"
             ) from exc
-        logits_BK = logits_BK.float()
-        several = self.network.card.multi_label is not None
-        probabilities_BK = logits_BK.sigmoid() if several else logits_BK.softmax(dim=1)
-        if not bool(probabilities_BK.isfinite().all()):
-            raise ModelError(
-                f"{self.id} answers with values that are not numbers", hint="its weights are damaged; use another model"
-            )
-        result: Floats = probabilities_BK.numpy()
-        return result
+        return probabilities_of(logits_BK, self.id, is_multi_label=self.network.card.multi_label is not None)
 
 
 def load(model: str, options: LoadOptions) -> LoadedBackend:

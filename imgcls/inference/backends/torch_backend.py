@@ -118,14 +118,23 @@ class TorchBackend:
         input_BCHW = self.transform.normalise(images_BCHW)
         with self._autocast():
             logits_BK = self._network(input_BCHW)
-        logits_BK = logits_BK.float()
-        probabilities_BK = logits_BK.softmax(dim=1) if self.model.multi_label is None else logits_BK.sigmoid()
-        if not bool(probabilities_BK.isfinite().all()):
-            raise ModelError(
-                f"{self.id} answers with values that are not numbers", hint="its weights are damaged; use another model"
-            )
-        result: Floats = probabilities_BK.cpu().numpy()
-        return result
+        return probabilities_of(logits_BK, self.id, is_multi_label=self.model.multi_label is not None)
+
+
+def probabilities_of(logits_BK: torch.Tensor, model_id: str, *, is_multi_label: bool) -> Floats:
+    """What a network's outputs mean: softmax, of multi-label models sigmoid, float32, shape (batch, num_classes).
+
+    Raises:
+        ModelError: an output isn't a number.
+    """
+    logits_BK = logits_BK.float()
+    probabilities_BK = logits_BK.sigmoid() if is_multi_label else logits_BK.softmax(dim=1)
+    if not bool(probabilities_BK.isfinite().all()):
+        raise ModelError(
+            f"{model_id} answers with values that are not numbers", hint="its weights are damaged; use another model"
+        )
+    result: Floats = probabilities_BK.cpu().numpy()
+    return result
 
 
 def _no_memory(device: torch.device, what: str) -> DeviceMemoryError:
